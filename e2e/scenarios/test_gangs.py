@@ -1,0 +1,97 @@
+"""Gangs of each kind land whole on the right cluster, run, and succeed."""
+
+from __future__ import annotations
+
+import copy
+
+from e2e import manifests, truth
+from e2e.federation import Federation
+from e2e.objects import Object
+from e2e.shapes import A100, H100, T4
+from placement.lifecycle import Phase
+
+
+def test_a_pytorchjob_runs_in_one_rack_of_the_cluster_that_has_its_product(federation: Federation) -> None:
+    manifest = manifests.pytorchjob("llama-finetune", workers=3, gpus=8, product=A100, run_for="4s")
+    # As people write them: the workers say nothing but their GPUs, and those only as limits.
+    worker = manifest["spec"]["pytorchReplicaSpecs"]["Worker"]["template"] = copy.deepcopy(
+        manifest["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
+    )
+    worker["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "8"}}
+    job = federation.submit(manifest)
+
+    shown = federation.wait_phase(job.id, Phase.RUNNING)
+    assert shown.cluster == "onprem-a"
+    onprem = federation.clusters["onprem-a"]
+    by_operator = onprem.client.get("kubeflow.org/v1", "PyTorchJob", "llama-finetune")
+    assert by_operator is not None
+    assert condition(by_operator, "Running"), by_operator["status"]
+    pods = truth.pods_of(onprem, job.id)
+    assert sorted(pod["metadata"]["name"] for pod in pods) == [
+        "llama-finetune-master-0",
+        *(f"llama-finetune-worker-{i}" for i in range(3)),
+    ]
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == 4
+    assert len(truth.racks_of(onprem, pods)) == 1
+    assert all(truth.indices_of(pod) == list(range(8)) for pod in pods)
+    assert all(pod["spec"]["schedulerName"] == "muster" for pod in pods)
+    assert {(pod.node, tuple(pod.gpus)) for pod in shown.pods} == {
+        (pod["spec"]["nodeName"], tuple(truth.indices_of(pod))) for pod in pods
+    }
+
+    federation.wait_phase(job.id, Phase.SUCCEEDED)
+    ended = onprem.client.get("kubeflow.org/v1", "PyTorchJob", "llama-finetune")
+    assert ended is not None
+    assert condition(ended, "Succeeded"), ended["status"]
+    assert federation.bound_anywhere(job.id).keys() <= {"onprem-a"}
+    assert federation.gangs_ever(job.id) == {("onprem-a", 1): 4}
+
+
+def test_a_volcano_job_runs_as_a_gang(federation: Federation, volcano: None) -> None:
+    job = federation.submit(manifests.volcano_job("distributed-training", pods=4, gpus=2, product=H100, run_for="3s"))
+
+    shown = federation.wait_phase(job.id, Phase.RUNNING)
+    assert shown.cluster == "cloud-b"
+    cloud = federation.clusters["cloud-b"]
+    pods = truth.pods_of(cloud, job.id)
+    assert len([pod for pod in pods if pod["spec"].get("nodeName")]) == 4
+    assert all(len(truth.indices_of(pod)) == 2 for pod in pods)
+    taken = [(pod["spec"]["nodeName"], index) for pod in pods for index in truth.indices_of(pod)]
+    assert len(set(taken)) == 8
+
+    federation.wait_phase(job.id, Phase.SUCCEEDED)
+    assert federation.gangs_ever(job.id) == {("cloud-b", 1): 4}
+
+
+def test_an_indexed_job_runs_as_a_gang_at_the_edge(federation: Federation) -> None:
+    manifest = manifests.indexed_job("sweep", pods=3, gpus=2, product=T4, run_for="2s", hints={"clusters": "edge-c"})
+    job = federation.submit(manifest)
+
+    assert federation.wait_phase(job.id, Phase.RUNNING, Phase.SUCCEEDED).cluster == "edge-c"
+    federation.wait_phase(job.id, Phase.SUCCEEDED)
+    edge = federation.clusters["edge-c"]
+    pods = truth.pods_of(edge, job.id)
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"edge-t4-1-1", "edge-t4-1-2", "edge-t4-1-3"}
+    done = edge.client.get("batch/v1", "Job", "sweep")
+    assert done is not None
+    assert done["status"]["succeeded"] == 3
+
+
+def test_a_kind_that_a_cluster_does_not_serve_keeps_the_job_away(federation: Federation) -> None:
+    manifest = manifests.pytorchjob("no-crd", workers=1, gpus=1, product=T4, hints={"clusters": "edge-c"})
+    job = federation.submit(manifest)
+
+    reasons = federation.reasons(job.id)
+    assert "kind-not-served" in reasons["edge-c"]
+    assert federation.admin.job(job.id).phase is Phase.QUEUED
+
+
+def test_a_job_that_fails_by_its_own_status_is_failed_and_frees_its_gpus(federation: Federation) -> None:
+    job = federation.submit(manifests.indexed_job("broken", pods=2, gpus=8, product=H100, fail_after="1s"))
+
+    assert federation.wait_phase(job.id, Phase.FAILED).reason
+    federation.wait_agreed()
+
+
+def condition(obj: Object, kind: str) -> bool:
+    return any(c["type"] == kind and c["status"] == "True" for c in obj.get("status", {}).get("conditions", ()))

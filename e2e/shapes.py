@@ -1,0 +1,137 @@
+"""The member clusters that the scenarios ask a provider for, as plain data: which GPUs, in which racks, which kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+A100 = "NVIDIA-A100-SXM4-80GB"
+H100 = "NVIDIA-H100-80GB-HBM3"
+T4 = "Tesla-T4"
+L4 = "NVIDIA-L4"
+MEMORY_MIB = {A100: 81920, H100: 81559, T4: 15360, L4: 23034}
+
+RACK = "topology.muster.dev/rack"
+BLOCK = "topology.muster.dev/block"
+ZONE = "topology.kubernetes.io/zone"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Racks of equal nodes. A pool without a product has no GPUs."""
+
+    prefix: str  # node names are PREFIX-RACK-NUMBER
+    racks: int
+    nodes_per_rack: int
+    product: str = ""
+    gpus: int = 0
+    cpu: int = 96
+    memory_gib: int = 768
+    labels: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)  # further allocatable: {"rdma/hca": "8"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterShape:
+    name: str
+    region: str
+    pools: tuple[Pool, ...]
+    training_operator: bool = False  # the PyTorchJob CRD and the real operator
+    volcano: bool = False  # the Volcano Job CRD; the scenario plays its controller
+
+    @property
+    def gpus(self) -> int:
+        return sum(pool.racks * pool.nodes_per_rack * pool.gpus for pool in self.pools)
+
+    @property
+    def nodes(self) -> int:
+        return sum(pool.racks * pool.nodes_per_rack for pool in self.pools)
+
+
+ONPREM_A = ClusterShape(
+    "onprem-a",
+    "beijing",
+    (Pool("a100", racks=2, nodes_per_rack=4, product=A100, gpus=8, extra={"rdma/hca": "8"}),),
+    training_operator=True,
+    volcano=True,
+)
+# More GPUs than onprem-a, in smaller racks: four nodes never fit in one.
+CLOUD_B = ClusterShape(
+    "cloud-b",
+    "us-east",
+    (
+        Pool("h100", racks=3, nodes_per_rack=3, product=H100, gpus=8),
+        Pool("t4", racks=1, nodes_per_rack=2, product=T4, gpus=4, cpu=32, memory_gib=128),
+    ),
+    training_operator=True,
+    volcano=True,
+)
+# No operator and no CRD: batch Jobs and services only.
+EDGE_C = ClusterShape(
+    "edge-c",
+    "shanghai",
+    (
+        Pool("edge-t4", racks=1, nodes_per_rack=3, product=T4, gpus=2, cpu=16, memory_gib=64),
+        Pool("edge-l4", racks=1, nodes_per_rack=1, product=L4, gpus=1, cpu=16, memory_gib=64),
+    ),
+)
+STANDARD = (ONPREM_A, CLOUD_B, EDGE_C)
+
+
+def nodes(shape: ClusterShape) -> list[dict[str, Any]]:
+    """Node objects with the labels that GPU Feature Discovery would set."""
+    return [
+        _node(shape, pool, rack, number)
+        for pool in shape.pools
+        for rack in range(1, pool.racks + 1)
+        for number in range(1, pool.nodes_per_rack + 1)
+    ]
+
+
+def _node(shape: ClusterShape, pool: Pool, rack: int, number: int) -> dict[str, Any]:
+    name = f"{pool.prefix}-{rack}-{number}"
+    amounts = {"cpu": str(pool.cpu), "memory": f"{pool.memory_gib}Gi", "pods": "110", "ephemeral-storage": "1Ti"}
+    labels = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "topology.kubernetes.io/region": shape.region,
+        ZONE: f"{shape.region}-1",
+        BLOCK: pool.prefix,
+        RACK: f"{pool.prefix}-{rack}",
+    }
+    if pool.gpus:
+        amounts["nvidia.com/gpu"] = str(pool.gpus)
+        labels |= {
+            "nvidia.com/gpu.present": "true",
+            "nvidia.com/gpu.product": pool.product,
+            "nvidia.com/gpu.count": str(pool.gpus),
+            "nvidia.com/gpu.memory": str(MEMORY_MIB[pool.product]),
+            "nvidia.com/gpu.replicas": "1",
+            "nvidia.com/mig.capable": str(pool.product in (A100, H100)).lower(),
+        }
+    amounts |= pool.extra
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels | dict(pool.labels)},
+        "status": {"capacity": amounts, "allocatable": amounts, "nodeInfo": _node_info(name)},
+    }
+
+
+def _node_info(name: str) -> dict[str, str]:
+    unsaid = (
+        "bootID",
+        "containerRuntimeVersion",
+        "kernelVersion",
+        "kubeProxyVersion",
+        "machineID",
+        "osImage",
+        "systemUUID",
+    )
+    return dict.fromkeys(unsaid, "") | {
+        "kubeletVersion": "v1.36.3",
+        "architecture": "amd64",
+        "operatingSystem": "linux",
+    }

@@ -1,0 +1,86 @@
+"""What is so, by the API servers' own objects; nothing here asks the hub or a spoke."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from e2e.objects import Object, bound
+from e2e.provider import MemberCluster
+from e2e.shapes import RACK
+
+GPU = "nvidia.com/gpu"
+JOB_LABEL = "muster.dev/job"
+EPOCH_LABEL = "muster.dev/epoch"
+GPUS_ANNOTATION = "muster.dev/gpus"
+ENDED = ("Succeeded", "Failed")
+
+
+def pods_of(cluster: MemberCluster, job: str = "") -> list[Object]:
+    """Pods that Muster brought, of one job or of all."""
+    return cluster.client.list("v1", "Pod", labels=f"{JOB_LABEL}={job}" if job else JOB_LABEL)
+
+
+def live_pods_of(cluster: MemberCluster, job: str = "") -> list[Object]:
+    return [pod for pod in pods_of(cluster, job) if is_live(pod)]
+
+
+def is_live(pod: Mapping[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") not in ENDED
+
+
+def gpus_of(pod: Mapping[str, Any]) -> int:
+    """What the pod asks for; init containers do not add to it."""
+    return sum(
+        int(container.get("resources", {}).get("requests", {}).get(GPU, 0)) for container in pod["spec"]["containers"]
+    )
+
+
+def indices_of(pod: Mapping[str, Any]) -> list[int]:
+    said = pod["metadata"].get("annotations", {}).get(GPUS_ANNOTATION, "")
+    return [int(index) for index in said.split(",") if index]
+
+
+def free_gpus(cluster: MemberCluster) -> int:
+    """On ready, schedulable nodes, less what bound pods ask for that have not ended."""
+    total = sum(
+        capacity_of(node) for node in cluster.client.list("v1", "Node") if not node["spec"].get("unschedulable")
+    )
+    return total - sum(gpus_of(pod) for pod in bound(cluster.client.list("v1", "Pod")) if is_live(pod))
+
+
+def capacity_of(node: Mapping[str, Any]) -> int:
+    return int(node["status"]["allocatable"].get(GPU, 0))
+
+
+def racks_of(cluster: MemberCluster, pods: Iterable[Object]) -> set[str]:
+    racks = {node["metadata"]["name"]: node["metadata"]["labels"][RACK] for node in cluster.client.list("v1", "Node")}
+    return {racks[pod["spec"]["nodeName"]] for pod in pods}
+
+
+def faults(nodes: Iterable[Object], pods: Iterable[Object]) -> list[str]:
+    """What must never be, in one cluster at one moment: more given than a node has, or a GPU given twice."""
+    found: list[str] = []
+    capacity = {node["metadata"]["name"]: capacity_of(node) for node in nodes}
+    given: dict[str, int] = defaultdict(int)
+    owner: dict[tuple[str, int], str] = {}
+    for pod in bound([pod for pod in pods if is_live(pod)]):
+        node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+        given[node] += gpus_of(pod)
+        if JOB_LABEL not in pod["metadata"].get("labels", {}):
+            continue
+        if len(set(indices_of(pod))) != gpus_of(pod):
+            found.append(f"pod {name} asks for {gpus_of(pod)} GPUs and is annotated with {indices_of(pod)}")
+        for index in indices_of(pod):
+            if index >= capacity.get(node, 0):
+                found.append(f"pod {name} was given GPU {index} of {node}, which has {capacity.get(node, 0)}")
+            other = owner.setdefault((node, index), name)
+            if other != name:
+                found.append(f"GPU {index} of {node} was given to {other} and to {name}")
+    found += [
+        f"{node} has {capacity.get(node, 0)} GPUs, given {amount}"
+        for node, amount in given.items()
+        if amount > capacity.get(node, 0)
+    ]
+    return found

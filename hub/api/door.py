@@ -1,0 +1,39 @@
+"""Who is calling: the bearer token of a request becomes an Actor, or the request ends with 401."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from hub.api.services import Services
+from hub.errors import Unauthenticated
+from hub.records import Actor
+
+_bearer = HTTPBearer(auto_error=False, description="A token of `muster user add`; shown once, stored hashed.")
+
+
+def services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+Served = Annotated[Services, Depends(services)]
+
+
+async def caller(
+    request: Request, served: Served, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Actor:
+    if credentials is None:
+        raise Unauthenticated(
+            "the request has no bearer token",
+            code="no-token",
+            mend="send the header Authorization: Bearer TOKEN (muster login)",
+        )
+    actor = await served.access.authenticate(credentials.credentials)
+    request.state.user = actor.user  # for the journal
+    return actor
+
+
+Caller = Annotated[Actor, Depends(caller)]

@@ -1,0 +1,130 @@
+"""/v1/jobs and /v1/plan: submit one or many, look, cancel, explain."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.api import manifests, present
+from hub.api.door import Caller, Served
+from hub.api.schemas import (
+    ExplanationOut,
+    JobDetailOut,
+    JobOut,
+    JobPageOut,
+    Namespace,
+    PlanOut,
+    SubmitOut,
+)
+from hub.api.services import JobsPort
+from hub.records import Actor, JobFilter
+from placement.lifecycle import Phase
+
+router = APIRouter(tags=["jobs"])
+
+
+class SubmitQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    namespace: Namespace = Field(default="default", description="For manifests that name none.")
+    if_too_large: Literal["wait", "reject"] | None = Field(
+        default=None, description="A gang larger than any cluster; the manifest's own hint where this is not given."
+    )
+    dry: bool = Field(default=False, description="Check and plan; store nothing.")
+
+
+class PlanQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    namespace: Namespace = "default"
+
+
+class ListQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    phase: list[Phase] = []
+    cluster: str | None = None
+    queue: str | None = None
+    name: str | None = Field(default=None, description="Part of the name.")
+    tenant: str | None = Field(default=None, description="Admins only.")
+    limit: int = Field(default=100, ge=1, le=1000)
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=253, description="A submit with a key seen before answers the earlier one's jobs."),
+]
+
+
+@router.post(
+    "/jobs",
+    status_code=201,
+    openapi_extra=manifests.BODY,
+    responses={
+        200: {"model": SubmitOut, "description": "Nothing new: a dry run, or every job was submitted before."},
+    },
+)
+async def submit(
+    request: Request,
+    response: Response,
+    served: Served,
+    actor: Caller,
+    query: Annotated[SubmitQuery, Query()],
+    idempotency_key: IdempotencyKey = None,
+) -> SubmitOut:
+    """All of it or nothing: every document of every file is queued in one transaction, or none is."""
+    texts = await manifests.read(request)
+    if query.dry:
+        response.status_code = 200
+        plans = [plan for text in texts for plan in await _plans(served.jobs, actor, text, query.namespace)]
+        return SubmitOut(jobs=[], plan=plans)
+    found = await served.jobs.submit_many(
+        actor, texts, namespace=query.namespace, client_key=idempotency_key, if_too_large=query.if_too_large
+    )
+    if not any(one.created for one in found):
+        response.status_code = 200
+    return SubmitOut(jobs=[present.submitted(one) for one in found])
+
+
+@router.post("/plan", openapi_extra=manifests.BODY)
+async def plan(
+    request: Request, served: Served, actor: Caller, query: Annotated[PlanQuery, Query()]
+) -> PlanOut | list[PlanOut]:
+    """What would become of the file now: one plan where it holds one workload, else a list of them."""
+    plans = await _plans(served.jobs, actor, await manifests.read_one(request), query.namespace)
+    return plans[0] if len(plans) == 1 else plans
+
+
+@router.get("/jobs")
+async def list_jobs(served: Served, actor: Caller, query: Annotated[ListQuery, Query()]) -> JobPageOut:
+    wanted = JobFilter(
+        phases=frozenset(query.phase),
+        cluster=query.cluster,
+        queue=query.queue,
+        name=query.name,
+        tenant=query.tenant,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    as_of = served.last_event()  # before the list is read: what happens meanwhile is heard of twice, not never
+    return present.page(await served.jobs.list(actor, wanted), as_of)
+
+
+@router.get("/jobs/{ref}")
+async def show(ref: str, served: Served, actor: Caller) -> JobDetailOut:
+    return present.job_detail(await served.jobs.show(actor, ref))
+
+
+@router.post("/jobs/{ref}/cancel")
+async def cancel(ref: str, served: Served, actor: Caller) -> JobOut:
+    """Cancelling what has ended or is being cancelled changes nothing."""
+    return present.job(await served.jobs.cancel(actor, ref))
+
+
+@router.get("/jobs/{ref}/explain")
+async def explain(ref: str, served: Served, actor: Caller) -> ExplanationOut:
+    return present.explanation(await served.jobs.explain(actor, ref))
+
+
+async def _plans(jobs: JobsPort, actor: Actor, text: bytes, namespace: str) -> list[PlanOut]:
+    return [present.plan(one) for one in await jobs.plan(actor, text, namespace=namespace)]

@@ -1,0 +1,202 @@
+"""The only place where the hub's records become the API's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hub.api import schemas
+from hub.api.services import KnownUser, PodLines, SubmittedJob
+from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
+from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict
+from placement.workload import DeviceNeed, Role, Workload
+
+
+def plan(planned: Planned) -> schemas.PlanOut:
+    workload, verdict = planned.workload, planned.decision.verdict
+    chosen = _chosen(verdict)
+    candidates = _candidates(planned.decision.candidates)
+    return schemas.PlanOut(
+        workload=_workload(workload),
+        verdict=_word(verdict),
+        chosen=chosen,
+        candidates=candidates,
+        reasons=_verdict_reasons(verdict),
+        warnings=list(workload.warnings),
+        domain=next((c.domain for c in candidates if c.cluster == chosen), ""),
+    )
+
+
+def submitted(one: SubmittedJob) -> schemas.SubmittedOut:
+    return schemas.SubmittedOut(job=job(one.job), created=one.created, warnings=list(one.job.workload.warnings))
+
+
+def page(found: Page, as_of: int) -> schemas.JobPageOut:
+    jobs = [job(one) for one in found.jobs]
+    return schemas.JobPageOut(jobs=jobs, next_cursor=found.next_cursor, total=found.total, as_of=as_of)
+
+
+def job(one: Job) -> schemas.JobOut:
+    return schemas.JobOut(
+        id=one.id,
+        tenant=one.tenant,
+        owner=one.owner,
+        name=one.name,
+        namespace=one.namespace,
+        kind=one.kind,
+        queue=one.queue,
+        priority=one.priority,
+        phase=one.phase,
+        reason=one.reason,
+        epoch=one.epoch,
+        cluster=one.cluster,
+        total_gpus=one.workload.total_gpus,
+        min_pods=one.workload.min_pods,
+        long_running=one.workload.long_running,
+        roles=[
+            schemas.RoleCountOut(role=r.role, ready=r.ready, succeeded=r.succeeded, failed=r.failed, total=r.total)
+            for r in one.roles
+        ],
+        spot=one.spot,
+        usd_per_hour=one.usd_per_hour,
+        submitted_at=one.submitted_at,
+        placed_at=one.placed_at,
+        started_at=one.started_at,
+        finished_at=one.finished_at,
+        client_key=one.client_key,
+    )
+
+
+def job_detail(one: Job) -> schemas.JobDetailOut:
+    return schemas.JobDetailOut(
+        **dict(job(one)),
+        workload=_workload(one.workload),
+        pods=[schemas.PodOut(pod=p.pod, role=p.role, node=p.node, gpus=list(p.gpus)) for p in one.pods],
+        warnings=list(one.workload.warnings),
+    )
+
+
+def explanation(found: Explanation) -> schemas.ExplanationOut:
+    return schemas.ExplanationOut(
+        job=job_detail(found.job),
+        decision=_decision(found.decision) if found.decision is not None else None,
+        history=[event(one) for one in found.history],
+    )
+
+
+def event(one: JobEvent) -> schemas.EventOut:
+    return schemas.EventOut(
+        seq=one.seq,
+        job=one.job,
+        tenant=one.tenant,
+        epoch=one.epoch,
+        phase=one.phase,
+        event=one.event,
+        message=one.message,
+        at=one.at,
+    )
+
+
+def log_line(lines: PodLines) -> schemas.LogLineOut:
+    return schemas.LogLineOut(pod=lines.pod, data=lines.data.decode("utf-8", "replace"))
+
+
+def cluster(state: ClusterState) -> schemas.ClusterOut:
+    return schemas.ClusterOut(
+        name=state.name,
+        region=state.region,
+        labels=dict(state.labels),
+        health=str(state.health),
+        cordoned=state.cordoned,
+        last_seen=state.last_seen,
+        agent_version=state.agent_version,
+        gpus_total=state.gpus_total,
+        gpus_free=state.gpus_free,
+        nodes=state.nodes,
+        products=dict(state.products),
+        jobs=state.jobs,
+        certificate_expires_at=state.certificate_expires_at,
+    )
+
+
+def user(known: KnownUser) -> schemas.UserOut:
+    return schemas.UserOut(name=known.name, tenant=known.tenant, role=str(known.role))
+
+
+def whoami(actor: Actor) -> schemas.WhoamiOut:
+    return schemas.WhoamiOut(user=actor.user, tenant=actor.tenant, role=str(actor.role))
+
+
+def _decision(decision: Decision) -> schemas.DecisionOut:
+    return schemas.DecisionOut(
+        epoch=decision.epoch,
+        verdict=_word(decision.verdict),
+        chosen=_chosen(decision.verdict),
+        reasons=_verdict_reasons(decision.verdict),
+        candidates=_candidates(decision.candidates),
+    )
+
+
+def _workload(workload: Workload) -> schemas.WorkloadOut:
+    return schemas.WorkloadOut(
+        kind=workload.kind,
+        name=workload.name,
+        namespace=workload.namespace,
+        roles=[_role(r) for r in workload.roles],
+        gang=schemas.GangOut(min_pods=workload.min_pods),
+        total_gpus=workload.total_gpus,
+    )
+
+
+def _role(role: Role) -> schemas.RoleOut:
+    return schemas.RoleOut(
+        name=role.name,
+        replicas=role.replicas,
+        min=role.minimum,
+        gpus_per_pod=role.gpus_per_pod,
+        device_class=_device_class(role),
+    )
+
+
+def _device_class(role: Role) -> str | None:
+    if not role.devices:
+        return None
+    if role.products:
+        return " | ".join(role.products)
+    return " + ".join(_device(need) for need in role.devices)
+
+
+def _device(need: DeviceNeed) -> str:
+    return f"{need.resource}: {need.amount}" if need.is_share else need.resource
+
+
+def _word(verdict: Verdict) -> schemas.PlanVerdict:
+    if isinstance(verdict, Placed):
+        return "placed"
+    return "rejected" if isinstance(verdict, Rejected) else "waiting"
+
+
+def _chosen(verdict: Verdict) -> str | None:
+    return verdict.cluster if isinstance(verdict, Placed) else None
+
+
+def _verdict_reasons(verdict: Verdict) -> list[schemas.ReasonOut]:
+    return [] if isinstance(verdict, Placed) else _reasons(verdict.reasons)
+
+
+def _candidates(candidates: Iterable[Candidate]) -> list[schemas.CandidateOut]:
+    return [
+        schemas.CandidateOut(
+            cluster=one.cluster,
+            feasible=one.feasible,
+            reasons=_reasons(one.reasons),
+            score=None
+            if one.score is None
+            else schemas.ScoreOut(total_usd=one.score.total_usd, terms=dict(one.score.terms)),
+            domain=one.domain,
+        )
+        for one in candidates
+    ]
+
+
+def _reasons(reasons: Iterable[Reason]) -> list[schemas.ReasonOut]:
+    return [schemas.ReasonOut(code=one.code, message=one.message) for one in reasons]

@@ -1,0 +1,323 @@
+"""The REST API's vocabulary: what goes over the wire in JSON, as strict pydantic models.
+
+Shared by the server and `hub.client`, so that both sides read one description. What the hub takes in refuses unknown
+fields; what it sends may grow, so the client passes `extra="ignore"` where it reads an answer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from placement.lifecycle import Phase
+
+API_PREFIX = "/v1"
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_BULK_BYTES = 16 << 20
+OWN_KEY = "auto-"  # begins the idempotency keys that the client makes where none is given
+
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Name = Annotated[str, Field(max_length=253)]  # what it may consist of is the services' to say
+Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+class ProblemOut(Wire):
+    """One thing that is wrong with what was sent. `document` counts from 1 within a file; 0 is the file as a
+    whole, and what is no manifest."""
+
+    document: int = 0
+    path: str
+    message: str
+    mend: str = ""
+
+
+class ErrorOut(Wire):
+    code: str
+    message: str
+    mend: str = ""
+    problems: list[ProblemOut] = []
+    id: str | None = Field(default=None, description="Of an internal error: what to look for in the hub's log.")
+
+
+class ErrorBody(Wire):
+    error: ErrorOut
+
+
+# --- workloads and plans --------------------------------------------------------------------------------------------
+
+
+class RoleOut(Wire):
+    name: str
+    replicas: int
+    min: int
+    gpus_per_pod: int
+    device_class: str | None = Field(description="Product asked for, else the resource; null for CPU only.")
+
+
+class GangOut(Wire):
+    min_pods: int
+
+
+class WorkloadOut(Wire):
+    kind: str
+    name: str
+    namespace: str
+    roles: list[RoleOut]
+    gang: GangOut
+    total_gpus: int
+
+
+class ReasonOut(Wire):
+    code: str
+    message: str
+
+
+class ScoreOut(Wire):
+    total_usd: float
+    terms: dict[str, float] = Field(description="USD by name; the smallest sum wins.")
+
+
+class CandidateOut(Wire):
+    cluster: str
+    feasible: bool
+    reasons: list[ReasonOut]
+    score: ScoreOut | None
+    domain: str = Field(default="", description="Where in the cluster the gang would go: `rack r1`.")
+
+
+PlanVerdict = Literal["placed", "waiting", "rejected"]
+
+
+class PlanOut(Wire):
+    workload: WorkloadOut
+    verdict: PlanVerdict
+    chosen: str | None
+    candidates: list[CandidateOut]
+    reasons: list[ReasonOut] = []
+    warnings: list[str] = []
+    domain: str = ""
+
+
+class PlanList(RootModel[list[PlanOut]]):
+    """The answer for a file that holds several workloads."""
+
+
+# --- jobs -----------------------------------------------------------------------------------------------------------
+
+
+class BulkIn(Wire):
+    manifests: list[str] = Field(min_length=1, max_length=10_000)
+
+
+class RoleCountOut(Wire):
+    role: str
+    ready: int
+    succeeded: int
+    failed: int
+    total: int
+
+
+class PodOut(Wire):
+    pod: str
+    role: str
+    node: str
+    gpus: list[int]
+
+
+class JobOut(Wire):
+    id: str
+    tenant: str
+    owner: str
+    name: str
+    namespace: str
+    kind: str
+    queue: str
+    priority: int
+    phase: Phase
+    reason: str
+    epoch: int
+    cluster: str | None
+    total_gpus: int
+    min_pods: int
+    long_running: bool
+    roles: list[RoleCountOut]
+    spot: bool
+    usd_per_hour: float | None
+    submitted_at: datetime
+    placed_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    client_key: str | None
+
+
+class JobDetailOut(JobOut):
+    workload: WorkloadOut
+    pods: list[PodOut]
+    warnings: list[str]
+
+
+class SubmittedOut(Wire):
+    job: JobOut
+    created: bool = Field(description="False where the key was seen before: the job of that earlier submit.")
+    warnings: list[str] = []
+
+
+class SubmitOut(Wire):
+    jobs: list[SubmittedOut]
+    plan: list[PlanOut] | None = Field(default=None, description="Of a dry run: what would become of each.")
+
+
+class JobPageOut(Wire):
+    jobs: list[JobOut]
+    next_cursor: str | None
+    total: int
+    as_of: int = Field(description="The newest event when this was read: follow /v1/events after it, and miss none.")
+
+
+class EventOut(Wire):
+    seq: int
+    job: str
+    tenant: str
+    epoch: int
+    phase: Phase
+    event: str
+    message: str
+    at: datetime
+
+
+class DecisionOut(Wire):
+    epoch: int
+    verdict: PlanVerdict
+    chosen: str | None
+    reasons: list[ReasonOut]
+    candidates: list[CandidateOut]
+
+
+class ExplanationOut(Wire):
+    job: JobDetailOut
+    decision: DecisionOut | None
+    history: list[EventOut]
+
+
+class LogLineOut(Wire):
+    pod: str
+    data: str
+
+
+# --- clusters -------------------------------------------------------------------------------------------------------
+
+
+class ClusterOut(Wire):
+    name: str
+    region: str
+    labels: dict[str, str]
+    health: str
+    cordoned: bool
+    last_seen: datetime | None
+    agent_version: str
+    gpus_total: int
+    gpus_free: int
+    nodes: int
+    products: dict[str, int]
+    jobs: int
+    certificate_expires_at: datetime | None
+
+
+class ClusterListOut(Wire):
+    clusters: list[ClusterOut]
+
+
+class DrainedOut(Wire):
+    cluster: str
+    evicted: int
+
+
+class ClusterTokenIn(Wire):
+    name: Name
+    region: Annotated[str, Field(max_length=63)] = ""
+    labels: dict[str, str] = {}
+
+
+class ClusterTokenOut(Wire):
+    cluster: str
+    token: str = Field(description="Shown once; for one join of this cluster.")
+
+
+class JoinIn(Wire):
+    token: Annotated[str, Field(min_length=1, max_length=512)]
+    csr_pem: Annotated[str, Field(min_length=1, max_length=16_384)]
+
+
+class JoinOut(Wire):
+    cluster: str
+    certificate_pem: str
+    ca_pem: str
+    grpc_address: str = Field(description="HOST:PORT to dial from now on.")
+
+
+# --- people, prices, the hub itself ---------------------------------------------------------------------------------
+
+RoleName = Literal["admin", "submitter", "viewer"]
+
+
+class UserIn(Wire):
+    name: Name
+    tenant: Name = "default"
+    role: RoleName = "submitter"
+
+
+class UserOut(Wire):
+    name: str
+    tenant: str
+    role: str
+
+
+class UserListOut(Wire):
+    users: list[UserOut]
+
+
+class UserTokenOut(UserOut):
+    token: str = Field(description="Shown once; the hub keeps only its hash.")
+
+
+class WhoamiOut(Wire):
+    user: str
+    tenant: str
+    role: str
+
+
+class PriceEntry(Wire):
+    cluster: Annotated[str, Field(min_length=1, max_length=63)]
+    product: Annotated[str, Field(min_length=1, max_length=253)] = "*"
+    on_demand: Usd = Field(description="USD per GPU-hour.")
+    spot: Usd | None = None
+    spot_interruptions_per_hour: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 0.0
+
+
+class DefaultPrice(Wire):
+    on_demand: Usd
+    spot: Usd | None = None
+    spot_interruptions_per_hour: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 0.0
+
+
+class PriceBookDoc(Wire):
+    """The price book as a file (YAML or JSON) and as the API shows it."""
+
+    prices: Annotated[list[PriceEntry], Field(max_length=100_000)] = []
+    usd_per_cpu_hour: Usd = 0.04
+    default: DefaultPrice | None = Field(default=None, description="For a cluster that nobody priced.")
+
+
+class HealthOut(Wire):
+    status: Literal["ok", "not-ready"]
+    version: str
+    detail: str = ""

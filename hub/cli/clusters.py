@@ -1,0 +1,113 @@
+"""muster cluster …: let clusters join, look at them, take them out of service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hub.cli import completion, exits, screen
+from hub.cli.context import connect
+
+app = typer.Typer(no_args_is_help=True, help="Member clusters: join, look, cordon, drain, remove.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.clusters)]
+
+
+@app.command(epilog=exits.HELP)
+def token(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the cluster will be called.")],
+    region: Annotated[str, typer.Option(help="Where it stands; jobs and prices may name it.")] = "",
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any number of them.")] = None,
+) -> None:
+    """Make a join token for one cluster.
+
+    It is good once, for 15 minutes, and printed alone, so that scripts can take it.
+    """
+    labels = dict(_pair(one) for one in label or ())
+    with connect(ctx) as muster:
+        text, url = muster.cluster_token(name, region=region, labels=labels), muster.url
+    typer.echo(text)
+    typer.echo(f"muster: {name} joins by: MUSTER_SPOKE_TOKEN=… muster spoke --hub {url} --kubeconfig FILE", err=True)
+
+
+@app.command("list", epilog=exits.HELP)
+def list_(ctx: typer.Context, output: screen.Output = screen.Format.TABLE) -> None:
+    """List the member clusters: health, GPUs, jobs."""
+    with connect(ctx) as muster:
+        found = muster.clusters()
+    from hub.cli import tables
+
+    if not found and output is screen.Format.TABLE:
+        typer.echo("No cluster has joined yet. muster cluster token NAME lets one in.", err=True)
+        return
+    screen.show(output, found, tables.clusters(found, screen.now(), screen.console().width))
+
+
+@app.command(epilog=exits.HELP)
+def show(ctx: typer.Context, name: Name, output: screen.Output = screen.Format.TABLE) -> None:
+    """Show one cluster."""
+    with connect(ctx) as muster:
+        found = muster.cluster(name)
+    from hub.cli import tables
+
+    screen.show(output, found, tables.cluster(found, screen.now()))
+
+
+@app.command(epilog=exits.HELP)
+def cordon(
+    ctx: typer.Context,
+    name: Name,
+    off: Annotated[bool, typer.Option("--off", help="Let it take jobs again (as uncordon).")] = False,
+) -> None:
+    """Let a cluster take no new jobs; those it has run on."""
+    _cordon(ctx, name, on=not off)
+
+
+@app.command(epilog=exits.HELP)
+def uncordon(ctx: typer.Context, name: Name) -> None:
+    """Let a cordoned cluster take jobs again."""
+    _cordon(ctx, name, on=False)
+
+
+@app.command(epilog=exits.HELP)
+def drain(ctx: typer.Context, name: Name) -> None:
+    """Cordon a cluster and send its jobs back to the queue."""
+    with connect(ctx) as muster:
+        done = muster.drain(name)
+    typer.echo(f"{name} cordoned, {screen.counted(done.evicted, 'job')} sent back to the queue")
+
+
+@app.command(epilog=exits.HELP)
+def remove(
+    ctx: typer.Context,
+    name: Name,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Even while it holds jobs: they are queued again, and run twice if its spoke is out of reach.",
+        ),
+    ] = False,
+) -> None:
+    """Remove a cluster.
+
+    Its spoke is cut off at once; a new token lets a cluster of that name join again.
+    """
+    with connect(ctx) as muster:
+        muster.remove_cluster(name, force=force)
+    typer.echo(f"{name} removed")
+
+
+def _cordon(ctx: typer.Context, name: str, *, on: bool) -> None:
+    with connect(ctx) as muster:
+        muster.cordon(name, on)
+    typer.echo(f"{name} {'cordoned: it takes no new jobs' if on else 'takes jobs again'}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not key or not found:
+        exits.stop(f"--label {text} has no KEY=VALUE", "write --label tier=gold", exits.USAGE)
+    return key, value

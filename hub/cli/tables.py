@@ -1,0 +1,355 @@
+"""The screens of the CLI as values: pure functions from the API's answers to rich renderables.
+
+`width` decides which columns there are, so that a table reads well at 80 columns and says more at 120.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from hub.api import schemas
+from hub.api.schemas import OWN_KEY
+from hub.cli.screen import HEALTH_STYLE, age, counted, phase_style, usd
+
+_WIDE, _WIDER = 110, 140
+
+
+def jobs(found: Sequence[schemas.JobOut], now: datetime, width: int) -> RenderableType:
+    table = _table()
+    _column(table, "ID")
+    _column(table, "NAME", cut=True, at_most=30 if width >= _WIDE else None)
+    if width >= _WIDER:
+        _column(table, "KIND")
+    _column(table, "PHASE")
+    _column(table, "CLUSTER", cut=True)
+    _column(table, "GPUS", right=True)
+    _column(table, "PODS", right=True)
+    _column(table, "AGE", right=True)
+    if width >= _WIDE:
+        _column(table, "WHY", cut=True)
+    for job in found:
+        row: list[RenderableType] = [job.id, _cut(job.name)]
+        row += [Text(job.kind)] if width >= _WIDER else []
+        row += [_phase(job), _cut(job.cluster or "–"), str(job.total_gpus), pods(job), age(job.submitted_at, now)]
+        row += [_cut(job.reason, "dim")] if width >= _WIDE else []
+        table.add_row(*row)
+    return table
+
+
+def submitted(found: Sequence[schemas.SubmittedOut]) -> RenderableType:
+    table = _table()
+    _column(table, "ID")
+    _column(table, "NAME", cut=True)
+    _column(table, "KIND", cut=True)
+    _column(table, "GPUS", right=True)
+    _column(table, "PHASE")
+    _column(table, "")
+    for one in found:
+        note = "" if one.created else "submitted before"
+        table.add_row(
+            one.job.id,
+            _cut(one.job.name),
+            _cut(one.job.kind),
+            str(one.job.total_gpus),
+            _phase(one.job),
+            Text(note, "dim"),
+        )
+    return table
+
+
+def plan(one: schemas.PlanOut) -> RenderableType:
+    """What it is, what becomes of it, and why each cluster is or is not chosen."""
+    gpus = counted(one.workload.total_gpus, "GPU") if one.workload.total_gpus else "no GPUs"
+    title = Text.assemble((one.workload.name, "bold"), f"  {one.workload.kind} in namespace {one.workload.namespace}")
+    parts: list[RenderableType] = [title, Padding(_roles(one.workload.roles), (0, 0, 0, 2))]
+    parts.append(
+        Text(f"  {gpus}; gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none", "dim")
+    )
+    parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
+    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
+    if one.candidates:
+        parts += ["", candidates(one.candidates, one.chosen)]
+    return Group(*parts)
+
+
+def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> RenderableType:
+    table = _table()
+    _column(table, "CLUSTER")
+    _column(table, "VERDICT")
+    _column(table, "COST", right=True)
+    table.add_column("WHY", ratio=1, overflow="fold")
+    for one in sorted(found, key=lambda c: (c.cluster != chosen, not c.feasible, _cost(c), c.cluster)):
+        word, style = ("chosen", "bold green") if one.cluster == chosen else ("fits", "green")
+        if not one.feasible:
+            word, style = "no", "red"
+        why = _terms(one) if one.feasible else Text("\n".join(reason.message for reason in one.reasons))
+        table.add_row(Text(one.cluster), Text(word, style), usd(one.score.total_usd) if one.score else "–", why)
+    return table
+
+
+def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
+    facts: list[tuple[str, RenderableType]] = [
+        ("Job", Text.assemble((one.name, "bold"), f"  {one.kind} in namespace {one.namespace}")),
+        ("Id", Text(one.id + (f"  (key {one.client_key})" if _was_given(one.client_key) else ""))),
+        ("Phase", Text.assemble(_phase(one), f"  {one.reason}" if one.reason else "")),
+        ("Cluster", Text(one.cluster or "–")),
+        ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all")),
+        ("Price", Text(f"{usd(one.usd_per_hour)}/h{' spot' if one.spot else ''}" if one.usd_per_hour else "–")),
+        ("Queue", Text(f"{one.queue}, priority {one.priority}")),
+        ("Owner", Text(f"{one.owner} of tenant {one.tenant}")),
+        ("Attempt", Text(str(one.epoch))),
+        ("Times", Text(_times(one, now))),
+    ]
+    parts: list[RenderableType] = [_facts(facts), *(Text(f"! {warning}", "yellow") for warning in one.warnings)]
+    if one.workload.roles:
+        parts += ["", _role_counts(one)]
+    if one.pods:
+        parts += ["", _pods(one.pods)]
+    return Group(*parts)
+
+
+def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> RenderableType:
+    # Why it waits is what the candidates tell.
+    why = "" if one.decision is not None and one.job.phase == "QUEUED" else f"  {one.job.reason}".rstrip()
+    parts: list[RenderableType] = [Text.assemble((one.job.name, "bold"), f"  {one.job.id}  ", _phase(one.job), why)]
+    if one.decision is None:
+        parts += ["", Text("Nothing was decided about it yet: the hub looks at it in its next cycle.", "dim")]
+    else:
+        made = one.decision
+        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates)]
+        if made.candidates:
+            parts += ["", candidates(made.candidates, made.chosen)]
+    if one.history:
+        parts += ["", history(one.history, now)]
+    return Group(*parts)
+
+
+def history(events: Iterable[schemas.EventOut], now: datetime) -> RenderableType:
+    table = _table()
+    _column(table, "AGO", right=True)
+    _column(table, "ATTEMPT", right=True)
+    _column(table, "PHASE")
+    _column(table, "EVENT")
+    table.add_column("WHAT HAPPENED", ratio=1, overflow="fold")
+    for one in events:
+        table.add_row(
+            age(one.at, now), str(one.epoch), Text(one.phase, phase_style(one.phase)), one.event, Text(one.message)
+        )
+    return table
+
+
+def event_line(one: schemas.EventOut, now: datetime) -> Text:
+    at, today = one.at.astimezone(), now.astimezone().date()
+    return Text.assemble(
+        (f"{at:%H:%M:%S}" if at.date() == today else f"{at:%Y-%m-%d %H:%M:%S}", "dim"),
+        f"  {one.job}  ",
+        (f"{one.phase:<10}", phase_style(one.phase)),
+        f"  {one.event}",
+        f": {one.message}" if one.message else "",
+    )
+
+
+def clusters(found: Sequence[schemas.ClusterOut], now: datetime, width: int) -> RenderableType:
+    table = _table()
+    _column(table, "CLUSTER", cut=True)
+    _column(table, "REGION", cut=True)
+    _column(table, "HEALTH")
+    _column(table, "GPUS FREE", right=True)
+    _column(table, "NODES", right=True)
+    _column(table, "JOBS", right=True)
+    _column(table, "SEEN", right=True)
+    if width >= _WIDE:
+        table.add_column("PRODUCTS", ratio=4, overflow="fold")
+    for one in found:
+        free = f"{one.gpus_free}/{one.gpus_total}"
+        row: list[RenderableType] = [_cut(one.name), _cut(one.region or "–"), _health(one), free]
+        row += [str(one.nodes), str(one.jobs), age(one.last_seen, now)]
+        row += [Text(_products(one), "dim")] if width >= _WIDE else []
+        table.add_row(*row)
+    return table
+
+
+def cluster(one: schemas.ClusterOut, now: datetime) -> RenderableType:
+    expires = one.certificate_expires_at
+    return _facts(
+        [
+            ("Cluster", Text(one.name, "bold")),
+            ("Region", Text(one.region or "–")),
+            ("Health", Text.assemble(_health(one), f"  seen {age(one.last_seen, now)} ago" if one.last_seen else "")),
+            ("GPUs", Text(f"{one.gpus_free} free of {one.gpus_total} on {counted(one.nodes, 'node')}")),
+            ("Products", Text("\n".join(f"{name} × {n}" for name, n in sorted(one.products.items())) or "–")),
+            ("Jobs", Text(str(one.jobs))),
+            ("Labels", Text(", ".join(f"{k}={v}" for k, v in sorted(one.labels.items())) or "–")),
+            ("Agent", Text(one.agent_version or "–")),
+            ("Certificate", Text(f"until {expires:%Y-%m-%d %H:%M} UTC" if expires else "none yet")),
+        ]
+    )
+
+
+def users(found: Sequence[schemas.UserOut]) -> RenderableType:
+    table = _table()
+    for name in ("USER", "TENANT", "ROLE"):
+        _column(table, name, cut=True)
+    for one in found:
+        table.add_row(_cut(one.name), _cut(one.tenant), _cut(one.role))
+    return table
+
+
+def prices(book: schemas.PriceBookDoc) -> RenderableType:
+    table = _table()
+    _column(table, "CLUSTER", cut=True)
+    _column(table, "PRODUCT", cut=True)
+    for name in ("ON DEMAND", "SPOT", "INTERRUPTIONS"):
+        _column(table, name, right=True)
+    for one in book.prices:
+        often = f"{one.spot_interruptions_per_hour:g}/h" if one.spot is not None else "–"
+        product = "(every other)" if one.product == "*" else one.product
+        table.add_row(_cut(one.cluster), _cut(product), usd(one.on_demand), usd(one.spot), often)
+    rest = f"USD per GPU-hour. A CPU-hour costs {usd(book.usd_per_cpu_hour)}."
+    if book.default is not None:
+        rest += f" A cluster that nobody priced counts {usd(book.default.on_demand)}."
+    return Group(table, Text(rest, "dim"))
+
+
+def pods(one: schemas.JobOut) -> str:
+    """`3/4`: pods that run or are done, of all."""
+    total = sum(role.total for role in one.roles)
+    return f"{sum(role.ready + role.succeeded for role in one.roles)}/{total}" if total else "–"
+
+
+def _table() -> Table:
+    return Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0), expand=False)
+
+
+def _column(table: Table, name: str, *, cut: bool = False, right: bool = False, at_most: int | None = None) -> None:
+    """A column of single lines. Where the terminal is too narrow, only those that are `cut` get shorter: rich takes
+    room from columns that may wrap, so a cut column may, and its cells (`_cut`) do not."""
+    table.add_column(name, no_wrap=not cut, justify="right" if right else "left", max_width=at_most)
+
+
+def _cut(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
+def _facts(facts: Iterable[tuple[str, RenderableType]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, value)
+    return table
+
+
+def _roles(roles: Iterable[schemas.RoleOut]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for role in roles:
+        count = f"{role.replicas} × {counted(role.gpus_per_pod, 'GPU')}"
+        if role.gpus_per_pod == 0:
+            count = counted(role.replicas, "pod")
+        table.add_row(Text(role.name), count, Text(role.device_class or "CPU only", "dim"))
+    return table
+
+
+def _verdict(
+    verdict: str,
+    chosen: str | None,
+    domain: str,
+    reasons: Sequence[schemas.ReasonOut],
+    found: Sequence[schemas.CandidateOut],
+) -> RenderableType:
+    if verdict == "placed":
+        place = f"{chosen}, {domain}" if domain else str(chosen)
+        return Text.assemble(("✔ placed", "bold green"), f" on {place}")
+    mark, style = ("✘ rejected", "bold red") if verdict == "rejected" else ("… waiting", "bold yellow")
+    # What the candidates' table says is not said twice.
+    told = {reason.message for candidate in found for reason in candidate.reasons}
+    own = [reason.message for reason in reasons if reason.message not in told]
+    why = ": " + "; ".join(own) if own else ": no cluster can take it now" if verdict == "waiting" else ""
+    return Text.assemble((mark, style), why)
+
+
+def _terms(one: schemas.CandidateOut) -> RenderableType:
+    """`gpu $32.00 + fragmentation $0.64, in rack r1`."""
+    terms = one.score.terms if one.score else {}
+    money = " + ".join(f"{name} {usd(amount)}" for name, amount in terms.items() if amount) or "free"
+    remarks = ["at the default price: nobody set one"] if "unpriced" in terms else []
+    place = [f"in {one.domain}"] if one.domain else []
+    return Text(", ".join([money, *remarks, *place]), "dim")
+
+
+def _cost(one: schemas.CandidateOut) -> float:
+    return one.score.total_usd if one.score else 0.0
+
+
+def _role_counts(one: schemas.JobDetailOut) -> Table:
+    counts = {role.role: role for role in one.roles}
+    table = _table()
+    _column(table, "ROLE", cut=True)
+    for name in ("PODS", "READY", "DONE", "FAILED", "GPUS EACH"):
+        _column(table, name, right=True)
+    table.add_column("DEVICE", overflow="fold")
+    for role in one.workload.roles:
+        seen = counts.get(role.name)
+        numbers = [str(n) for n in (seen.ready, seen.succeeded, seen.failed)] if seen else ["–", "–", "–"]
+        device = Text(role.device_class or "CPU only", "dim")
+        table.add_row(_cut(role.name), str(role.replicas), *numbers, str(role.gpus_per_pod), device)
+    return table
+
+
+def _pods(found: Sequence[schemas.PodOut]) -> Table:
+    table = _table()
+    _column(table, "POD", cut=True)
+    _column(table, "ROLE", cut=True)
+    _column(table, "NODE", cut=True)
+    table.add_column("GPUS", overflow="fold")
+    for pod in found:
+        table.add_row(_cut(pod.pod), _cut(pod.role), _cut(pod.node), _ranges(pod.gpus) or "–")
+    return table
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`0-3,6`."""
+    parts: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1] = (parts[-1][0], number)
+        else:
+            parts.append((number, number))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def _phase(one: schemas.JobOut) -> Text:
+    return Text(one.phase, phase_style(one.phase))
+
+
+def _health(one: schemas.ClusterOut) -> Text:
+    return Text.assemble(
+        (one.health, HEALTH_STYLE.get(one.health, "")), (", cordoned", "yellow") if one.cordoned else ""
+    )
+
+
+def _products(one: schemas.ClusterOut) -> str:
+    return ", ".join(f"{name} ×{amount}" for name, amount in sorted(one.products.items()))
+
+
+def _was_given(key: str | None) -> bool:
+    """Keys that the client made up say nothing to people."""
+    return bool(key) and not str(key).startswith(OWN_KEY)
+
+
+def _times(one: schemas.JobOut, now: datetime) -> str:
+    steps = (
+        ("submitted", one.submitted_at),
+        ("placed", one.placed_at),
+        ("started", one.started_at),
+        ("ended", one.finished_at),
+    )
+    return ", ".join(f"{word} {age(at, now)} ago" for word, at in steps if at is not None)

@@ -1,0 +1,334 @@
+"""A typed client of the hub's REST API, for the CLI and for programs. Synchronous; answers pydantic models.
+
+    with MusterClient("https://hub:8443", token, ca="ca.crt") as muster:
+        job = muster.submit(Path("train.yaml").read_bytes()).jobs[0].job
+        for line in muster.logs(job.id, follow=True): ...
+
+Calls that may be repeated without harm are, when the connection fails: every submit carries a key (one is made where
+none is given), so a repeated one answers the same jobs. Event streams reconnect and resume after the last event seen;
+log streams do not, since what a pod wrote has no numbers to resume by.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from httpx_sse import EventSource, SSEError
+from pydantic import BaseModel, ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from hub.api import schemas
+from placement.lifecycle import Phase
+
+M = TypeVar("M", bound=BaseModel)
+
+# The hub sends a comment every 15 s where it has nothing to say.
+_SILENCE_S = 45.0
+
+
+class ApiError(Exception):
+    """The hub answered, and refused."""
+
+    def __init__(self, status: int, error: schemas.ErrorOut) -> None:
+        super().__init__(error.message)
+        self.status = status
+        self.error = error
+
+
+class HubUnreachable(Exception):
+    """No answer, or one that is not the hub's."""
+
+    def __init__(self, url: str, cause: str, mend: str = "") -> None:
+        super().__init__(f"the hub at {url} cannot be reached: {cause}")
+        self.mend = mend or "check the URL (MUSTER_URL, muster login) and that the hub runs"
+
+
+class MusterClient:
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        *,
+        ca: str | Path | None = None,
+        timeout_s: float = 30.0,
+        patience_s: float = 5.0,
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`ca`: a PEM file to trust instead of the system's. `patience_s`: how long failed connections are retried."""
+        self.url = url.rstrip("/")
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._http = httpx.Client(
+            base_url=self.url + schemas.API_PREFIX,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+            verify=ssl.create_default_context(cafile=str(ca)) if ca else True,
+            transport=transport,
+        )
+
+    def __enter__(self) -> MusterClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # --- jobs ---
+
+    def submit(
+        self, text: bytes, *, namespace: str = "default", key: str | None = None, if_too_large: str | None = None
+    ) -> schemas.SubmitOut:
+        """One file of manifests, all of it or nothing."""
+        return self._post_manifests("/jobs", text, _YAML, namespace, key, if_too_large)
+
+    def submit_many(
+        self,
+        texts: Sequence[str],
+        *,
+        namespace: str = "default",
+        key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> schemas.SubmitOut:
+        """Many files in one request and one transaction: all of them or none."""
+        body = json.dumps({"manifests": list(texts)}).encode()
+        return self._post_manifests("/jobs", body, "application/json", namespace, key, if_too_large)
+
+    def plan(self, text: bytes, *, namespace: str = "default") -> list[schemas.PlanOut]:
+        """What would become of each workload of the file now."""
+        answer = self._call(
+            "POST", "/plan", params={"namespace": namespace}, content=text, headers={"Content-Type": _YAML}
+        )
+        if answer.content.lstrip().startswith(b"["):
+            return self._parse(schemas.PlanList, answer.content).root
+        return [self._parse(schemas.PlanOut, answer.content)]
+
+    def jobs(
+        self,
+        *,
+        phases: Iterable[Phase] = (),
+        cluster: str | None = None,
+        queue: str | None = None,
+        name: str | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> schemas.JobPageOut:
+        wanted = {"cluster": cluster, "queue": queue, "name": name, "tenant": tenant, "cursor": cursor, "limit": limit}
+        params: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+        return self._get(schemas.JobPageOut, "/jobs", {**params, "phase": sorted(phases)})
+
+    def job(self, ref: str) -> schemas.JobDetailOut:
+        return self._get(schemas.JobDetailOut, f"/jobs/{_part(ref)}")
+
+    def cancel(self, ref: str) -> schemas.JobOut:
+        return self._model(schemas.JobOut, self._call("POST", f"/jobs/{_part(ref)}/cancel"))
+
+    def explain(self, ref: str) -> schemas.ExplanationOut:
+        return self._get(schemas.ExplanationOut, f"/jobs/{_part(ref)}/explain")
+
+    def logs(self, ref: str, *, role: str = "", follow: bool = False, tail: int = 0) -> Iterator[schemas.LogLineOut]:
+        """Whole lines, pods interleaved. Raises ApiError, also in the middle, and HubUnreachable where it breaks."""
+        params = {"role": role, "follow": str(follow).lower(), "tail": str(tail)}
+        with self._streaming(f"/jobs/{_part(ref)}/logs", params, read_s=None if follow else 60.0) as answer:
+            for line in answer.iter_lines():
+                if line:
+                    yield self._log_line(line)
+
+    def events(
+        self, *, job: str | None = None, after: int | None = None, follow: bool = True
+    ) -> Iterator[schemas.EventOut]:
+        """Events after number `after`. While following, a broken stream is taken up where it broke."""
+        # Somebody who watches waits longer for a hub that restarts than somebody who asks a first time.
+        patience_s, broken_at = self._patience_s, time.monotonic()
+        while True:
+            try:
+                for event in self._events_once(job, after, follow):
+                    if event is None:
+                        patience_s = self._patience_s * 6
+                    else:
+                        after = event.seq
+                        yield event
+                    broken_at = time.monotonic()
+                if not follow:
+                    return
+            except HubUnreachable:
+                if not follow or time.monotonic() - broken_at > patience_s:
+                    raise
+            self._sleep(0.5)
+
+    # --- clusters ---
+
+    def clusters(self) -> list[schemas.ClusterOut]:
+        return self._get(schemas.ClusterListOut, "/clusters").clusters
+
+    def cluster(self, name: str) -> schemas.ClusterOut:
+        return self._get(schemas.ClusterOut, f"/clusters/{_part(name)}")
+
+    def cordon(self, name: str, on: bool = True) -> schemas.ClusterOut:
+        verb = "cordon" if on else "uncordon"
+        return self._model(schemas.ClusterOut, self._call("POST", f"/clusters/{_part(name)}/{verb}"))
+
+    def drain(self, name: str) -> schemas.DrainedOut:
+        return self._model(schemas.DrainedOut, self._call("POST", f"/clusters/{_part(name)}/drain"))
+
+    def remove_cluster(self, name: str, *, force: bool = False) -> None:
+        self._call("DELETE", f"/clusters/{_part(name)}", params={"force": str(force).lower()})
+
+    def cluster_token(self, name: str, *, region: str = "", labels: dict[str, str] | None = None) -> str:
+        body = {"name": name, "region": region, "labels": labels or {}}
+        # Not repeated: each call makes a token.
+        answer = self._call("POST", "/cluster-tokens", json=body, again=False)
+        return self._model(schemas.ClusterTokenOut, answer).token
+
+    def ca_pem(self) -> str:
+        return self._call("GET", "/ca").text
+
+    def join(self, token: str, csr_pem: str) -> schemas.JoinOut:
+        answer = self._call("POST", "/join", json={"token": token, "csr_pem": csr_pem}, again=False)
+        return self._model(schemas.JoinOut, answer)
+
+    # --- people, prices, the hub itself ---
+
+    def whoami(self) -> schemas.WhoamiOut:
+        return self._get(schemas.WhoamiOut, "/whoami")
+
+    def users(self) -> list[schemas.UserOut]:
+        return self._get(schemas.UserListOut, "/users").users
+
+    def add_user(self, name: str, *, tenant: str = "default", role: str = "submitter") -> schemas.UserTokenOut:
+        body = {"name": name, "tenant": tenant, "role": role}
+        return self._model(schemas.UserTokenOut, self._call("POST", "/users", json=body, again=False))
+
+    def remove_user(self, name: str) -> None:
+        self._call("DELETE", f"/users/{_part(name)}")
+
+    def prices(self) -> schemas.PriceBookDoc:
+        return self._get(schemas.PriceBookDoc, "/prices")
+
+    def set_prices(self, text: bytes) -> schemas.PriceBookDoc:
+        """Replaces the whole book by this YAML or JSON."""
+        return self._model(
+            schemas.PriceBookDoc, self._call("PUT", "/prices", content=text, headers={"Content-Type": _YAML})
+        )
+
+    def health(self) -> schemas.HealthOut:
+        return self._get(schemas.HealthOut, "/healthz")
+
+    # --- one request ---
+
+    def _post_manifests(
+        self, path: str, body: bytes, content_type: str, namespace: str, key: str | None, if_too_large: str | None
+    ) -> schemas.SubmitOut:
+        params = {"namespace": namespace} | ({"if_too_large": if_too_large} if if_too_large else {})
+        headers = {"Content-Type": content_type, "Idempotency-Key": key or f"{schemas.OWN_KEY}{uuid.uuid4().hex}"}
+        return self._model(schemas.SubmitOut, self._call("POST", path, params=params, content=body, headers=headers))
+
+    def _get(self, model: type[M], path: str, params: dict[str, Any] | None = None) -> M:
+        return self._model(model, self._call("GET", path, params=params))
+
+    def _call(self, method: str, path: str, *, again: bool = True, **request: Any) -> httpx.Response:
+        retrying = Retrying(
+            retry=retry_if_exception_type(_BROKEN),
+            stop=stop_after_delay(self._patience_s if again else 0),
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            answer = retrying(self._http.request, method, path, **request)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from error
+        if answer.is_error:
+            raise self._refusal(answer)
+        return answer
+
+    @contextmanager
+    def _streaming(
+        self, path: str, params: dict[str, str], *, read_s: float | None, headers: dict[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        timeout = httpx.Timeout(30.0, connect=10.0, read=read_s)
+        try:
+            with self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise self._refusal(answer)
+                yield answer
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _events_once(self, job: str | None, after: int | None, follow: bool) -> Iterator[schemas.EventOut | None]:
+        """None once the stream stands; then its events."""
+        params = {"follow": str(follow).lower()} | ({"job": job} if job else {})
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after is not None else {})
+        with self._streaming("/events", params, read_s=_SILENCE_S, headers=headers) as answer:
+            yield None
+            try:
+                for sent in EventSource(answer).iter_sse():
+                    if sent.event == "error":
+                        raise self._broken_off(sent.data)
+                    yield self._parse(schemas.EventOut, sent.data)
+            except SSEError as error:
+                raise HubUnreachable(self.url, f"it sent no event stream: {error}") from error
+
+    def _log_line(self, line: str) -> schemas.LogLineOut:
+        if line.startswith('{"error"'):
+            raise self._broken_off(line)
+        return self._parse(schemas.LogLineOut, line)
+
+    def _model(self, model: type[M], answer: httpx.Response) -> M:
+        return self._parse(model, answer.content)
+
+    def _parse(self, model: type[M], content: bytes | str) -> M:
+        try:
+            # A newer hub may say more than this client knows.
+            return model.model_validate_json(content, extra="ignore")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise HubUnreachable(
+                self.url,
+                f"its answer cannot be read ({where}: {first['msg']})",
+                "is this a muster hub, of this version?",
+            ) from error
+
+    def _refusal(self, answer: httpx.Response) -> ApiError | HubUnreachable:
+        try:
+            body = schemas.ErrorBody.model_validate_json(answer.content, extra="ignore")
+        except ValidationError:
+            return HubUnreachable(
+                self.url, f"HTTP {answer.status_code} that is not the hub's", "is a proxy in between?"
+            )
+        return ApiError(answer.status_code, body.error)
+
+    def _broken_off(self, text: str) -> ApiError:
+        return ApiError(500, self._parse(schemas.ErrorBody, text).error)
+
+    def _unreachable(self, error: Exception) -> HubUnreachable:
+        text = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            return HubUnreachable(self.url, text, "give the hub's ca.crt: muster login URL --ca ca.crt, or MUSTER_CA")
+        return HubUnreachable(self.url, text)
+
+
+_YAML = "application/yaml"
+# Failures of the connection. A read timeout is not one: the hub may still be at it.
+_BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,261 @@
+"""The member clusters as they are now: connected or silent, with what capacity, holding which jobs.
+
+Summaries and heartbeats live in memory and are kept in the store from time to time only; reservations, cordons and
+prices are the store's, and are followed change by change, so that a decision never waits for the database. After a
+restart the clusters are known with their last summary, and count as connected once their spokes are back.
+
+Health is a matter of silence: a stream that ended, or no heartbeat for three intervals, is DISCONNECTED; longer than
+the lease, LOST. Neither touches a job: only a person decides that a cluster will not come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hub.store.changes import Change, ClusterRecord, ClusterSaved, PricesReplaced, Released, Reserved
+from hub.store.clusters import Sighting
+from hub.store.jobs import Name, name_of
+from placement.fleet import Cluster, Fleet, Health, Reservation
+from placement.inventory import Summary
+from placement.money import PriceBook
+from wire.orders import JobRef
+
+MISSED_HEARTBEATS = 3
+
+
+@dataclass(slots=True)
+class _Live:
+    record: ClusterRecord
+    silent_since: datetime
+    session: str = ""  # of the stream it is connected by; "" for none
+    summary: Summary | None = None
+    last_seen: datetime | None = None
+    health: Health = Health.JOINING
+    unsaved_summary: bool = False
+    unsaved_sighting: bool = False
+
+
+class Federation:
+    """One per hub. Not thread-safe: everything happens on the event loop; `fleet()` may be handed to threads."""
+
+    def __init__(
+        self,
+        *,
+        heartbeat_s: float = 5.0,
+        lease_s: float = 60.0,
+        queues: frozenset[str] = frozenset({"default"}),
+        wake: asyncio.Event | None = None,
+    ) -> None:
+        self.heartbeat_s = heartbeat_s
+        self.lease_s = lease_s
+        self.queues = queues
+        self.wake = wake or asyncio.Event()
+        self.improvements = 0  # grows whenever a job that waits might fit now
+        self._clusters: dict[str, _Live] = {}
+        self._removed: dict[str, ClusterRecord] = {}
+        self._held: dict[str, dict[str, Reservation]] = defaultdict(dict)  # cluster -> job -> reservation
+        self._names: dict[Name, set[str]] = defaultdict(set)  # of the objects of holding jobs -> clusters
+        self._prices = PriceBook()
+        self._fleet: Fleet | None = None
+
+    def load(
+        self,
+        records: Iterable[ClusterRecord],
+        summaries: Mapping[str, Summary],
+        reservations: Iterable[Reservation],
+        prices: PriceBook,
+        now: datetime,
+    ) -> None:
+        """What the store knows, at start. The hub's own absence is not held against the clusters."""
+        for record in records:
+            self._saved(record, now)
+            if record.removed_at is None:
+                live = self._clusters[record.name]
+                live.summary = summaries.get(record.name)
+                live.last_seen = record.last_seen
+                live.health = self._health_of(live, now)
+        for reservation in reservations:
+            self._reserve(reservation)
+        self._prices = prices
+        self._improved()
+
+    # ---- what the store committed ----
+
+    def on_change(self, change: Change, now: datetime) -> None:
+        match change:
+            case Reserved(reservation):
+                self._reserve(reservation)
+            case Released(ref, cluster):
+                self._release(ref, cluster)
+                self._improved()
+            case ClusterSaved(record):
+                self._saved(record, now)
+                self._improved()
+            case PricesReplaced(book):
+                self._prices = book
+                self._improved()
+            case _:
+                pass
+
+    def _reserve(self, reservation: Reservation) -> None:
+        self._held[reservation.cluster][reservation.job] = reservation
+        self._names[name_of(reservation.workload)].add(reservation.cluster)
+        self._fleet = None
+
+    def _release(self, ref: JobRef, cluster: str) -> None:
+        held = self._held[cluster].get(ref.job)
+        if held is not None and held.epoch == ref.epoch:
+            del self._held[cluster][ref.job]
+            name = name_of(held.workload)
+            self._names[name].discard(cluster)
+            if not self._names[name]:
+                del self._names[name]
+        self._fleet = None
+
+    def _saved(self, record: ClusterRecord, now: datetime) -> None:
+        self._fleet = None
+        if record.removed_at is not None:
+            self._clusters.pop(record.name, None)
+            self._removed[record.name] = record
+            return
+        self._removed.pop(record.name, None)
+        live = self._clusters.get(record.name)
+        if live is None:
+            self._clusters[record.name] = _Live(record, now)
+        else:
+            live.record = record
+
+    # ---- what the spokes say ----
+
+    def connected(self, cluster: str, session: str, now: datetime) -> None:
+        live = self._clusters.get(cluster)
+        if live is not None:
+            live.session = session
+            self._heard(live, now)
+
+    def disconnected(self, cluster: str, session: str, now: datetime) -> None:
+        """Says nothing where a newer stream has taken over."""
+        live = self._clusters.get(cluster)
+        if live is not None and live.session == session:
+            live.session = ""
+            self._judge(live, now)
+
+    def heartbeat(self, cluster: str, now: datetime) -> None:
+        live = self._clusters.get(cluster)
+        if live is not None:
+            self._heard(live, now)
+
+    def summary_arrived(self, cluster: str, summary: Summary, now: datetime) -> None:
+        live = self._clusters.get(cluster)
+        if live is None:
+            return
+        if live.summary != summary:
+            live.summary = summary
+            live.unsaved_summary = True
+            self._improved()
+        self._heard(live, now)
+
+    def tick(self, now: datetime) -> tuple[tuple[str, Health], ...]:
+        """Judges every cluster's silence again; answers those whose health changed."""
+        changed: list[tuple[str, Health]] = []
+        for live in self._clusters.values():
+            before = live.health
+            self._judge(live, now)
+            if live.health is not before:
+                changed.append((live.record.name, live.health))
+        return tuple(changed)
+
+    def _heard(self, live: _Live, now: datetime) -> None:
+        live.silent_since = live.last_seen = now
+        live.unsaved_sighting = True
+        self._judge(live, now)
+
+    def _judge(self, live: _Live, now: datetime) -> None:
+        health = self._health_of(live, now)
+        if health is live.health:
+            return
+        live.health = health
+        if health is Health.READY:
+            self._improved()
+        self._fleet = None
+
+    def _health_of(self, live: _Live, now: datetime) -> Health:
+        if live.summary is None:
+            return Health.JOINING
+        silence = now - live.silent_since
+        if silence > timedelta(seconds=self.lease_s):
+            return Health.LOST
+        if not live.session or silence > timedelta(seconds=MISSED_HEARTBEATS * self.heartbeat_s):
+            return Health.DISCONNECTED
+        return Health.READY
+
+    def _improved(self) -> None:
+        self.improvements += 1
+        self._fleet = None
+        self.wake.set()
+
+    # ---- what others ask ----
+
+    def fleet(self) -> Fleet:
+        """The snapshot that decisions read; the same value until something changes."""
+        if self._fleet is None:
+            self._fleet = Fleet(
+                clusters={name: _cluster(live) for name, live in self._clusters.items()},
+                reservations=tuple(one for held in self._held.values() for one in held.values()),
+                prices=self._prices,
+                queues=self.queues,
+            )
+        return self._fleet
+
+    @property
+    def prices(self) -> PriceBook:
+        return self._prices
+
+    def record(self, cluster: str) -> ClusterRecord | None:
+        """Removed clusters too; their `removed_at` says so."""
+        live = self._clusters.get(cluster)
+        return live.record if live is not None else self._removed.get(cluster)
+
+    def revision(self, cluster: str) -> int | None:
+        live = self._clusters.get(cluster)
+        return live.summary.revision if live is not None and live.summary is not None else None
+
+    def holding(self, cluster: str) -> tuple[JobRef, ...]:
+        """What holds capacity there: all that may live in the cluster."""
+        return tuple(JobRef(one.job, one.epoch) for one in self._held[cluster].values())
+
+    def holds(self, cluster: str, job: str) -> bool:
+        return job in self._held[cluster]
+
+    def clusters_with(self, name: Name) -> frozenset[str]:
+        """Where a holding job already has an object of this name: another there would overwrite it."""
+        return frozenset(self._names.get(name, ()))
+
+    def last_seen(self, cluster: str) -> datetime | None:
+        live = self._clusters.get(cluster)
+        return live.last_seen if live is not None else None
+
+    def take_unsaved(self) -> tuple[Sighting, ...]:
+        """What the store does not know yet; it is counted as saved from here on."""
+        found: list[Sighting] = []
+        for name, live in self._clusters.items():
+            if live.unsaved_summary or live.unsaved_sighting:
+                found.append(Sighting(name, live.last_seen, live.summary if live.unsaved_summary else None))
+                live.unsaved_summary = live.unsaved_sighting = False
+        return tuple(found)
+
+
+def _cluster(live: _Live) -> Cluster:
+    return Cluster(
+        name=live.record.name,
+        region=live.record.region,
+        labels=live.record.labels,
+        health=live.health,
+        cordoned=live.record.cordoned,
+        summary=live.summary,
+        last_seen=live.last_seen,
+    )

@@ -1,0 +1,330 @@
+"""What people do with jobs: submit, plan, look, cancel, explain, follow.
+
+A submit is one transaction for all its documents: every one of them is queued, or none is. A client key makes it
+idempotent; a live job's name is its own within its tenant and kind. The tenant of the caller narrows every query below
+this module, so that another's job is not found rather than refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from hub.admission import Submission
+from hub.errors import ConflictError, Forbidden, Invalid, NotFound, TooLarge
+from hub.federation import Federation
+from hub.link.directory import NotConnected
+from hub.link.log_flow import LogBroken
+from hub.loops.attempt import Planner
+from hub.loops.backlog import Backlog
+from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Page, Planned, UserRole
+from hub.store import events, jobs, moves
+from hub.store.feed import Feed
+from hub.store.jobs import NewJob, name_of
+from hub.store.moves import Move
+from hub.store.store import Store
+from hub.submits import Asked, Submitted, content_hash, submit_together
+from placement.fleet import PendingJob
+from placement.kinds.problems import ManifestError, Problem, did_you_mean
+from placement.lifecycle import TERMINAL, Event, Phase
+from placement.workload import IfTooLarge, Workload
+from wire.orders import JobRef, LogLines, LogQuery, Stop
+
+ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+ID_LENGTH = 10
+CANCEL_GRACE_S = 30.0
+MAX_JOBS_PER_SUBMIT = 10_000
+MAX_PAGE = 1000
+MAX_KEY = 253
+
+
+class Reader(Protocol):
+    def __call__(self, text: bytes, *, namespace: str) -> Sequence[Submission]:
+        """Raises ManifestError."""
+
+
+Admission = Callable[[Submission, Actor], Sequence[Problem]]  # why the actor may not submit it
+
+
+class LogSource(Protocol):
+    """Where the logs of a cluster's jobs come from: its spoke."""
+
+    def open_logs(self, cluster: str, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        """Raises hub.link.directory.NotConnected at once, hub.link.log_flow.LogBroken while it is read."""
+
+
+class Jobs:
+    def __init__(
+        self,
+        store: Store,
+        federation: Federation,
+        backlog: Backlog,
+        feed: Feed,
+        read: Reader,
+        admission: Admission,
+        plan: Planner,
+        logs: LogSource,
+        *,
+        clock: Callable[[], datetime],
+        rng: Random,
+    ) -> None:
+        self._store = store
+        self._federation = federation
+        self._backlog = backlog
+        self._feed = feed
+        self._read = read
+        self._admission = admission
+        self._plan = plan
+        self._logs = logs
+        self._clock = clock
+        self._rng = rng
+
+    # ---- submit ----
+
+    async def submit(
+        self,
+        actor: Actor,
+        text: bytes,
+        *,
+        namespace: str = "default",
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> tuple[Submitted, ...]:
+        """Raises Forbidden, Invalid, ConflictError, TooLarge; then nothing was stored."""
+        return await self.submit_many(
+            actor, [text], namespace=namespace, client_key=client_key, if_too_large=if_too_large
+        )
+
+    async def submit_many(
+        self,
+        actor: Actor,
+        texts: Sequence[bytes],
+        *,
+        namespace: str = "default",
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> tuple[Submitted, ...]:
+        """As `submit`, for many files: all of them in one transaction, or none. `client_key` stands for the whole."""
+        _may_write(actor, "submit jobs")
+        _check_key(client_key)
+        found = await self._submissions(texts, namespace)
+        if len(found) > MAX_JOBS_PER_SUBMIT:
+            raise TooLarge(
+                f"{len(found)} jobs in one submit",
+                code="too-many-jobs",
+                mend=f"submit at most {MAX_JOBS_PER_SUBMIT} at once",
+            )
+        now = self._clock()
+        new = [
+            self._new_job(_asked(one.workload, if_too_large), one, now + timedelta(microseconds=number))
+            for number, one in enumerate(found)
+        ]
+        self._check(actor, found)
+        content = content_hash(texts, namespace, if_too_large)
+        return await self._store.write_together(submit_together, Asked(actor, tuple(new), client_key, content, now))
+
+    async def plan(self, actor: Actor, text: bytes, *, namespace: str = "default") -> tuple[Planned, ...]:
+        """What would become of the file's workloads now, or what a submit would refuse; nothing is stored. Raises
+        Invalid."""
+        found = await self._submissions([text], namespace)
+        self._check(actor, found)
+        now, fleet = self._clock(), self._federation.fleet()
+        pending = [
+            PendingJob(f"plan-{number}", 1, one.workload, actor.tenant, now) for number, one in enumerate(found, 1)
+        ]
+        planned = await asyncio.to_thread(self._plan, fleet, pending, now)
+        decisions = {decision.job: decision for decision in planned.decisions}
+        return tuple(Planned(one.workload, decisions[one.job]) for one in pending)
+
+    async def _submissions(self, texts: Sequence[bytes], namespace: str) -> Sequence[Submission]:
+        try:
+            return await asyncio.to_thread(_read_all, self._read, texts, namespace)
+        except ManifestError as error:
+            raise _invalid(error.problems) from error
+
+    def _check(self, actor: Actor, found: Sequence[Submission]) -> None:
+        problems: list[Problem] = []
+        for number, one in enumerate(found, 1):
+            problems.extend(self._admission(one, actor))
+            queue = one.workload.hints.queue
+            if queue not in self._federation.queues:
+                close = did_you_mean(queue, self._federation.queues)
+                known = ", ".join(sorted(self._federation.queues))
+                mend = f"did you mean {close!r}?" if close else f"the queues are: {known}"
+                problems.append(Problem(number, "muster.dev/queue", f"there is no queue {queue!r}", mend))
+        for name, times in Counter(name_of(one.workload) for one in found).items():
+            if times > 1:
+                message = f"{times} objects are called {name.kind} {name.namespace}/{name.name}"
+                problems.append(Problem(0, "metadata.name", message, "give each a name of its own"))
+        if problems:
+            raise _invalid(problems)
+
+    def _new_job(self, workload: Workload, found: Submission, at: datetime) -> NewJob:
+        id_ = "j-" + "".join(self._rng.choices(ID_ALPHABET, k=ID_LENGTH))
+        try:
+            return jobs.new_job(id_, workload, (*found.dependencies, found.manifest), at)
+        except TypeError as error:
+            raise Invalid(
+                f"{workload.name} cannot be stored: {error}",
+                code="invalid-manifest",
+                mend="use text, booleans and numbers of at most 64 bits",
+            ) from error
+
+    # ---- look ----
+
+    async def show(self, actor: Actor, ref: str) -> Job:
+        """By id, or by a name that is the name of one live job (or else of the last that had it).
+
+        Raises NotFound, ConflictError.
+        """
+        return await self._store.read(lambda session: _one(session, actor, ref))
+
+    async def list(self, actor: Actor, job_filter: JobFilter) -> Page:
+        """Newest first. Raises Invalid."""
+        if not 1 <= job_filter.limit <= MAX_PAGE:
+            raise Invalid(
+                f"limit is {job_filter.limit}", code="bad-limit", mend=f"ask for 1 to {MAX_PAGE} jobs at a time"
+            )
+        try:
+            return await self._store.read(lambda session: jobs.page(session, actor, job_filter))
+        except jobs.BadCursor as error:
+            raise Invalid(
+                str(error), code="bad-cursor", mend="use next_cursor of the page before, as it was given"
+            ) from error
+
+    async def explain(self, actor: Actor, ref: str) -> Explanation:
+        """Raises NotFound, ConflictError."""
+
+        def read(session: Session) -> Explanation:
+            job = _one(session, actor, ref)
+            placed = jobs.decision(session, job.id, job.epoch, job.workload)
+            return Explanation(job, placed, tuple(events.history(session, actor, job.id)))
+
+        found = await self._store.read(read)
+        waiting = self._backlog.decision(found.job.id)
+        if found.job.phase is Phase.QUEUED and waiting is not None and waiting.epoch == found.job.epoch:
+            return replace(found, decision=waiting)
+        return found
+
+    def events(self, actor: Actor, *, after: int | None, job: str | None, follow: bool) -> AsyncIterator[JobEvent]:
+        """Those with a larger number than `after` (None: from the first), of one job (an id) or of all; with `follow`
+        for ever. None is missed and none comes twice."""
+        return self._feed.read(self._store, actor, after=after, job=job, follow=follow)
+
+    async def logs(
+        self, actor: Actor, ref: str, *, role: str = "", follow: bool, tail_lines: int
+    ) -> AsyncGenerator[LogLines, None]:
+        """Close the generator to stop early. Raises NotFound, ConflictError (not placed, or its cluster is away)."""
+        job = await self.show(actor, ref)
+        if job.cluster is None or job.phase is Phase.QUEUED:
+            raise ConflictError(
+                f"{job.name} ({job.id}) is {job.phase} and has no pods: {job.reason or 'it is not placed yet'}",
+                code="not-placed",
+                mend=f"muster explain {job.id} says what it waits for"
+                if job.phase not in TERMINAL
+                else f"muster explain {job.id} says why it was never placed",
+            )
+        query = LogQuery(JobRef(job.id, job.epoch), role, follow, tail_lines)
+        try:
+            async with aclosing(self._logs.open_logs(job.cluster, query)) as source:
+                async for lines in source:
+                    yield lines
+        except NotConnected as error:
+            raise ConflictError(
+                f"the logs of {job.name} are on {job.cluster}, which is not connected now",
+                code="cluster-not-connected",
+                mend=f"try again when it is back (muster cluster show {job.cluster})",
+            ) from error
+        except LogBroken as error:
+            raise ConflictError(
+                f"the log of {job.name} ended early: {error}", code="log-broken", mend="ask for it again"
+            ) from error
+
+    # ---- cancel ----
+
+    async def cancel(self, actor: Actor, ref: str) -> Job:
+        """Cancelling what has ended or is being cancelled changes nothing.
+
+        Raises Forbidden, NotFound, ConflictError.
+        """
+        _may_write(actor, "cancel jobs")
+        now, reason = self._clock(), f"cancelled by {actor.user}"
+
+        def write(session: Session) -> Job:
+            job = _one(session, actor, ref)
+            if job.phase in TERMINAL or job.phase is Phase.CANCELLING:
+                return job
+            moves.apply(session, [Move(job.id, Event.CANCEL, reason, now, stop=Stop(CANCEL_GRACE_S, reason))])
+            return _one(session, actor, job.id)
+
+        return await self._store.write(write)
+
+
+def _one(session: Session, actor: Actor, ref: str) -> Job:
+    found = jobs.by_ref(session, actor, ref)
+    if not found:
+        raise NotFound(f"there is no job {ref!r}", code="no-such-job", mend="muster jobs lists them")
+    if len(found) > 1:
+        ids = ", ".join(job.id for job in found)
+        raise ConflictError(
+            f"{len(found)} live jobs are called {ref!r}: {ids}", code="ambiguous-name", mend="name the job by its id"
+        )
+    return found[0]
+
+
+def _read_all(read: Reader, texts: Sequence[bytes], namespace: str) -> list[Submission]:
+    """Raises ManifestError with the problems of every text."""
+    found: list[Submission] = []
+    problems: list[Problem] = []
+    for number, text in enumerate(texts, 1):
+        try:
+            found.extend(read(text, namespace=namespace))
+        except ManifestError as error:
+            where = f"file {number}: " if len(texts) > 1 else ""
+            problems.extend(replace(problem, message=where + problem.message) for problem in error.problems)
+    if problems:
+        raise ManifestError(problems)
+    return found
+
+
+def _invalid(problems: Sequence[Problem]) -> Invalid:
+    first = problems[0]
+    path = f"{first.path}: " if first.path else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Invalid(f"{path}{first.message}{more}", code="invalid-manifest", mend=first.mend, problems=problems)
+
+
+def _asked(workload: Workload, if_too_large: str | None) -> Workload:
+    if if_too_large is None:
+        return workload
+    try:
+        wanted = IfTooLarge(if_too_large)
+    except ValueError as error:
+        raise Invalid(
+            f"if_too_large is {if_too_large!r}", code="bad-if-too-large", mend="say 'wait' or 'reject'"
+        ) from error
+    return replace(workload, hints=replace(workload.hints, if_too_large=wanted))
+
+
+def _check_key(client_key: str | None) -> None:
+    if client_key is not None and not 1 <= len(client_key) <= MAX_KEY:
+        raise Invalid(
+            f"the client key has {len(client_key)} characters", code="bad-client-key", mend=f"use 1 to {MAX_KEY}"
+        )
+
+
+def _may_write(actor: Actor, what: str) -> None:
+    if actor.role is UserRole.VIEWER:
+        raise Forbidden(
+            f"{actor.user} is a viewer and may not {what}",
+            code="viewers-only-look",
+            mend="ask an admin for the role submitter",
+        )

@@ -1,0 +1,75 @@
+"""Which clusters are connected now, and the way to their streams for the rest of the hub."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator
+
+from hub.link.stream import Stream
+from wire import link_pb2 as pb
+from wire.orders import LogLines, LogQuery
+
+
+class NotConnected(Exception):
+    """The cluster has no live stream at this moment."""
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"cluster {cluster} is not connected")
+        self.cluster = cluster
+
+
+class Directory:
+    def __init__(self) -> None:
+        self._streams: dict[str, Stream] = {}
+        self._expected: set[Stream] = set()  # not let in yet
+        self._requests = itertools.count(1)
+
+    def connected(self, cluster: str) -> bool:
+        return cluster in self._streams
+
+    def clusters(self) -> frozenset[str]:
+        return frozenset(self._streams)
+
+    async def send(self, cluster: str, message: pb.FromHub) -> None:
+        """Returns when there is room for it on the way to the writer. Raises NotConnected."""
+        await self._stream(cluster).send(message)
+
+    def open_logs(self, cluster: str, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        """Raises NotConnected at once, `hub.link.log_flow.LogBroken` while it is read.
+
+        Close the generator (`contextlib.aclosing`) to stop early. Memory is bounded by lanes.LOG_WINDOW, whatever the
+        reader's pace: the spoke waits.
+        """
+        return self._stream(cluster).open_logs(next(self._requests), query)
+
+    def close(self, cluster: str, code: str, message: str) -> bool:
+        """Ends the live stream at once, with a goodbye (the codes are link.proto's); False where there is none.
+
+        One that is about to begin is ended as well: it may have been let in by what was true a moment ago.
+        """
+        ending = {stream for stream in self._expected if stream.cluster == cluster}
+        live = self._streams.pop(cluster, None)
+        for stream in ending if live is None else {live, *ending}:
+            stream.end(code, message)
+        return live is not None
+
+    def expect(self, stream: Stream) -> None:
+        self._expected.add(stream)
+
+    def enter(self, stream: Stream) -> Stream | None:
+        """From now on the cluster's one stream; answers the one that it takes the place of."""
+        self._expected.discard(stream)
+        before = self._streams.get(stream.cluster)
+        self._streams[stream.cluster] = stream
+        return before
+
+    def leave(self, stream: Stream) -> None:
+        self._expected.discard(stream)
+        if self._streams.get(stream.cluster) is stream:
+            del self._streams[stream.cluster]
+
+    def _stream(self, cluster: str) -> Stream:
+        stream = self._streams.get(cluster)
+        if stream is None:
+            raise NotConnected(cluster)
+        return stream

@@ -1,0 +1,108 @@
+"""One round of deciding, as a function of values: plans, checks the plan by independent eyes, renders what was placed.
+
+Nothing a single job does may stop the others. Where planning all of them raises, they are planned one by one and the
+culprit fails alone; where the plan breaks an invariant, the decisions that break it are dropped and the rest stands.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from hub.records import Object
+from placement.fleet import Fleet, PendingJob
+from placement.verdict import Decision, Placed, Plan
+
+log = logging.getLogger(__name__)
+
+Planner = Callable[[Fleet, Sequence[PendingJob], datetime], Plan]
+Checker = Callable[[Plan, Fleet], Sequence[str]]
+
+
+class Renderer(Protocol):
+    def __call__(self, objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that cannot be decided or rendered, ever: it is the hub's or the manifest's fault, and it ends here."""
+
+    job: str
+    epoch: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    decisions: tuple[Decision, ...]
+    failures: tuple[Failure, ...] = ()
+    dropped: tuple[str, ...] = ()  # jobs whose decision broke an invariant: they stay queued
+
+
+def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Round:
+    try:
+        decisions = plan(fleet, pending, now).decisions
+        failures: tuple[Failure, ...] = ()
+    except Exception:
+        log.exception("planning %d jobs together failed; planning them one by one", len(pending))
+        decisions, failures = _one_by_one(plan, fleet, pending, now)
+    kept, dropped = _checked(check, fleet, decisions)
+    undecided = {job.job for job in pending} - {one.job for one in decisions} - {one.job for one in failures}
+    if undecided:
+        log.error("the planner left out %s", sorted(undecided))
+    return Round(kept, failures, (*dropped, *sorted(undecided)))
+
+
+def _one_by_one(
+    plan: Planner, fleet: Fleet, pending: Sequence[PendingJob], now: datetime
+) -> tuple[tuple[Decision, ...], tuple[Failure, ...]]:
+    decisions: list[Decision] = []
+    failures: list[Failure] = []
+    for job in pending:
+        try:
+            found = plan(fleet, [job], now).decisions
+        except Exception as error:
+            log.exception("planning %s failed", job.job)
+            failures.append(Failure(job.job, job.epoch, f"the hub cannot plan this job: {_words(error)}"))
+            continue
+        decisions.extend(found)
+        held = tuple(one.verdict.reservation for one in found if isinstance(one.verdict, Placed))
+        fleet = replace(fleet, reservations=fleet.reservations + held)
+    return tuple(decisions), tuple(failures)
+
+
+def _checked(check: Checker, fleet: Fleet, decisions: tuple[Decision, ...]) -> tuple[tuple[Decision, ...], list[str]]:
+    violations = check(Plan(decisions), fleet)
+    if not violations:
+        return decisions, []
+    log.error("the plan breaks invariants, and what breaks them is dropped: %s", "; ".join(violations))
+    kept: list[Decision] = []
+    dropped: list[str] = []
+    for decision in decisions:
+        if check(Plan((*kept, decision)), fleet):
+            dropped.append(decision.job)
+        else:
+            kept.append(decision)
+    return tuple(kept), dropped
+
+
+def render(
+    renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]]
+) -> tuple[dict[str, tuple[Object, ...]], tuple[Failure, ...]]:
+    """Every placed job's objects as its cluster is to get them; failures for those that cannot be rendered."""
+    rendered: dict[str, tuple[Object, ...]] = {}
+    failures: list[Failure] = []
+    for held in (one.reservation for one in placed):
+        try:
+            rendered[held.job] = tuple(renderer(objects[held.job], job=held.job, epoch=held.epoch))
+        except Exception as error:
+            log.exception("rendering %s failed", held.job)
+            failures.append(Failure(held.job, held.epoch, f"the hub cannot render this job's objects: {_words(error)}"))
+    return rendered, tuple(failures)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]

@@ -1,0 +1,159 @@
+"""The queued jobs in memory: which of them want a decision now, and why the others wait.
+
+A job is decided once, and again only when something changed that might let it in: planning ten thousand jobs that wait
+for the same full clusters must not cost anything while nothing moves. In step with the store once subscribed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from hub.store.changes import Change, Happened, Queued, Unqueued
+from placement.fleet import PendingJob
+from placement.lifecycle import TERMINAL, Phase
+from placement.verdict import Decision
+
+# A cluster that refused is asked again when its summary has moved on, or after this long without any news.
+FORGIVEN_AFTER = timedelta(minutes=5)
+LONGEST_BACKOFF_S = 60.0
+
+Rank = tuple[int, datetime, str, int]  # -priority, submitted at, id, epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    message: str
+    revision: int | None  # of the summary that the hub knew then
+    at: datetime
+    times: int  # by this cluster, of this job
+
+    def retry_at(self, revision: int | None) -> datetime:
+        """A first refusal counts until the summary moves on; a repeated one for some time even then."""
+        if revision == self.revision:
+            return self.at + FORGIVEN_AFTER
+        backoff_s = 0.0 if self.times < 2 else min(2.0 ** (self.times - 2), LONGEST_BACKOFF_S)
+        return self.at + timedelta(seconds=backoff_s)
+
+
+class Backlog:
+    """`wake` is set whenever there may be something to decide."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        self._wake = wake
+        self._jobs: dict[str, PendingJob] = {}
+        # Heaps, by priority and then age: those that nobody has decided yet, and those of the pass under way.
+        self._fresh: list[Rank] = []
+        self._again: list[Rank] = []
+        self._decisions: dict[str, Decision] = {}
+        self._refusals: dict[str, dict[str, Refusal]] = {}
+
+    def load(self, pending: Iterable[PendingJob]) -> None:
+        for job in pending:
+            self._add(job)
+
+    def on_change(self, change: Change) -> None:
+        match change:
+            case Queued(pending):
+                self._add(pending)
+            case Unqueued(job):
+                self._jobs.pop(job, None)
+                self._decisions.pop(job, None)
+            case Happened(event) if event.phase is Phase.RUNNING or event.phase in TERMINAL:
+                self._refusals.pop(event.job, None)
+            case _:
+                pass
+
+    def _add(self, job: PendingJob) -> None:
+        self._jobs[job.job] = job
+        self._decisions.pop(job.job, None)
+        self.reconsider(job.job)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def reconsider(self, job: str) -> None:
+        pending = self._jobs.get(job)
+        if pending is not None:
+            heapq.heappush(self._fresh, _rank(pending))
+            self._wake.set()
+
+    def reconsider_all(self) -> None:
+        """A new pass over all of them, best begun when the last one is `passed`: one that is begun again and again
+        never gets to the end of a long queue."""
+        self._fresh = []
+        self._again = [_rank(pending) for pending in self._jobs.values()]
+        heapq.heapify(self._again)
+
+    @property
+    def passed(self) -> bool:
+        return not self._again
+
+    def take(self, at_most: int) -> tuple[PendingJob, ...]:
+        """The first of those that want a decision; they count as decided from here on."""
+        taken: dict[str, PendingJob] = {}
+        while self.wants_decisions and len(taken) < at_most:
+            _, _, id_, epoch = self._pop()
+            pending = self._jobs.get(id_)
+            # Cancelled or placed since, or queued again with a later epoch, which has an entry of its own.
+            if pending is not None and pending.epoch == epoch:
+                taken[id_] = pending
+        return tuple(taken.values())
+
+    def _pop(self) -> Rank:
+        both = [heap for heap in (self._fresh, self._again) if heap]
+        return heapq.heappop(min(both, key=lambda heap: heap[0]))
+
+    @property
+    def wants_decisions(self) -> bool:
+        return bool(self._fresh or self._again)
+
+    # ---- refusals ----
+
+    def refused(self, job: str, cluster: str, message: str, revision: int | None, now: datetime) -> None:
+        """Noted before the job is queued again, so that it is not decided without."""
+        by_cluster = self._refusals.setdefault(job, {})
+        before = by_cluster.get(cluster)
+        by_cluster[cluster] = Refusal(message, revision, now, 1 + (before.times if before else 0))
+
+    def refusals(self, job: str, revision_of: Callable[[str], int | None], now: datetime) -> Mapping[str, str]:
+        """Those still in force: cluster -> message."""
+        return {
+            cluster: refusal.message
+            for cluster, refusal in self._refusals.get(job, {}).items()
+            if now < refusal.retry_at(revision_of(cluster))
+        }
+
+    def next_retry(self, revision_of: Callable[[str], int | None], now: datetime) -> datetime | None:
+        """When the next refusal of a queued job ends by the passing of time alone."""
+        moments = [
+            refusal.retry_at(revision_of(cluster))
+            for job, by_cluster in self._refusals.items()
+            if job in self._jobs
+            for cluster, refusal in by_cluster.items()
+        ]
+        return min((moment for moment in moments if moment > now), default=None)
+
+    # ---- decisions ----
+
+    def decided(self, decision: Decision) -> bool:
+        """Keeps why it waits; False where the job has left the queue meanwhile."""
+        pending = self._jobs.get(decision.job)
+        if pending is None or pending.epoch != decision.epoch:
+            return False
+        self._decisions[decision.job] = decision
+        return True
+
+    def decision(self, job: str) -> Decision | None:
+        return self._decisions.get(job)
+
+
+def _rank(pending: PendingJob) -> Rank:
+    return (-pending.workload.hints.priority, pending.submitted_at, pending.job, pending.epoch)
+
+
+def with_refusals(pending: PendingJob, refused_by: Mapping[str, str]) -> PendingJob:
+    return replace(pending, refused_by=refused_by) if refused_by else pending

@@ -1,0 +1,277 @@
+"""Queued jobs to placed ones: load the fleet, decide, and apply in one transaction per cycle.
+
+Load is free (fleet and queue are in memory), deciding happens on a thread so that streams go on meanwhile, and
+applying is guarded by the job's phase and epoch and by the clusters' own rows: what changed in between is simply not
+applied and decided again. Reservation, phase, event and command are committed together or not at all.
+
+The loop sleeps while nothing changes. It is woken by a submit, a summary, a release or a cluster's health, and runs at
+most every `pause_s`, so that a burst becomes a few large cycles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from hub.federation import Federation
+from hub.loops import attempt
+from hub.loops.attempt import Checker, Failure, Planner, Renderer, Round
+from hub.loops.backlog import Backlog, with_refusals
+from hub.store import clusters, jobs, moves
+from hub.store.jobs import WaitingReason, name_of
+from hub.store.moves import Move, Placing
+from hub.store.store import Store, StoreClosed
+from placement.fleet import PendingJob
+from placement.lifecycle import Event
+from placement.verdict import Decision, Placed, Reason, Rejected, Waiting
+from wire.orders import Start
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+AFTER_A_FAILURE_S = 1.0
+DROPPED = "the hub's own check refused what it had planned for this job; it is planned again when something changes"
+REASON_LIMIT = 2000  # characters of the text in the job's row; `explain` has all of it
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """The decisions this loop carries out."""
+
+    plan: Planner
+    check: Checker
+    render: Renderer
+
+
+class PlacingLoop:
+    def __init__(
+        self,
+        store: Store,
+        federation: Federation,
+        backlog: Backlog,
+        planning: Planning,
+        *,
+        clock: Callable[[], datetime],
+        batch: int = BATCH,
+        pause_s: float = 0.05,
+        reconsider_s: float = 0.2,
+    ) -> None:
+        self._store = store
+        self._federation = federation
+        self._backlog = backlog
+        self._planning = planning
+        self._clock = clock
+        self._batch = batch
+        self._pause_s = pause_s
+        self._reconsider_s = reconsider_s
+        self._improvements_seen = -1
+
+    async def run(self) -> None:
+        """For ever; ends when cancelled or when the store is closed."""
+        loop = asyncio.get_running_loop()
+        reconsidered = loop.time() - self._reconsider_s
+        while True:
+            await self._wait()
+            started = loop.time()
+            if self._improved and self._backlog.passed and started - reconsidered >= self._reconsider_s:
+                self._reconsider()
+                reconsidered = started
+            try:
+                await self.cycle()
+            except StoreClosed:
+                return
+            except Exception:
+                log.exception("a placing cycle failed; the jobs stay queued")
+                await asyncio.sleep(AFTER_A_FAILURE_S)
+            if self._improved:
+                # Not sooner than `reconsider_s` after the last time, however often things change.
+                loop.call_later(max(0.0, reconsidered + self._reconsider_s - loop.time()), self._federation.wake.set)
+            if not self._backlog.wants_decisions:
+                await asyncio.sleep(max(0.0, started + self._pause_s - loop.time()))
+
+    async def settle(self) -> int:
+        """Decides until nothing wants a decision any more; answers how many decisions that were."""
+        decided = 0
+        while self._improved or self._backlog.wants_decisions:
+            if self._improved and self._backlog.passed:
+                self._reconsider()
+            decided += await self.cycle()
+        return decided
+
+    async def cycle(self) -> int:
+        """One batch: load, decide, apply. Answers how many jobs were looked at."""
+        taken = self._backlog.take(self._batch)
+        if not taken:
+            return 0
+        try:
+            await self._place(taken)
+        except BaseException:
+            for pending in taken:
+                self._backlog.reconsider(pending.job)
+            raise
+        if self._backlog.wants_decisions:
+            self._federation.wake.set()
+        return len(taken)
+
+    async def _wait(self) -> None:
+        retry = self._backlog.next_retry(self._federation.revision, self._clock())
+        timeout = None if retry is None else max(0.0, (retry - self._clock()).total_seconds()) + 0.01
+        try:
+            await asyncio.wait_for(self._federation.wake.wait(), timeout)
+        except TimeoutError:
+            self._backlog.reconsider_all()
+        self._federation.wake.clear()
+
+    @property
+    def _improved(self) -> bool:
+        return self._improvements_seen != self._federation.improvements
+
+    def _reconsider(self) -> None:
+        self._improvements_seen = self._federation.improvements
+        self._backlog.reconsider_all()
+
+    async def _place(self, taken: Sequence[PendingJob]) -> None:
+        now = self._clock()
+        pending = [self._with_refusals(one, now) for one in taken]
+        fleet = self._federation.fleet()
+        found = await asyncio.to_thread(attempt.decide, self._planning.plan, self._planning.check, fleet, pending, now)
+        chosen, namesakes = _without_namesakes(found.decisions, taken)
+        placed = [one.verdict for one in chosen if isinstance(one.verdict, Placed)]
+        ids = [one.reservation.job for one in placed]
+        objects = await self._store.read(lambda session: jobs.objects_of(session, ids)) if ids else {}
+        rendered, unrendered = await asyncio.to_thread(attempt.render, self._planning.render, placed, objects)
+        placings = [
+            Placing(
+                one.verdict.reservation,
+                Start(rendered[one.job], one.verdict.reservation.workload, one.verdict.reservation.spot),
+                one,
+                usd_per_hour(one.verdict),
+            )
+            for one in chosen
+            if isinstance(one.verdict, Placed) and one.job in rendered
+        ]
+        waiting = self._new_reasons(found, taken)
+        failures = (*found.failures, *unrendered, *_rejections(found.decisions))
+        unplaced = await self._commit(placings, failures, waiting)
+        for one in found.decisions:
+            if isinstance(one.verdict, Waiting):
+                self._backlog.decided(one)
+        for job in (*unplaced, *namesakes):
+            self._backlog.reconsider(job)
+
+    async def _commit(
+        self, placings: Sequence[Placing], failures: Sequence[Failure], waiting: Sequence[WaitingReason]
+    ) -> tuple[str, ...]:
+        """Answers the jobs whose cluster has changed meanwhile."""
+        if not (placings or failures or waiting):
+            return ()
+        now = self._clock()
+        try:
+            return await self._store.write(lambda session: _apply(session, placings, failures, waiting, now=now))
+        except StoreClosed:
+            raise
+        except Exception:
+            if len(placings) < 2:
+                raise
+            log.exception("%d placements cannot be stored together; storing them one by one", len(placings))
+        await self._store.write(lambda session: _apply(session, (), failures, waiting, now=now))
+        for placing in placings:
+            try:
+                await self._store.write(functools.partial(_apply, placings=(placing,), now=now))
+            except StoreClosed:
+                raise
+            except Exception:
+                # It stays queued, and is tried again when something changes.
+                log.exception("the placement of %s cannot be stored", placing.reservation.job)
+        return ()
+
+    def _with_refusals(self, pending: PendingJob, now: datetime) -> PendingJob:
+        refused = dict(self._backlog.refusals(pending.job, self._federation.revision, now))
+        name = name_of(pending.workload)
+        for cluster in self._federation.clusters_with(name):
+            refused[cluster] = f"a {name.kind} {name.namespace}/{name.name} of another job is there"
+        return with_refusals(pending, refused)
+
+    def _new_reasons(self, found: Round, taken: Sequence[PendingJob]) -> list[WaitingReason]:
+        changed: list[WaitingReason] = []
+        for one in found.decisions:
+            known = self._backlog.decision(one.job)
+            if isinstance(one.verdict, Waiting) and (known is None or known.verdict != one.verdict):
+                changed.append(WaitingReason(one.job, one.epoch, in_words(one.verdict.reasons)))
+        dropped = set(found.dropped)
+        changed.extend(WaitingReason(one.job, one.epoch, DROPPED) for one in taken if one.job in dropped)
+        return changed
+
+
+def _without_namesakes(
+    decisions: Sequence[Decision], taken: Sequence[PendingJob]
+) -> tuple[tuple[Decision, ...], tuple[str, ...]]:
+    """Of placements in this batch that would write one object in one cluster, the first; and the jobs of the others."""
+    names = {pending.job: name_of(pending.workload) for pending in taken}
+    seen: set[object] = set()
+    chosen: list[Decision] = []
+    namesakes: list[str] = []
+    for decision in decisions:
+        if isinstance(decision.verdict, Placed):
+            target = (decision.verdict.cluster, names[decision.job])
+            if target in seen:
+                namesakes.append(decision.job)
+                continue
+            seen.add(target)
+        chosen.append(decision)
+    return tuple(chosen), tuple(namesakes)
+
+
+def _apply(
+    session: Session,
+    placings: Sequence[Placing] = (),
+    failures: Sequence[Failure] = (),
+    waiting: Sequence[WaitingReason] = (),
+    *,
+    now: datetime,
+) -> tuple[str, ...]:
+    """Commits a round; answers the jobs that could not be placed because their cluster has changed meanwhile."""
+    open_clusters = clusters.open_names(session)
+    possible = [one for one in placings if one.reservation.cluster in open_clusters]
+    moves.apply(session, [_placing_move(one, now) for one in possible] + [_failing_move(one, now) for one in failures])
+    jobs.note_reasons(session, waiting)
+    return tuple(one.reservation.job for one in placings if one.reservation.cluster not in open_clusters)
+
+
+def _placing_move(placing: Placing, now: datetime) -> Move:
+    held = placing.reservation
+    return Move(held.job, Event.PLACE, f"placed on {held.cluster}", now, epoch=held.epoch, placing=placing)
+
+
+def _failing_move(failure: Failure, now: datetime) -> Move:
+    return Move(failure.job, Event.REJECT, failure.message, now, epoch=failure.epoch)
+
+
+def _rejections(decisions: Sequence[Decision]) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(one.job, one.epoch, in_words(one.verdict.reasons))
+        for one in decisions
+        if isinstance(one.verdict, Rejected)
+    )
+
+
+# The score's terms that are money to be paid, for the expected hours (placement.scoring).
+PAID = ("gpu", "cpu")
+
+
+def usd_per_hour(placed: Placed) -> float | None:
+    """What the placement costs by the price book; None where it has no price at all."""
+    paid = [placed.score.terms[term] for term in PAID if term in placed.score.terms]
+    hours = placed.reservation.workload.hints.expected_hours
+    return sum(paid) / hours if paid and hours > 0 else None
+
+
+def in_words(reasons: Sequence[Reason]) -> str:
+    text = "; ".join(reason.message for reason in reasons)
+    return text if len(text) <= REASON_LIMIT else text[: REASON_LIMIT - 2] + " …"

@@ -1,0 +1,80 @@
+"""Builds what the hub keeps in memory from the store, at start, and keeps it in step from then on.
+
+One consistent snapshot for all of it, before anything writes: afterwards every commit is told to each copy, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from hub.federation import Federation
+from hub.loops.backlog import Backlog
+from hub.records import JobEvent
+from hub.store import clusters, commands, events, jobs, moves, prices
+from hub.store.changes import Change, ClusterRecord
+from hub.store.feed import TAIL, Feed
+from hub.store.outbox import Outbox
+from hub.store.store import Store
+from placement.fleet import PendingJob, Reservation
+from placement.inventory import Summary
+from placement.money import PriceBook
+from wire.orders import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The store's contents that are kept in memory. Fill with `resume`."""
+
+    federation: Federation
+    backlog: Backlog
+    outbox: Outbox
+    feed: Feed
+
+    @staticmethod
+    def empty(federation: Federation) -> Copies:
+        return Copies(federation, Backlog(federation.wake), Outbox(), Feed())
+
+
+async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) -> None:
+    """Call once, after `store.open()` and before anything else writes."""
+    found = await store.read(_everything)
+    now = clock()
+    copies.federation.load(found.clusters, found.summaries, found.reservations, found.prices, now)
+    copies.backlog.load(found.pending)
+    copies.outbox.load(found.commands)
+    copies.feed.load(found.events)
+
+    def on_change(change: Change) -> None:
+        copies.federation.on_change(change, clock())
+        copies.backlog.on_change(change)
+        copies.outbox.on_change(change)
+        copies.feed.on_change(change)
+
+    store.subscribe(on_change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    clusters: tuple[ClusterRecord, ...]
+    summaries: dict[str, Summary]
+    reservations: tuple[Reservation, ...]
+    prices: PriceBook
+    pending: tuple[PendingJob, ...]
+    commands: tuple[tuple[str, Command], ...]
+    events: list[JobEvent]
+
+
+def _everything(session: Session) -> _Found:
+    return _Found(
+        clusters=clusters.records(session),
+        summaries=clusters.summaries(session),
+        reservations=jobs.reservations(session),
+        prices=prices.book(session),
+        pending=moves.pending_jobs(session),
+        commands=commands.open_commands(session),
+        events=events.latest(session, TAIL),
+    )

@@ -1,0 +1,125 @@
+"""The hub's nouns as plain values: what `hub.store` answers and everything above it passes around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from placement.lifecycle import Phase
+from placement.verdict import Decision
+from placement.workload import Workload
+from wire.orders import PodPlace, RoleCount
+
+Object = Mapping[str, Any]  # a Kubernetes object as JSON
+
+
+class UserRole(StrEnum):
+    ADMIN = "admin"  # everything, every tenant
+    SUBMITTER = "submitter"  # its tenant: submit, cancel, read
+    VIEWER = "viewer"  # its tenant: read
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is calling. Every read and write below the API takes one and is filtered by its tenant."""
+
+    user: str
+    tenant: str
+    role: UserRole
+
+    @property
+    def sees_every_tenant(self) -> bool:
+        return self.role is UserRole.ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str  # "j-" and ten characters of [0-9a-v]
+    tenant: str
+    owner: str
+    name: str
+    namespace: str
+    kind: str  # "PyTorchJob"
+    queue: str
+    priority: int
+    phase: Phase
+    epoch: int  # of the present attempt; 1 from the submit on
+    cluster: str | None  # where the present attempt is; None while it waits
+    reason: str  # for people: why it is in this phase
+    workload: Workload
+    roles: tuple[RoleCount, ...]
+    pods: tuple[PodPlace, ...]
+    submitted_at: datetime
+    placed_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    usd_per_hour: float | None  # of the present placement
+    spot: bool
+    client_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    seq: int  # grows over all jobs of the hub; the event stream resumes after it
+    job: str
+    tenant: str
+    epoch: int
+    phase: Phase
+    event: str  # placement.lifecycle.Event, or "submit"
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    phases: frozenset[Phase] = frozenset()
+    cluster: str | None = None
+    queue: str | None = None
+    name: str | None = None  # substring
+    tenant: str | None = None  # admins only; others are held to their own
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A workload of a planned file and what would become of it now."""
+
+    workload: Workload
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    job: Job
+    decision: Decision | None  # of the last cycle while waiting; of the placement after it
+    history: tuple[JobEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """A member cluster as the hub sees it, for people and for the API."""
+
+    name: str
+    region: str
+    labels: Mapping[str, str]
+    health: str  # placement.fleet.Health
+    cordoned: bool
+    last_seen: datetime | None
+    agent_version: str
+    gpus_total: int
+    gpus_free: int
+    nodes: int
+    products: Mapping[str, int]  # product -> cards or slices
+    jobs: int  # that hold capacity there
+    certificate_expires_at: datetime | None

@@ -1,0 +1,95 @@
+"""What a committed transaction changed, told to whoever keeps a copy in memory: in commit order, only after the commit.
+
+A write function announces changes on its session; they are dropped when its savepoint is rolled back. That is how the
+live fleet, the queue, the outbox and the event feed stay in step with the tables without reading them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from hub.records import JobEvent
+from placement.fleet import PendingJob, Reservation
+from placement.money import PriceBook
+from wire.orders import Command, JobRef
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """A cluster as it is on record; its health and its summary are live and not in here."""
+
+    name: str
+    region: str
+    labels: Mapping[str, str]
+    cordoned: bool
+    removed_at: datetime | None
+    serial: str | None
+    previous_serial: str | None
+    certificate_expires_at: datetime | None
+    agent_version: str
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    event: JobEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    pending: PendingJob
+
+
+@dataclass(frozen=True, slots=True)
+class Unqueued:
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    reservation: Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    ref: JobRef
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    cluster: str
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    cluster: str
+    command: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSaved:
+    cluster: ClusterRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PricesReplaced:
+    book: PriceBook
+
+
+Change = Happened | Queued | Unqueued | Reserved | Released | Ordered | Closed | ClusterSaved | PricesReplaced
+
+
+def announce(session: Session, change: Change) -> None:
+    session.info.setdefault("changes", []).append(change)
+
+
+def announced(session: Session) -> list[Change]:
+    """What this transaction announced so far; the store cuts it back when a savepoint is undone."""
+    found: list[Change] = session.info.setdefault("changes", [])
+    return found

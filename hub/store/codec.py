@@ -1,0 +1,246 @@
+"""Values to JSON text and back, for the columns that hold whole values: workloads, objects, summaries, decisions.
+
+Written by hand rather than by reflection: a job is decoded for every page that lists it and for every queued job at
+start. Reading is lenient about fields that older rows lack (they take the dataclass's default) and strict about the
+rest. What a decision's placement holds of its workload is not written: the job has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, cast
+
+import orjson
+
+from hub.records import Object
+from placement.fleet import Reservation
+from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
+from placement.resources import Resources
+from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Waiting
+from placement.workload import (
+    DeviceNeed,
+    Hints,
+    IfTooLarge,
+    LabelRequirement,
+    NodeConstraint,
+    Operator,
+    Reference,
+    Role,
+    Toleration,
+    TopologyMode,
+    TopologyRequest,
+    Workload,
+)
+from wire.orders import PodPlace, RoleCount
+
+Json = dict[str, Any]
+
+
+def dump(value: object) -> str:
+    """Any of the values below, or plain JSON."""
+    return orjson.dumps(value, default=_plain).decode()
+
+
+def load(text: str) -> Any:
+    return orjson.loads(text)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form in the store")
+
+
+# ---- objects, roles and pods of a job ----
+
+
+def objects_of(text: str) -> tuple[Object, ...]:
+    return tuple(load(text))
+
+
+def role_counts_of(text: str) -> tuple[RoleCount, ...]:
+    return tuple(RoleCount(**row) for row in load(text))
+
+
+def pod_places_of(text: str) -> tuple[PodPlace, ...]:
+    return tuple(PodPlace(row["pod"], row["role"], row["node"], tuple(row["gpus"])) for row in load(text))
+
+
+# ---- workload ----
+
+
+def workload_of(text: str) -> Workload:
+    row = load(text)
+    topology = row["topology"]
+    return Workload(
+        api_version=row["api_version"],
+        kind=row["kind"],
+        name=row["name"],
+        namespace=row["namespace"],
+        roles=tuple(_role(role) for role in row["roles"]),
+        min_pods=row["min_pods"],
+        topology=TopologyRequest(topology["level"], TopologyMode(topology["mode"])) if topology else None,
+        hints=_hints(row["hints"]),
+        references=tuple(Reference(**reference) for reference in row["references"]),
+        long_running=row["long_running"],
+        warnings=tuple(row["warnings"]),
+    )
+
+
+def _hints(row: Json) -> Hints:
+    known: Json = {name: _untupled(value) for name, value in row.items() if name in _HINTS}
+    if "if_too_large" in known:
+        known["if_too_large"] = IfTooLarge(known["if_too_large"])
+    return Hints(**known)
+
+
+_HINTS = frozenset(field.name for field in fields(Hints))
+
+
+def _role(row: Json) -> Role:
+    return Role(
+        name=row["name"],
+        replicas=row["replicas"],
+        minimum=row["minimum"],
+        requests=Resources(row["requests"]),
+        devices=tuple(DeviceNeed(**need) for need in row["devices"]),
+        constraint=_constraint(row["constraint"]),
+        products=tuple(row["products"]),
+        maximum=row["maximum"],
+    )
+
+
+def _constraint(row: Json) -> NodeConstraint:
+    return NodeConstraint(
+        terms=tuple(
+            tuple(LabelRequirement(one["key"], Operator(one["operator"]), tuple(one["values"])) for one in term)
+            for term in row["terms"]
+        ),
+        tolerations=tuple(Toleration(**toleration) for toleration in row["tolerations"]),
+    )
+
+
+# ---- summary ----
+
+
+def summary_of(text: str) -> Summary:
+    row = load(text)
+    return Summary(
+        revision=row["revision"],
+        levels=tuple((name, label) for name, label in row["levels"]),
+        node_classes=tuple(_node_class(one) for one in row["node_classes"]),
+        shapes=tuple(
+            Shape(one["node_class"], Resources(one["free"]), one["nodes"], tuple(one["shares"]))
+            for one in row["shapes"]
+        ),
+        domains=tuple(
+            DomainGroup(
+                one["level"], one["count"], _pairs(one["nodes"]), one["example"], _pairs(one.get("children", ()))
+            )
+            for one in row["domains"]
+        ),
+        kinds=frozenset(row["kinds"]),
+        hidden_labels=frozenset(row["hidden_labels"]),
+        counted=frozenset((job, epoch) for job, epoch in row["counted"]),
+        gpus_total=row["gpus_total"],
+        gpus_free=row["gpus_free"],
+        nodes_total=row["nodes_total"],
+    )
+
+
+def _pairs(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((first, second) for first, second in rows)
+
+
+def _node_class(row: Json) -> NodeClass:
+    return NodeClass(
+        labels=tuple((key, value) for key, value in row["labels"]),
+        taints=tuple(Taint(**taint) for taint in row["taints"]),
+        devices=tuple(DeviceClass(**{**device, "form": DeviceForm(device["form"])}) for device in row["devices"]),
+        capacity=Resources(row["capacity"]),
+    )
+
+
+# ---- decision ----
+
+
+def dump_decision(decision: Decision) -> str:
+    verdict = decision.verdict
+    if isinstance(verdict, Placed):
+        outcome: Json = {
+            "placed": verdict.reservation.cluster,
+            "spot": verdict.reservation.spot,
+            "terms": dict(verdict.score.terms),
+        }
+    else:
+        name = "waiting" if isinstance(verdict, Waiting) else "rejected"
+        outcome = {name: [_reason_row(reason) for reason in verdict.reasons]}
+    candidates = [
+        {
+            "cluster": candidate.cluster,
+            "reasons": [_reason_row(reason) for reason in candidate.reasons],
+            "terms": dict(candidate.score.terms) if candidate.score else None,
+            "domain": candidate.domain,
+        }
+        for candidate in decision.candidates
+    ]
+    return dump({"job": decision.job, "epoch": decision.epoch, "verdict": outcome, "candidates": candidates})
+
+
+def decision_of(text: str, workload: Workload) -> Decision:
+    row = load(text)
+    outcome = row["verdict"]
+    verdict: Placed | Waiting | Rejected
+    if "placed" in outcome:
+        held = Reservation(row["job"], row["epoch"], outcome["placed"], workload, outcome["spot"])
+        verdict = Placed(held, Score(outcome["terms"]))
+    elif "waiting" in outcome:
+        verdict = Waiting(_reasons(outcome["waiting"]))
+    else:
+        verdict = Rejected(_reasons(outcome["rejected"]))
+    candidates = tuple(
+        Candidate(
+            one["cluster"],
+            _reasons(one["reasons"]),
+            Score(one["terms"]) if one["terms"] is not None else None,
+            one["domain"],
+        )
+        for one in row["candidates"]
+    )
+    return Decision(row["job"], row["epoch"], verdict, candidates)
+
+
+def _reason_row(reason: Reason) -> Json:
+    row: Json = {field.name: getattr(reason, field.name) for field in fields(reason)}
+    return {"code": reason.code, **row}
+
+
+def _reasons(rows: Sequence[Json]) -> tuple[Reason, ...]:
+    known = _reason_classes()
+    return tuple(
+        known[row["code"]](**{name: _untupled(value) for name, value in row.items() if name != "code"})
+        for row in rows
+        # A reason that this release no longer words is left out rather than failing the whole explanation.
+        if row["code"] in known
+    )
+
+
+def _reason_classes() -> dict[str, type[Reason]]:
+    found: dict[str, type[Reason]] = {}
+    waiting = [Reason]
+    while waiting:
+        for one in waiting.pop().__subclasses__():
+            found[one.code] = one
+            waiting.append(one)
+    return found
+
+
+def _untupled(value: object) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def labels_of(text: str) -> dict[str, str]:
+    return cast(dict[str, str], load(text))

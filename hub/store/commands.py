@@ -1,0 +1,120 @@
+"""The outbox: orders to clusters, written in the transaction that makes them necessary, sent until acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from hub.store import codec, rows
+from hub.store.changes import Closed, Ordered, announce
+from hub.store.numbers import next_number
+from hub.store.pieces import in_pieces
+from wire.orders import Command, JobRef, Start, Stop
+
+START = "start"
+STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommand:
+    cluster: str
+    ref: JobRef
+    order: Start | Stop
+    at: datetime
+
+
+def append(session: Session, orders: Sequence[NewCommand]) -> None:
+    """Writes them in order; their numbers grow in that order."""
+    if not orders:
+        return
+    numbered = [(one, Command(next_number(session, rows.commands), one.ref, one.order)) for one in orders]
+    session.connection().execute(
+        insert(rows.commands),
+        [
+            {
+                "id": command.id,
+                "cluster": one.cluster,
+                "job": one.ref.job,
+                "epoch": one.ref.epoch,
+                "kind": START if isinstance(one.order, Start) else STOP,
+                "payload_json": _payload(one.order),
+                "created_at": one.at,
+            }
+            for one, command in numbered
+        ],
+    )
+    for one, command in numbered:
+        announce(session, Ordered(one.cluster, command))
+
+
+def open_commands(session: Session, cluster: str | None = None) -> tuple[tuple[str, Command], ...]:
+    """Every unacknowledged command, of one cluster or of all, as (cluster, command), by id."""
+    command, spec = rows.commands.c, rows.job_specs.c
+    query = (
+        select(
+            command.cluster,
+            command.id,
+            command.job,
+            command.epoch,
+            command.kind,
+            command.payload_json,
+            spec.workload_json,
+        )
+        .join_from(rows.commands, rows.job_specs, spec.job == command.job)
+        .where(command.acked_at.is_(None))
+        .order_by(command.id)
+    )
+    if cluster is not None:
+        query = query.where(command.cluster == cluster)
+    return tuple(
+        (name, Command(id_, JobRef(job, epoch), _order(kind, payload, workload)))
+        for name, id_, job, epoch, kind, payload, workload in session.connection().execute(query)
+    )
+
+
+def close(session: Session, cluster: str, ids: Iterable[int], at: datetime) -> dict[int, tuple[JobRef, bool]]:
+    """Marks them acknowledged; answers what was open among them: id -> (ref, whether it was a Start)."""
+    command = rows.commands.c
+    query = select(command.id, command.job, command.epoch, command.kind).where(
+        command.cluster == cluster, command.acked_at.is_(None)
+    )
+    found = {
+        row.id: (JobRef(row.job, row.epoch), row.kind == START)
+        for piece in in_pieces(ids)
+        for row in session.connection().execute(query.where(command.id.in_(piece)))
+    }
+    _mark(session, cluster, tuple(found), at)
+    return found
+
+
+def close_all(session: Session, cluster: str, at: datetime) -> None:
+    """Of a cluster that was removed: nobody will ever acknowledge them."""
+    command = rows.commands.c
+    query = select(command.id).where(command.cluster == cluster, command.acked_at.is_(None))
+    _mark(session, cluster, tuple(session.connection().execute(query).scalars()), at)
+
+
+def _mark(session: Session, cluster: str, ids: Sequence[int], at: datetime) -> None:
+    for piece in in_pieces(ids):
+        session.connection().execute(
+            update(rows.commands).where(rows.commands.c.id.in_(piece)).values(acked_at=at, payload_json="")
+        )
+    for id_ in ids:
+        announce(session, Closed(cluster, id_))
+
+
+def _payload(order: Start | Stop) -> str:
+    if isinstance(order, Start):
+        return codec.dump({"objects": list(order.objects), "spot": order.spot})
+    return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
+
+
+def _order(kind: str, payload: str, workload: str) -> Start | Stop:
+    row = codec.load(payload)
+    if kind == START:
+        return Start(tuple(row["objects"]), codec.workload_of(workload), row["spot"])
+    return Stop(row["grace_s"], row["reason"])

@@ -1,0 +1,384 @@
+"""The one place where a job moves: by the lifecycle's table, with its event, reservation and command, or not at all.
+
+`apply` takes many moves at once, in order, and writes each table once: that is what lets thousands of reports a second
+share a transaction. A move is fenced: by the epoch and cluster it speaks of and, for a report, by its sequence number;
+what does not match changes nothing and is answered as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from hub.records import JobEvent
+from hub.store import codec, commands, rows
+from hub.store.changes import Happened, Queued, Released, Reserved, Unqueued, announce
+from hub.store.commands import NewCommand
+from hub.store.numbers import next_number
+from hub.store.pieces import in_pieces
+from placement import lifecycle
+from placement.fleet import PendingJob, Reservation
+from placement.lifecycle import HOLDING, TERMINAL, Event, IllegalTransition, Phase
+from placement.verdict import Decision
+from placement.workload import Workload
+from wire.orders import JobRef, PodPlace, RoleCount, Start, Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What PLACE brings along: where, for how much, and the command that makes it so."""
+
+    reservation: Reservation
+    start: Start
+    decision: Decision
+    usd_per_hour: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One event for one job. Fences that are None do not apply."""
+
+    job: str
+    event: Event
+    reason: str
+    at: datetime
+    epoch: int | None = None
+    cluster: str | None = None
+    seq: int | None = None  # of a report: applied once, in order
+    roles: tuple[RoleCount, ...] = ()
+    pods: tuple[PodPlace, ...] = ()
+    placing: Placing | None = None  # with PLACE
+    stop: Stop | None = None  # with EVICT and CANCEL: sent to the cluster that holds the job, if one does
+
+
+class Outcome(StrEnum):
+    APPLIED = "applied"
+    UNKNOWN = "unknown"  # no such job
+    STALE = "stale"  # another epoch, another cluster, or a report already applied
+    ILLEGAL = "illegal"  # the lifecycle has no such row
+
+
+@dataclass(slots=True)
+class _Job:
+    """A job's hot columns while moves are applied to it."""
+
+    id: str
+    tenant: str
+    phase: Phase
+    epoch: int
+    report_seq: int
+    cluster: str | None
+    reason: str
+    roles_json: str
+    pods_json: str
+    placed_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    usd_per_hour: float | None
+    spot: bool
+    held: JobRef | None  # the reservation on disk
+    held_cluster: str
+    was_queued: bool
+    placing: Placing | None = None
+    touched: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the moves so far will write."""
+
+    events: list[JobEvent] = field(default_factory=list)
+    orders: list[NewCommand] = field(default_factory=list)
+    placings: list[tuple[Placing, datetime]] = field(default_factory=list)
+
+
+def apply(session: Session, moves: Sequence[Move]) -> tuple[Outcome, ...]:
+    """Applies them in order; the answer has one outcome per move. All of it belongs to the caller's transaction."""
+    found = _load(session, {move.job for move in moves})
+    batch = _Batch()
+    outcomes: list[Outcome] = []
+    for move in moves:
+        job = found.get(move.job)
+        outcomes.append(Outcome.UNKNOWN if job is None else _step(session, job, move, batch))
+    touched = [job for job in found.values() if job.touched]
+    _write_jobs(session, touched)
+    _write_reservations(session, touched)
+    _write_placements(session, batch.placings)
+    _write_events(session, batch.events)
+    commands.append(session, batch.orders)
+    return tuple(outcomes)
+
+
+def record_submits(session: Session, events: Sequence[JobEvent], workloads: Sequence[Workload]) -> None:
+    """The one way into the lifecycle: jobs that were just inserted, queued. `workloads` go with `events`."""
+    _write_events(session, events)
+    for event, workload in zip(events, workloads, strict=True):
+        announce(session, Queued(PendingJob(event.job, event.epoch, workload, event.tenant, event.at)))
+
+
+def event_number(session: Session) -> int:
+    return next_number(session, rows.job_events)
+
+
+_HOT = (
+    rows.jobs.c.id,
+    rows.jobs.c.tenant,
+    rows.jobs.c.phase,
+    rows.jobs.c.epoch,
+    rows.jobs.c.report_seq,
+    rows.jobs.c.cluster,
+    rows.jobs.c.reason,
+    rows.jobs.c.roles_json,
+    rows.jobs.c.pods_json,
+    rows.jobs.c.placed_at,
+    rows.jobs.c.started_at,
+    rows.jobs.c.finished_at,
+    rows.jobs.c.usd_per_hour,
+    rows.jobs.c.spot,
+)
+
+
+def _load(session: Session, ids: Iterable[str]) -> dict[str, _Job]:
+    held = rows.reservations
+    query: Select[Any] = select(
+        *_HOT, held.c.epoch.label("held_epoch"), held.c.cluster.label("held_cluster")
+    ).select_from(rows.jobs.outerjoin(held, held.c.job == rows.jobs.c.id))
+    return {
+        row.id: _job(row)
+        for piece in in_pieces(ids)
+        for row in session.connection().execute(query.where(rows.jobs.c.id.in_(piece)))
+    }
+
+
+def _job(row: Row[Any]) -> _Job:
+    phase = Phase(row.phase)
+    return _Job(
+        id=row.id,
+        tenant=row.tenant,
+        phase=phase,
+        epoch=row.epoch,
+        report_seq=row.report_seq,
+        cluster=row.cluster,
+        reason=row.reason,
+        roles_json=row.roles_json,
+        pods_json=row.pods_json,
+        placed_at=row.placed_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        usd_per_hour=row.usd_per_hour,
+        spot=row.spot,
+        held=JobRef(row.id, row.held_epoch) if row.held_epoch is not None else None,
+        held_cluster=row.held_cluster or "",
+        was_queued=phase is Phase.QUEUED,
+    )
+
+
+def _step(session: Session, job: _Job, move: Move, batch: _Batch) -> Outcome:
+    if not _fits(job, move):
+        return Outcome.STALE
+    before, reason, epoch = job.phase, job.reason, job.epoch
+    # A spoke's clock may be behind the hub's: nothing of an attempt happens before its placing.
+    at = move.at if job.placed_at is None else max(move.at, job.placed_at)
+    try:
+        after = lifecycle.next_phase(before, move.event)
+    except IllegalTransition:
+        if move.seq is not None and before in HOLDING:
+            # It was received, and is acknowledged as such: it must not be judged again by a later phase. Without an
+            # attempt under way there is nothing to count: the number would only shut out the next attempt's reports.
+            job.report_seq = move.seq
+            job.touched = True
+        return Outcome.ILLEGAL
+    _move(job, move, after, at)
+    if after is not before or job.reason != reason:
+        seq = event_number(session)
+        batch.events.append(JobEvent(seq, job.id, job.tenant, epoch, after, move.event.value, move.reason, at))
+    ref = JobRef(job.id, epoch)
+    if move.placing is not None:
+        batch.placings.append((move.placing, at))
+        batch.orders.append(NewCommand(move.placing.reservation.cluster, ref, move.placing.start, at))
+    # A job that was being evicted when it is cancelled has its Stop on the way already.
+    if move.stop is not None and job.cluster is not None and after in _STOPPING and before not in _STOPPING:
+        batch.orders.append(NewCommand(job.cluster, ref, move.stop, at))
+    return Outcome.APPLIED
+
+
+_STOPPING = frozenset({Phase.EVICTING, Phase.CANCELLING})
+_AS_WISHED = frozenset({Phase.RUNNING, Phase.SUCCEEDED})
+
+
+def _fits(job: _Job, move: Move) -> bool:
+    return (
+        (move.epoch is None or move.epoch == job.epoch)
+        and (move.cluster is None or move.cluster == job.cluster)
+        and (move.seq is None or move.seq > job.report_seq)
+    )
+
+
+def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
+    before = job.phase
+    job.touched = True
+    job.phase = after
+    job.epoch = lifecycle.next_epoch(job.epoch, before, after)
+    # An acceptance that a report has overtaken is no news, and what a job that is being stopped still says of itself
+    # does not replace the reason it is being stopped for.
+    if move.reason and (after is not before or (before not in _STOPPING and move.event is not Event.ACCEPT)):
+        job.reason = move.reason
+    elif after is not before and after in _AS_WISHED:
+        job.reason = ""  # what it was waiting for is over
+    if move.seq is not None:
+        job.report_seq = move.seq
+    if move.roles:
+        job.roles_json = codec.dump(move.roles)
+    if move.pods:
+        job.pods_json = codec.dump(move.pods)
+    if move.placing is not None:
+        _place(job, move.placing, at)
+    if after is Phase.RUNNING and job.started_at is None:
+        job.started_at = at
+    if after in TERMINAL:
+        job.finished_at = at
+    if after is Phase.QUEUED:
+        # Nowhere, so that what the last cluster still says fits nothing; its release goes by the reservation.
+        job.cluster = None
+        job.report_seq = 0
+        job.roles_json = job.pods_json = "[]"
+        job.placed_at = job.started_at = job.usd_per_hour = None
+        job.spot = False
+        job.placing = None
+
+
+def _place(job: _Job, placing: Placing, at: datetime) -> None:
+    job.placing = placing
+    job.report_seq = 0  # each attempt's reports are numbered from 1
+    job.cluster = placing.reservation.cluster
+    job.spot = placing.reservation.spot
+    job.usd_per_hour = placing.usd_per_hour
+    job.placed_at = at
+
+
+_UPDATE = (
+    update(rows.jobs)
+    .where(rows.jobs.c.id == bindparam("_id"))
+    .values({column.name: bindparam(column.name) for column in _HOT if column.name not in ("id", "tenant")})
+)
+
+
+def _write_jobs(session: Session, jobs: Sequence[_Job]) -> None:
+    if not jobs:
+        return
+    session.connection().execute(
+        _UPDATE,
+        [
+            {
+                "_id": job.id,
+                "phase": job.phase.value,
+                "epoch": job.epoch,
+                "report_seq": job.report_seq,
+                "cluster": job.cluster,
+                "reason": job.reason,
+                "roles_json": job.roles_json,
+                "pods_json": job.pods_json,
+                "placed_at": job.placed_at,
+                "started_at": job.started_at,
+                "finished_at": job.finished_at,
+                "usd_per_hour": job.usd_per_hour,
+                "spot": job.spot,
+            }
+            for job in jobs
+        ],
+    )
+
+
+def _write_events(session: Session, events: Sequence[JobEvent]) -> None:
+    if not events:
+        return
+    session.connection().execute(
+        insert(rows.job_events),
+        [
+            {
+                "seq": event.seq,
+                "job": event.job,
+                "tenant": event.tenant,
+                "epoch": event.epoch,
+                "phase": event.phase.value,
+                "event": event.event,
+                "message": event.message,
+                "at": event.at,
+            }
+            for event in events
+        ],
+    )
+    for event in events:
+        announce(session, Happened(event))
+
+
+def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
+    """Makes the reservations what the phases say: one per holding job, for its present epoch."""
+    released = [job for job in jobs if job.held is not None and not _holds(job, job.held)]
+    reserved = [job.placing.reservation for job in jobs if job.placing is not None and job.phase in HOLDING]
+    for piece in in_pieces(job.id for job in released):
+        session.connection().execute(delete(rows.reservations).where(rows.reservations.c.job.in_(piece)))
+    if reserved:
+        session.connection().execute(
+            insert(rows.reservations),
+            [{"job": one.job, "epoch": one.epoch, "cluster": one.cluster, "spot": one.spot} for one in reserved],
+        )
+    for job in jobs:
+        if job.was_queued and job.phase is not Phase.QUEUED:
+            announce(session, Unqueued(job.id))
+        if job.held is not None and not _holds(job, job.held):
+            announce(session, Released(job.held, job.held_cluster))
+    for one in reserved:
+        announce(session, Reserved(one))
+    _requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
+
+
+def _holds(job: _Job, held: JobRef) -> bool:
+    return job.phase in HOLDING and job.epoch == held.epoch
+
+
+def _write_placements(session: Session, placed: Sequence[tuple[Placing, datetime]]) -> None:
+    if not placed:
+        return
+    session.connection().execute(
+        insert(rows.placements),
+        [
+            {
+                "job": one.reservation.job,
+                "epoch": one.reservation.epoch,
+                "cluster": one.reservation.cluster,
+                "at": at,
+                "decision_json": codec.dump_decision(one.decision),
+            }
+            for one, at in placed
+        ],
+    )
+
+
+def _requeue(session: Session, ids: Sequence[str]) -> None:
+    for piece in in_pieces(ids):
+        for pending in pending_jobs(session, piece):
+            announce(session, Queued(pending))
+
+
+def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[PendingJob, ...]:
+    """The queued jobs among `ids` (None: all of them), oldest first."""
+    job, spec = rows.jobs.c, rows.job_specs.c
+    query = (
+        select(job.id, job.epoch, job.tenant, job.submitted_at, spec.workload_json)
+        .join_from(rows.jobs, rows.job_specs, spec.job == job.id)
+        .where(job.phase == Phase.QUEUED.value)
+        .order_by(job.submitted_at, job.id)
+    )
+    if ids is not None:
+        query = query.where(job.id.in_(list(ids)))
+    return tuple(
+        PendingJob(id_, epoch, codec.workload_of(workload), tenant, at)
+        for id_, epoch, tenant, at, workload in session.connection().execute(query)
+    )

@@ -1,0 +1,265 @@
+"""The tables. Nothing outside hub.store sees a row: the repositories answer values of hub.records and placement.
+
+`jobs` is narrow and rewritten at every transition; what never changes of a job (its workload and objects) lies in
+`job_specs`. Times are UTC, JSON is text written by hub.store.codec. Numbers that must grow without gaps being reused
+(events, commands) are given out by hub.store.numbers inside the one writer's transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+# So that migrations can name what they drop, on either database.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Row(SQLModel):
+    """Base of every table, with a metadata of its own."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def text_key(length: int = 64) -> Any:
+    return Field(sa_column=Column(String(length), primary_key=True))
+
+
+class UserRow(Row, table=True):
+    __tablename__ = "users"
+    name: str = text_key(253)
+    tenant: str = Field(sa_column=Column(String(253), nullable=False, index=True))
+    role: str = Field(sa_column=Column(String(16), nullable=False))
+    token_id: str = Field(sa_column=Column(String(64), nullable=False, unique=True))
+    token_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
+class ClusterRow(Row, table=True):
+    __tablename__ = "clusters"
+    name: str = text_key(253)
+    region: str = Field(sa_column=Column(String(253), nullable=False))
+    labels_json: str = Field(sa_column=Column(Text, nullable=False))
+    cordoned: bool = Field(sa_column=Column(Boolean, nullable=False))
+    created_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+    removed_at: datetime | None = Field(sa_column=Column(Utc))
+    serial: str | None = Field(sa_column=Column(String(64)))
+    # A renewal whose answer was lost: the certificate before it stays welcome until the new one was used.
+    previous_serial: str | None = Field(sa_column=Column(String(64)))
+    certificate_expires_at: datetime | None = Field(sa_column=Column(Utc))
+    agent_version: str = Field(sa_column=Column(String(64), nullable=False))
+    last_seen: datetime | None = Field(sa_column=Column(Utc))
+    summary_json: str | None = Field(sa_column=Column(Text))
+
+
+class JoinTokenRow(Row, table=True):
+    __tablename__ = "join_tokens"
+    id: str = text_key()
+    secret_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    cluster: str = Field(sa_column=Column(String(253), nullable=False))
+    expires_at: datetime = Field(sa_column=Column(Utc, nullable=False, index=True))
+    used_at: datetime | None = Field(sa_column=Column(Utc))
+
+
+class JobRow(Row, table=True):
+    __tablename__ = "jobs"
+    # One live job per name: two of one name would write the same object in a member cluster.
+    __table_args__ = (
+        Index(
+            "uq_jobs_live_name",
+            "tenant",
+            "kind",
+            "namespace",
+            "name",
+            unique=True,
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+        Index("ix_jobs_by_age", "submitted_at", "id"),
+        Index(
+            "ix_jobs_by_end",
+            "finished_at",
+            sqlite_where=text("finished_at IS NOT NULL"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index("ix_jobs_by_tenant", "tenant", "submitted_at", "id"),
+        Index("ix_jobs_by_tenant_name", "tenant", "name"),
+        Index("ix_jobs_by_phase", "phase", "submitted_at", "id"),
+        Index("ix_jobs_by_cluster", "cluster", "submitted_at", "id"),
+        Index("ix_jobs_by_queue", "queue", "submitted_at", "id"),
+    )
+    id: str = text_key(16)
+    tenant: str = Field(sa_column=Column(String(253), nullable=False))
+    owner: str = Field(sa_column=Column(String(253), nullable=False))
+    name: str = Field(sa_column=Column(String(253), nullable=False))
+    namespace: str = Field(sa_column=Column(String(253), nullable=False))
+    kind: str = Field(sa_column=Column(String(64), nullable=False))
+    queue: str = Field(sa_column=Column(String(253), nullable=False))
+    priority: int = Field(sa_column=Column(Integer, nullable=False))
+    phase: str = Field(sa_column=Column(String(16), nullable=False))
+    epoch: int = Field(sa_column=Column(Integer, nullable=False))
+    report_seq: int = Field(sa_column=Column(BigInteger, nullable=False))  # the last applied, of this epoch
+    cluster: str | None = Field(sa_column=Column(String(253)))
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    roles_json: str = Field(sa_column=Column(Text, nullable=False))
+    pods_json: str = Field(sa_column=Column(Text, nullable=False))
+    submitted_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+    placed_at: datetime | None = Field(sa_column=Column(Utc))
+    started_at: datetime | None = Field(sa_column=Column(Utc))
+    finished_at: datetime | None = Field(sa_column=Column(Utc))
+    usd_per_hour: float | None = Field(sa_column=Column(Float))
+    spot: bool = Field(sa_column=Column(Boolean, nullable=False))
+    client_key: str | None = Field(sa_column=Column(String(253)))
+
+
+class JobSpecRow(Row, table=True):
+    __tablename__ = "job_specs"
+    job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), primary_key=True))
+    workload_json: str = Field(sa_column=Column(Text, nullable=False))
+    objects_json: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class SubmissionRow(Row, table=True):
+    """What one client key stood for, so that asking again answers the same jobs."""
+
+    __tablename__ = "submissions"
+    tenant: str = text_key(253)
+    client_key: str = text_key(253)
+    content_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    jobs_json: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
+class JobEventRow(Row, table=True):
+    __tablename__ = "job_events"
+    __table_args__ = (
+        Index("ix_job_events_by_job", "job", "seq"),
+        Index("ix_job_events_by_tenant", "tenant", "seq"),
+    )
+    seq: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), nullable=False))
+    tenant: str = Field(sa_column=Column(String(253), nullable=False))
+    epoch: int = Field(sa_column=Column(Integer, nullable=False))
+    phase: str = Field(sa_column=Column(String(16), nullable=False))
+    event: str = Field(sa_column=Column(String(16), nullable=False))
+    message: str = Field(sa_column=Column(Text, nullable=False))
+    at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
+class ReservationRow(Row, table=True):
+    """Keyed by the job alone: a job holds capacity once, or not at all."""
+
+    __tablename__ = "reservations"
+    job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), primary_key=True))
+    epoch: int = Field(sa_column=Column(Integer, nullable=False))
+    cluster: str = Field(sa_column=Column(String(253), ForeignKey("clusters.name"), nullable=False, index=True))
+    spot: bool = Field(sa_column=Column(Boolean, nullable=False))
+
+
+class PlacementRow(Row, table=True):
+    """Why each attempt went where it went; written once."""
+
+    __tablename__ = "placements"
+    job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), primary_key=True))
+    epoch: int = Field(sa_column=Column(Integer, primary_key=True))
+    cluster: str = Field(sa_column=Column(String(253), nullable=False))
+    at: datetime = Field(sa_column=Column(Utc, nullable=False))
+    decision_json: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class CommandRow(Row, table=True):
+    """The outbox. `payload_json` is emptied when the command is closed: it may be large and is never sent again."""
+
+    __tablename__ = "commands"
+    __table_args__ = (
+        Index(
+            "ix_commands_open",
+            "cluster",
+            "id",
+            sqlite_where=text("acked_at IS NULL"),
+            postgresql_where=text("acked_at IS NULL"),
+        ),
+        Index(
+            "ix_commands_closed",
+            "acked_at",
+            sqlite_where=text("acked_at IS NOT NULL"),
+            postgresql_where=text("acked_at IS NOT NULL"),
+        ),
+    )
+    id: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    cluster: str = Field(sa_column=Column(String(253), ForeignKey("clusters.name"), nullable=False))
+    job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), nullable=False, index=True))
+    epoch: int = Field(sa_column=Column(Integer, nullable=False))
+    kind: str = Field(sa_column=Column(String(16), nullable=False))  # start | stop
+    payload_json: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+    acked_at: datetime | None = Field(sa_column=Column(Utc))
+
+
+class PriceRow(Row, table=True):
+    __tablename__ = "prices"
+    cluster: str = text_key(253)
+    product: str = text_key(253)
+    on_demand_usd_per_gpu_hour: float = Field(sa_column=Column(Float, nullable=False))
+    spot_usd_per_gpu_hour: float | None = Field(sa_column=Column(Float))
+    spot_interruptions_per_hour: float = Field(sa_column=Column(Float, nullable=False))
+
+
+def table_of(row: type[Row]) -> Table:
+    """For Core statements, which the hot paths use: several times faster than flushing objects."""
+    return cast(Table, cast(Any, row).__table__)
+
+
+users = table_of(UserRow)
+clusters = table_of(ClusterRow)
+join_tokens = table_of(JoinTokenRow)
+jobs = table_of(JobRow)
+job_specs = table_of(JobSpecRow)
+submissions = table_of(SubmissionRow)
+job_events = table_of(JobEventRow)
+reservations = table_of(ReservationRow)
+placements = table_of(PlacementRow)
+commands = table_of(CommandRow)
+prices = table_of(PriceRow)

@@ -1,0 +1,237 @@
+"""The one way to the database: functions of a session, run on one writer thread or on the readers' threads.
+
+Every commit costs a sync of the disk, so write functions that are waiting together share one transaction (group
+commit), each in a savepoint: one that fails takes nothing of the others with it. An answer is given only after the
+commit, so whatever was answered survives a crash.
+
+Write functions must be quick, do no IO of their own, and may be cancelled only before they run: a caller that is
+cancelled while waiting may find its write done. Not promised: fairness between writers beyond first come, first served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy.orm import Session
+
+from hub.store import migrate
+from hub.store.changes import Change, announced
+from hub.store.dialect import Engines, FileLock, open_engines
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+A = TypeVar("A")
+Listener = Callable[[Change], None]
+
+
+class StoreClosed(Exception):
+    """The hub is shutting down; what was asked was not done."""
+
+
+@dataclass(slots=True)
+class _Write:
+    function: Callable[[Session], Any]
+    future: asyncio.Future[Any]
+    together: Together | None = None  # then `function` is it, with this item alone
+    item: Any = None
+    answer: Any = None
+    error: BaseException | None = None
+
+
+Together = Callable[[Session, Sequence[Any]], Sequence[Any]]
+
+
+class Store:
+    """Opened once per process, closed at its end; listeners hear of every committed change on the event loop."""
+
+    def __init__(self, url: str, *, readers: int = 2, group: int = 256) -> None:
+        self._url = url
+        self._readers = readers
+        self._group = group
+        self._listeners: list[Listener] = []
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._closed = True
+
+    async def open(self) -> None:
+        """Migrates the schema. Raises DatabaseInUse where another hub has the file."""
+        self._loop = asyncio.get_running_loop()
+        self._lock = FileLock(self._url)
+        try:
+            self._engines: Engines = await asyncio.to_thread(_prepared, self._url, self._readers)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._pool = ThreadPoolExecutor(self._readers, thread_name_prefix="store-read")
+        self._thread = threading.Thread(target=self._write_loop, name="store-write", daemon=True)
+        self._closed = False
+        self._thread.start()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Called on the event loop, in commit order, before the writer's own answer. Must not raise or wait."""
+        self._listeners.append(listener)
+
+    async def write(self, function: Callable[[Session], T]) -> T:
+        """Runs it in a transaction and answers what it answered, once committed; raises what it raised."""
+        future: asyncio.Future[T] = self._new_future()
+        self._waiting.put(_Write(function, future))
+        return await future
+
+    async def write_together(self, function: Callable[[Session, Sequence[A]], Sequence[T | Exception]], item: A) -> T:
+        """As `write`, for small writes of one sort: those that wait at the same time are given to `function` at once.
+
+        It answers, item by item, a value or the exception that this item's caller gets, and must have done nothing for
+        the latter. If it raises, the items are tried again one by one. `function` is told apart by identity.
+        """
+        future: asyncio.Future[T] = self._new_future()
+        self._waiting.put(_Write(lambda session: _only(function(session, [item])), future, function, item))
+        return await future
+
+    def _new_future(self) -> asyncio.Future[Any]:
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        return self._loop.create_future()
+
+    async def read(self, function: Callable[[Session], T]) -> T:
+        """Runs it on one consistent snapshot that holds at least every write answered so far."""
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        return await self._loop.run_in_executor(self._pool, self._read, function)
+
+    async def close(self) -> None:
+        """Finishes what is waiting."""
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._pool.shutdown)
+        self._engines.dispose()
+        self._lock.release()
+
+    def _read(self, function: Callable[[Session], T]) -> T:
+        with Session(self._engines.readers, autoflush=False) as session:
+            return function(session)
+
+    def _write_loop(self) -> None:
+        ending = False
+        while not ending:
+            batch: list[_Write] = []
+            entry = self._waiting.get()
+            while entry is not None:
+                batch.append(entry)
+                if len(batch) >= self._group:
+                    break
+                try:
+                    entry = self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+            else:
+                ending = True
+            if batch:
+                changes = self._commit(batch)
+                self._hand_over(changes, batch)
+
+    def _commit(self, batch: Sequence[_Write]) -> Sequence[Change]:
+        """Runs the batch; fills each answer or error. Whatever raises outside a function fails them all."""
+        try:
+            with Session(self._engines.writer) as session:
+                for group in _groups(batch):
+                    _run_together(session, group)
+                session.commit()
+                return tuple(announced(session))
+        except Exception as error:
+            log.exception("a transaction of %d writes failed", len(batch))
+            # SQLite keeps a transaction open whose commit failed (a full disk, say), and SQLAlchemy does not know: the
+            # next one begins on a fresh connection.
+            self._engines.writer.dispose()
+            for write in batch:
+                write.answer, write.error = None, write.error or error
+            return ()
+
+    def _hand_over(self, changes: Sequence[Change], batch: Sequence[_Write]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._committed, changes, batch)
+        except RuntimeError:  # the loop is gone: nobody waits for the answers any more
+            log.debug("the loop ended before %d writes were answered", len(batch))
+
+    def _committed(self, changes: Sequence[Change], batch: Sequence[_Write]) -> None:
+        for change in changes:
+            for listener in self._listeners:
+                try:
+                    listener(change)
+                except Exception:
+                    log.exception("a listener failed on %r", change)
+        for write in batch:
+            if write.future.done():  # its caller was cancelled
+                continue
+            if write.error is not None:
+                write.future.set_exception(write.error)
+            else:
+                write.future.set_result(write.answer)
+
+
+def _prepared(url: str, readers: int) -> Engines:
+    engines = open_engines(url, readers)
+    try:
+        migrate.upgrade(engines.writer)
+    except BaseException:
+        engines.dispose()
+        raise
+    return engines
+
+
+def _groups(batch: Sequence[_Write]) -> list[list[_Write]]:
+    """Those that may run together; each of the others alone. Callers that wait together are in no order yet."""
+    groups: dict[object, list[_Write]] = {}
+    for write in batch:
+        groups.setdefault(write.together or id(write), []).append(write)
+    return list(groups.values())
+
+
+def _run_together(session: Session, group: Sequence[_Write]) -> None:
+    together = group[0].together
+    if together is None or len(group) == 1:
+        _run(session, group[0])
+        return
+    whole = _Write(lambda session: together(session, [write.item for write in group]), group[0].future)
+    _run(session, whole)
+    if whole.error is not None:
+        log.warning("%d writes failed together and are tried one by one: %s", len(group), whole.error)
+        for write in group:
+            _run(session, write)
+        return
+    for write, answer in zip(group, whole.answer, strict=True):
+        if isinstance(answer, Exception):
+            write.error = answer
+        else:
+            write.answer = answer
+
+
+def _only(answers: Sequence[T | Exception]) -> T:
+    (answer,) = answers
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _run(session: Session, write: _Write) -> None:
+    before = len(announced(session))
+    # Numbers given out by a function that is undone are given out again; nobody has seen them.
+    numbers = dict(session.info.get("numbers", {}))
+    savepoint = session.begin_nested()
+    try:
+        write.answer = write.function(session)
+        savepoint.commit()
+    except Exception as error:
+        write.error = error
+        savepoint.rollback()
+        del announced(session)[before:]
+        session.info["numbers"] = numbers

@@ -1,0 +1,294 @@
+"""What packing sees of a cluster: bins inside domains inside domains, all without names.
+
+A `Bin` is a node reduced to what it offers; a `Domain` is how many of which bins and smaller domains it holds. Both are
+immutable and compared by value, so equal nodes and equal racks are one entry with a count, and everything costs by
+the distinct ones. The hub builds this tree from a summary, the spoke from its nodes; for the same nodes the two trees
+are equal, and so is whatever is decided on them. That is why the hub's "fits" is the spoke's success.
+
+What a unit (bin or domain) can hold of a `Spec` is remembered in the unit. A decision rebuilds only the domains on the
+way to what it takes; all others keep what they remember.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from placement.resources import CPU, MEMORY, PODS, Resources
+from placement.workload import DeviceNeed
+
+HOST_RANK = 0  # ranks count upwards from the node; the whole cluster has the highest
+NOTHING = Resources()
+UNLIMITED = 1_000_000  # pods on a node that states no limit
+_COUNTED_UP_TO = UNLIMITED // 2  # beyond it counts of pods are all alike, whatever was taken already
+CPU_QUANTUM = 1000
+MEMORY_QUANTUM = 1024
+
+_PLENTIFUL = frozenset({CPU, MEMORY, PODS, "ephemeral-storage"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spec:
+    """What each of some identical pods needs. Compared by identity: make one per need and cluster."""
+
+    need: Resources  # one of `pods` included
+    share: int  # units of one shared card's memory; 0 where none is asked
+    classes: frozenset[int]  # node classes that admit the pod
+    devices: tuple[DeviceNeed, ...] = ()
+
+    @property
+    def gpus(self) -> int:
+        return sum(device.gpus for device in self.devices)
+
+
+class Bin:
+    """Nodes of class `node_class` with `free` on each, and `shares` free on each of its shared cards (sorted)."""
+
+    __slots__ = ("_hash", "_keys", "_peaks", "canon", "free", "node_class", "shares")
+
+    rank = HOST_RANK
+
+    def __init__(self, node_class: int, free: Resources, shares: tuple[int, ...] = ()) -> None:
+        self.node_class = node_class
+        self.free = free
+        self.shares = shares
+        self._hash = hash((node_class, free, shares))
+        self._peaks: dict[Spec, tuple[int, ...]] = {}
+        self._keys: dict[Spec, FitKey] = {}
+        self.canon: Canon | None = None
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Bin)
+            and self._hash == other._hash
+            and self.node_class == other.node_class
+            and self.free == other.free
+            and self.shares == other.shares
+        )
+
+    def __repr__(self) -> str:
+        return f"Bin({self.node_class}, {self.free}, {self.shares})"
+
+    @property
+    def totals(self) -> Resources:
+        return self.free
+
+    def peaks(self, spec: Spec) -> tuple[int, ...]:
+        """(how many such pods this node holds,)"""
+        known = self._peaks.get(spec)
+        if known is None:
+            known = self._peaks[spec] = (self._count(spec),)
+        return known
+
+    def _count(self, spec: Spec) -> int:
+        if self.node_class not in spec.classes:
+            return 0
+        pods = self.free.copies_of(spec.need, _COUNTED_UP_TO)
+        if spec.share:
+            pods = min(pods, sum(units // spec.share for units in self.shares))
+        return pods
+
+    def by_class(self) -> Mapping[int, Resources]:
+        return {self.node_class: self.free}
+
+    def less(self, spec: Spec, pods: int) -> Bin:
+        """This node after `pods` such pods went onto it."""
+        shares = take_shares(self.shares, spec.share, pods) if spec.share else self.shares
+        return Bin(self.node_class, self.free - spec.need * pods, shares)
+
+
+class Domain:
+    """`units`: how many of which bins and finer domains. `example` names one such domain; it is not compared."""
+
+    __slots__ = ("_best", "_by_class", "_hash", "_keys", "_peaks", "canon", "example", "rank", "totals", "units")
+
+    def __init__(
+        self, rank: int, units: Mapping[Unit, int], example: str = "", totals: Resources | None = None
+    ) -> None:
+        self.rank = rank
+        self.units = units
+        self.example = example
+        self.totals = _sum_of(units) if totals is None else totals
+        self._hash = hash((rank, frozenset(units.items())))
+        self._peaks: dict[Spec, tuple[int, ...]] = {}
+        self._keys: dict[Spec, FitKey] = {}
+        self._best: dict[tuple[Spec, int, int, int], Way | None] = {}
+        self._by_class: dict[int, Resources] | None = None
+        self.canon: Canon | None = None
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Domain)
+            and self._hash == other._hash
+            and self.rank == other.rank
+            and self.units == other.units
+        )
+
+    def __repr__(self) -> str:
+        return f"Domain({self.rank}, {dict(self.units)!r})"
+
+    def peaks(self, spec: Spec) -> tuple[int, ...]:
+        """By rank, the most such pods that one unit of that rank holds in here; the last is this domain itself."""
+        known = self._peaks.get(spec)
+        if known is None:
+            best = [0] * (self.rank + 1)
+            for unit, count in self.units.items():
+                inside = unit.peaks(spec)
+                best[self.rank] += count * inside[-1]
+                for rank, pods in enumerate(inside):
+                    if pods > best[rank]:
+                        best[rank] = pods
+            known = self._peaks[spec] = tuple(best)
+        return known
+
+    def swapped(self, changes: Iterable[tuple[Unit, Unit, int]], spent: Resources) -> Domain:
+        """Where `count` of the units `before` became `after`, `spent` in all."""
+        units = dict(self.units)
+        for before, after, count in changes:
+            left = units[before] - count
+            if left:
+                units[before] = left
+            else:
+                del units[before]
+            units[after] = units.get(after, 0) + count
+        return Domain(self.rank, units, self.example, self.totals - spent)
+
+    def by_class(self) -> Mapping[int, Resources]:
+        """What is free in here on the nodes of each class."""
+        if self._by_class is None:
+            sums: dict[int, Resources] = {}
+            for unit, count in self.units.items():
+                for node_class, free in unit.by_class().items():
+                    sums[node_class] = sums.get(node_class, NOTHING) + (free if count == 1 else free * count)
+            self._by_class = sums
+        return self._by_class
+
+    def best(self, spec: Spec, pods: int, rank: int, ceiling: int) -> Way | None:
+        """The way to the best fit among all units of `rank` in here that hold so many pods; None where none does.
+
+        Where the ceiling is below this domain, the way leads through a unit of that rank. What is remembered in the
+        domains that a decision leaves alone makes the next search cost no more than what changed.
+        """
+        asked = (spec, pods, rank, ceiling)
+        if asked in self._best:
+            return self._best[asked]
+        found: Way | None = None
+        for unit in self.units:
+            if unit.rank < rank or unit.peaks(spec)[rank] < pods or unit.rank < ceiling < self.rank:
+                continue
+            inner: Way | None = (), ()
+            if isinstance(unit, Domain) and unit.rank > rank:
+                inner = unit.best(spec, pods, rank, min(ceiling, unit.rank))
+            if inner is None:
+                continue
+            way = (*inner[0], fit_key(unit, spec)), (*inner[1], unit)
+            if found is None or way[0] < found[0] or (way[0] == found[0] and _canons(way) < _canons(found)):
+                found = way
+        self._best[asked] = found
+        return found
+
+    def bins(self) -> Counter[Bin]:
+        """Every node in here, however deep."""
+        found: Counter[Bin] = Counter()
+        for unit, count in self.units.items():
+            if isinstance(unit, Bin):
+                found[unit] += count
+            else:
+                for inner, inner_count in unit.bins().items():
+                    found[inner] += count * inner_count
+        return found
+
+
+Unit = Bin | Domain
+FitKey = tuple[int, ...]
+Way = tuple[tuple[FitKey, ...], tuple[Unit, ...]]  # from the unit that was sought upwards, and their keys
+Canon = tuple[Any, Any]  # (in whole quanta, exact)
+
+
+def held(unit: Unit, spec: Spec) -> int:
+    """How many such pods fit in `unit`: exact, because they are identical."""
+    return unit.peaks(spec)[-1]
+
+
+def fit_key(unit: Unit, spec: Spec) -> FitKey:
+    """Smaller is the better fit: nothing scarce left lying beside the pods, then the least room left over.
+
+    CPU and memory count in whole quanta, in which hub and spoke agree, see `survey.rounded`.
+    """
+    known = unit._keys.get(spec)
+    if known is None:
+        beside = wanted = 0
+        for name, amount in unit.totals.items():
+            if is_scarce(name):
+                if name in spec.need:
+                    wanted += amount
+                else:
+                    beside += amount
+        cpu, memory = unit.totals[CPU] // CPU_QUANTUM, unit.totals[MEMORY] // MEMORY_QUANTUM
+        known = unit._keys[spec] = (beside, wanted, held(unit, spec), cpu, memory)
+    return known
+
+
+def canon(unit: Unit) -> Canon:
+    """A total order over units by value, to break ties alike everywhere: whole quanta first, then the rest."""
+    if unit.canon is None:
+        unit.canon = _canon_of_bin(unit) if isinstance(unit, Bin) else _canon_of_domain(unit)
+    return unit.canon
+
+
+def is_scarce(name: str) -> bool:
+    """Devices and the like, as against what every node has."""
+    return name not in _PLENTIFUL and not name.startswith("hugepages-")
+
+
+def take_shares(shares: tuple[int, ...], share: int, pods: int) -> tuple[int, ...]:
+    """Each pod on the card with the least sufficient room. The caller knows that there is one."""
+    left = sorted(shares)
+    for _ in range(pods):
+        card = next(i for i, units in enumerate(left) if units >= share)
+        left[card] -= share
+        left.sort()
+    return tuple(left)
+
+
+def _canons(way: Way) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    marks = [canon(unit) for unit in way[1]]
+    return tuple(mark[0] for mark in marks), tuple(mark[1] for mark in marks)
+
+
+def _sum_of(units: Mapping[Unit, int]) -> Resources:
+    total: dict[str, int] = {}
+    for unit, count in units.items():
+        for name, amount in unit.totals.items():
+            total[name] = total.get(name, 0) + amount * count
+    return Resources(total)
+
+
+def _canon_of_bin(unit: Bin) -> Canon:
+    exact = tuple(sorted(unit.free.items()))
+    whole = tuple((name, _in_quanta(name, amount)) for name, amount in exact if _in_quanta(name, amount))
+    return (unit.rank, unit.node_class, whole, unit.shares), (unit.rank, unit.node_class, exact, unit.shares)
+
+
+def _canon_of_domain(unit: Domain) -> Canon:
+    sides: list[tuple[Any, ...]] = []
+    for side in (0, 1):
+        counts: Counter[Any] = Counter()
+        for inner, count in unit.units.items():
+            counts[canon(inner)[side]] += count
+        sides.append((unit.rank, *sorted(counts.items())))
+    return sides[0], sides[1]
+
+
+def _in_quanta(name: str, amount: int) -> int:
+    if name == PODS:
+        return min(amount, _COUNTED_UP_TO)
+    return amount // {CPU: CPU_QUANTUM, MEMORY: MEMORY_QUANTUM}.get(name, 1)

@@ -1,0 +1,146 @@
+"""Whether one cluster can take a workload now, and if not, why, with numbers.
+
+Checked in the order in which a person would ask; the first stage that finds something ends it: may the hub send
+anything there at all (health, cordon, the job's own lists), can the cluster run such a thing (kind, device,
+constraints), and only then is there room (resources, topology).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from placement.capacity import Capacity, Fit, Inventory
+from placement.fleet import Cluster, Health
+from placement.inventory import DeviceClass
+from placement.matching import obstacle
+from placement.verdict import (
+    ClusterNotReady,
+    ConstraintUnmet,
+    Cordoned,
+    DeviceMissing,
+    KindNotServed,
+    LevelUnknown,
+    NotAllowed,
+    Reason,
+    ResourcesShort,
+    TopologyShort,
+)
+from placement.workload import DeviceNeed, Role, Workload
+
+
+def why_not(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> tuple[Reason, ...]:
+    """Empty where the cluster can take it. `capacity` is None while the cluster has not reported."""
+    answer = judge(workload, cluster, capacity)
+    return () if isinstance(answer, Fit) else answer
+
+
+def judge(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> Fit | tuple[Reason, ...]:
+    if closed := tuple(_closed(workload, cluster)):
+        return closed
+    if capacity is None:
+        return (ClusterNotReady(cluster.name, Health.JOINING.value),)
+    if unable := tuple(_unable(workload, capacity.inventory)):
+        return unable
+    fit = capacity.fit(workload)
+    return fit if isinstance(fit, Fit) else (fit,)
+
+
+def could_ever(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> bool:
+    """Whether it could run there if the cluster were ready and empty. Unknown counts as yes."""
+    if any(left_out(workload, cluster)):
+        return False
+    if capacity is None:
+        return True
+    never = (DeviceMissing, ConstraintUnmet)
+    if any(isinstance(reason, never) for reason in _unable(workload, capacity.inventory)):
+        return False
+    return capacity.ever_fits(workload)
+
+
+def telling(reason: Reason) -> tuple[int, str]:
+    """Sorts reasons so that the one nearest to being mended comes first."""
+    match reason:
+        case ResourcesShort(ever=ever) | TopologyShort(ever=ever):
+            rank = 0 if ever else 3
+        case LevelUnknown() | ConstraintUnmet() | DeviceMissing():
+            rank = 4
+        case KindNotServed():
+            rank = 5
+        case NotAllowed():
+            rank = 6
+        case ClusterNotReady() | Cordoned():
+            rank = 2
+        case _:
+            rank = 1
+    return rank, reason.message
+
+
+def left_out(workload: Workload, cluster: Cluster) -> Iterator[Reason]:
+    """What the job itself has against the cluster."""
+    hints = workload.hints
+    if hints.clusters and cluster.name not in hints.clusters:
+        yield NotAllowed(cluster.name, f"clusters ({', '.join(hints.clusters)})")
+    if cluster.name in hints.excluded_clusters:
+        yield NotAllowed(cluster.name, f"exclude-clusters ({', '.join(hints.excluded_clusters)})")
+    if hints.regions and cluster.region not in hints.regions:
+        yield NotAllowed(cluster.name, f"regions ({', '.join(hints.regions)})")
+
+
+# ---- may the hub send anything there ----
+
+
+def _closed(workload: Workload, cluster: Cluster) -> Iterator[Reason]:
+    if cluster.health is not Health.READY:
+        yield ClusterNotReady(cluster.name, cluster.health.value)
+    if cluster.cordoned:
+        yield Cordoned(cluster.name)
+    yield from left_out(workload, cluster)
+
+
+# ---- can the cluster run such a thing ----
+
+
+def _unable(workload: Workload, inventory: Inventory) -> Iterator[Reason]:
+    if workload.resource_kind not in inventory.summary.kinds:
+        yield KindNotServed(inventory.cluster, workload.resource_kind)
+    for role in workload.roles:
+        if role.replicas < 1:
+            continue
+        missing = [_missing(role, device, inventory) for device in role.devices if device.amount > 0]
+        if found := [reason for reason in missing if reason is not None]:
+            yield from found
+        elif not inventory.demands.admitting(role.constraint):
+            yield ConstraintUnmet(inventory.cluster, role.name, _what_stops_most(role, inventory))
+
+
+def _missing(role: Role, need: DeviceNeed, inventory: Inventory) -> DeviceMissing | None:
+    known = {device for node_class in inventory.classes for device in node_class.devices}
+    if any(_is_meant(device, need, role.products) for device in known):
+        return None
+    return DeviceMissing(
+        inventory.cluster, need.resource, role.products, tuple(sorted({d.product or d.resource for d in known}))
+    )
+
+
+def _is_meant(device: DeviceClass, need: DeviceNeed, products: tuple[str, ...]) -> bool:
+    """A node that does not say its product may be it; its labels decide then."""
+    return device.resource == need.resource and (not products or not device.product or device.product in products)
+
+
+def _what_stops_most(role: Role, inventory: Inventory) -> str:
+    """Over the nodes with the device, or all of them where the role asks for none."""
+    wanted = {device.resource for device in role.devices}
+    stopped: Counter[str] = Counter()
+    for shape in inventory.summary.shapes:
+        node_class = inventory.classes[shape.node_class]
+        if wanted and not wanted & {device.resource for device in node_class.devices}:
+            continue
+        hidden = inventory.summary.hidden_labels
+        detail = obstacle(role.constraint, dict(node_class.labels), node_class.taints, hidden)
+        stopped[detail or ""] += shape.nodes
+    if not stopped:
+        return "it has no nodes" if not inventory.summary.shapes else "none of its nodes has the device"
+    total = sum(stopped.values())
+    detail, nodes = min(stopped.items(), key=lambda item: (-item[1], item[0]))
+    return f"on {nodes} of {total} nodes {detail}"

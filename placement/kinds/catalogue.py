@@ -1,0 +1,88 @@
+"""The kinds Muster reads: one YAML file each in this folder; `_others.yaml` lists what is known and no workload.
+
+A new kind is a new file (and a test). Loading is the only place where a kind file can be wrong; CatalogueError names
+the file and the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from placement.kinds.kind import Kind, KindFile, OtherKind, OtherKinds
+
+_KIND_FILE = TypeAdapter(KindFile)
+_OTHER_KINDS = TypeAdapter(OtherKinds)
+_OTHERS = "_others.yaml"
+
+
+class CatalogueError(Exception):
+    """A kind file says something that no kind can mean."""
+
+
+class Catalogue:
+    def __init__(self, kinds: Sequence[Kind], others: OtherKinds) -> None:
+        self.kinds = tuple(kinds)
+        self.others = others
+        self._kinds = {(kind.api_version, kind.kind): kind for kind in kinds}
+        self._dependencies = _by_version(others.dependencies)
+        self._refused = _by_version(others.refused)
+
+    @classmethod
+    def builtin(cls) -> Catalogue:
+        """The kinds that come with Muster. Reads the files anew; keep the answer. Raises CatalogueError."""
+        folder = resources.files(__package__)
+        texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+        return cls.loaded(texts)
+
+    @classmethod
+    def loaded(cls, texts: Mapping[str, str]) -> Catalogue:
+        """From file names and their texts, `_others.yaml` among them. Raises CatalogueError."""
+        kinds: list[Kind] = []
+        for name in sorted(texts):
+            if name != _OTHERS:
+                rules = _validated(_KIND_FILE, name, texts[name])
+                kinds += [Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions]
+        others = _validated(_OTHER_KINDS, _OTHERS, texts.get(_OTHERS, "{dependencies: [], refused: []}"))
+        seen = [kind.resource_kind for kind in kinds]
+        if twice := {each for each in seen if seen.count(each) > 1}:
+            raise CatalogueError(f"two kind files for {', '.join(sorted(twice))}")
+        return cls(kinds, others)
+
+    def find(self, api_version: str, kind: str) -> Kind | None:
+        return self._kinds.get((api_version, kind))
+
+    def dependency(self, api_version: str, kind: str) -> OtherKind | None:
+        return self._dependencies.get((api_version, kind))
+
+    def refused(self, api_version: str, kind: str) -> OtherKind | None:
+        return self._refused.get((api_version, kind))
+
+    def versions_of(self, kind: str) -> tuple[str, ...]:
+        """Every apiVersion under which a kind of this name is known, workload or not."""
+        known = (*self._kinds, *self._dependencies, *self._refused)
+        return tuple(api_version for api_version, each in known if each == kind)
+
+    def meant_by(self, api_version: str, kind: str) -> str:
+        """The apiVersion probably meant where the kind's name is right; "" where several would do."""
+        group = api_version.rpartition("/")[0]
+        for each in self.kinds:
+            if each.kind == kind and group in (each.rules.group, *each.rules.mistaken_groups):
+                return each.api_version
+        versions = self.versions_of(kind)
+        return versions[0] if len(versions) == 1 else ""
+
+
+def _by_version(others: Iterable[OtherKind]) -> dict[tuple[str, str], OtherKind]:
+    return {(version, other.kind): other for other in others for version in other.versions}
+
+
+def _validated(adapter: TypeAdapter[Any], name: str, text: str) -> Any:
+    try:
+        return adapter.validate_python(yaml.load(text, Loader=yaml.CSafeLoader))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise CatalogueError(f"{name}: {error}") from error

@@ -1,0 +1,96 @@
+"""Which objects of a file travel with which of its workloads.
+
+With one workload, all of them. With several, each goes with every workload that uses it: names it in a pod, is
+selected by it, or is scaled by it; what a ServiceAccount names goes with the account. What nobody uses stays behind,
+and every workload says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from placement.kinds import paths, references
+from placement.kinds.constraints import label_selector_matches
+from placement.kinds.identity import Identity
+from placement.workload import Reference, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    identity: Identity
+    obj: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    workload: Workload
+    manifest: Mapping[str, Any]
+    labels: Sequence[Mapping[str, str]]  # of each role's pods
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    workload: Workload  # its references without what travels along
+    objects: tuple[dict[str, Any], ...]  # in the file's order
+
+
+def shared_out(users: Sequence[User], others: Sequence[Dependency]) -> tuple[Share, ...]:
+    """One share per user, in order."""
+    if len(users) == 1:
+        return (_share(users[0], others, ()),)
+    used = [_used_by(user, others) for user in users]
+    everywhere = {id(each) for share in used for each in share}
+    idle = [each for each in others if id(each) not in everywhere]
+    return tuple(_share(user, mine, idle) for user, mine in zip(users, used, strict=True))
+
+
+def _share(user: User, mine: Sequence[Dependency], idle: Iterable[Dependency]) -> Share:
+    held = {
+        (each.identity.kind, each.identity.name) for each in mine if each.identity.namespace == user.workload.namespace
+    }
+    left = tuple(each for each in user.workload.references if (each.kind, each.name) not in held)
+    warnings = user.workload.warnings + tuple(
+        f"{each.identity.kind} {each.identity.namespace}/{each.identity.name} is used by no workload of the file"
+        " and is not applied"
+        for each in idle
+    )
+    return Share(replace(user.workload, references=left, warnings=warnings), tuple(each.obj for each in mine))
+
+
+def _used_by(user: User, others: Sequence[Dependency]) -> list[Dependency]:
+    named = set(user.workload.references)
+    for each in others:
+        if each.identity.kind == "ServiceAccount" and Reference("ServiceAccount", each.identity.name) in named:
+            named.update(references.of_service_account(each.obj))
+    return [
+        each
+        for each in others
+        if each.identity.namespace == user.workload.namespace
+        and (Reference(each.identity.kind, each.identity.name) in named or _reaches(each, user))
+    ]
+
+
+def _reaches(dependency: Dependency, user: User) -> bool:
+    """Whether an object that names its workload, and not the other way round, means this one."""
+    obj = dependency.obj
+    match dependency.identity.kind:
+        case "Service":
+            selector = paths.find(obj, ("spec", "selector"))
+            by_name = paths.find(user.manifest, ("spec", "serviceName")) == dependency.identity.name
+            return by_name or (bool(selector) and _selects({"matchLabels": selector}, user))
+        case "PodDisruptionBudget":
+            return _selects(paths.find(obj, ("spec", "selector")), user)
+        case "NetworkPolicy":
+            return _selects(paths.find(obj, ("spec", "podSelector")), user)
+        case "HorizontalPodAutoscaler":
+            target = paths.find(obj, ("spec", "scaleTargetRef"))
+            wanted = (user.workload.kind, user.workload.name)
+            return isinstance(target, dict) and (target.get("kind"), target.get("name")) == wanted
+        case _:
+            return False
+
+
+def _selects(selector: Any, user: User) -> bool:
+    return isinstance(selector, dict) and any(label_selector_matches(selector, labels) for labels in user.labels)

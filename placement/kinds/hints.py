@@ -1,0 +1,245 @@
+"""What a workload's labels and annotations, and its kind's own fields, say about placing.
+
+Muster's own hints are labels or annotations under `muster.dev/` on the workload's metadata. An unknown one is refused:
+a hint that is silently ignored is found out when the job sits in the wrong place. Native wishes (queue names, priority
+classes, pod affinity to the gang's own pods) count where no own hint says otherwise; those that Muster cannot keep are
+warned about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from placement.inventory import DEFAULT_LEVELS
+from placement.kinds import fields, paths
+from placement.kinds.constraints import label_selector_matches
+from placement.kinds.fields import Object, join
+from placement.kinds.kind import KindFile
+from placement.kinds.problems import Findings, did_you_mean
+from placement.kinds.roles import MIN_AVAILABLE, RoleEntry
+from placement.workload import Hints, IfTooLarge, TopologyMode, TopologyRequest
+
+PREFIX = "muster.dev/"
+# Written by Muster itself on what it applies.
+RESERVED = frozenset({"muster.dev/job", "muster.dev/epoch", "muster.dev/role", "muster.dev/gpus"})
+KNOWN = (
+    "muster.dev/topology-required",
+    "muster.dev/topology-preferred",
+    "muster.dev/queue",
+    "muster.dev/priority",
+    "muster.dev/clusters",
+    "muster.dev/exclude-clusters",
+    "muster.dev/regions",
+    "muster.dev/expected-hours",
+    "muster.dev/spot",
+    MIN_AVAILABLE,
+    "muster.dev/if-too-large",
+)
+# Queue names that cluster schedulers read from metadata, whatever the kind.
+_QUEUE_KEYS = ("kueue.x-k8s.io/queue-name", "scheduling.volcano.sh/queue-name", "volcano.sh/queue-name")
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_MAX_PRIORITY = 1_000_000_000
+_T = TypeVar("_T")
+_Given = Mapping[str, tuple[str, str]]  # hint -> (value, path)
+
+
+def given(found: Findings, obj: Object, templates: Sequence[RoleEntry]) -> _Given:
+    """Every `muster.dev/` hint on the workload; unknown, doubled, reserved and misplaced ones are problems."""
+    hints: dict[str, tuple[str, str]] = {}
+    for key, value, path in _under_prefix(found, obj, ""):
+        if key in RESERVED:
+            found.error(path, f"{key} is written by Muster itself", "remove it")
+        elif key not in KNOWN:
+            near = did_you_mean(key.removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in KNOWN])
+            mend = f"did you mean {PREFIX}{near}?" if near else f"known: {', '.join(KNOWN)}"
+            found.error(path, f"there is no hint {key}", mend)
+        elif key in hints and hints[key][0] != value:
+            found.error(path, f"{key} is given twice, with different values", "keep the label or the annotation")
+        else:
+            hints[key] = (value, path)
+    for role in templates:
+        if role.template is not obj:
+            for key, _, path in _under_prefix(found, role.template, role.template_path):
+                found.error(path, f"{key} does not belong on a pod template", "put hints on the workload's metadata")
+    return hints
+
+
+def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntry], hints: _Given) -> Hints:
+    default = Hints()
+    return Hints(
+        queue=hints[f"{PREFIX}queue"][0] if f"{PREFIX}queue" in hints else _native_queue(found, rules, obj),
+        priority_class=_priority_class(found, rules, obj, roles),
+        priority=_parsed(found, hints, "priority", _priority, default.priority),
+        clusters=_parsed(found, hints, "clusters", _names, ()),
+        excluded_clusters=_parsed(found, hints, "exclude-clusters", _names, ()),
+        regions=_parsed(found, hints, "regions", _names, ()),
+        expected_hours=_parsed(found, hints, "expected-hours", _hours, default.expected_hours),
+        tolerates_spot=_parsed(found, hints, "spot", _boolean, default.tolerates_spot),
+        if_too_large=_parsed(found, hints, "if-too-large", _if_too_large, default.if_too_large),
+    )
+
+
+def topology(
+    found: Findings, roles: Sequence[RoleEntry], hints: _Given, labels: Callable[[], Sequence[Mapping[str, str]]]
+) -> TopologyRequest | None:
+    """The gang's wish to be together. `labels` gives those that each role's pods will carry, when they are needed."""
+    required, preferred = hints.get(f"{PREFIX}topology-required"), hints.get(f"{PREFIX}topology-preferred")
+    native = _native_topology(found, roles, labels)
+    if required and preferred:
+        found.error(preferred[1], "topology-required and topology-preferred exclude each other", "keep one of them")
+    if hint := required or preferred:
+        level, path = hint
+        _check_level(found, level, path)
+        return TopologyRequest(level, TopologyMode.REQUIRED if required else TopologyMode.PREFERRED)
+    return native
+
+
+def _under_prefix(found: Findings, obj: Object, path: str) -> Iterator[tuple[str, str, str]]:
+    metadata = fields.mapping(found, obj, path, "metadata")
+    if not metadata:
+        return
+    at = join(path, "metadata")
+    for part in ("labels", "annotations"):
+        if part in metadata:
+            for key, value in fields.string_map(found, metadata, at, part).items():
+                if key.startswith(PREFIX):
+                    yield key, value, join(join(at, part), key)
+
+
+def _parsed(found: Findings, hints: _Given, name: str, parse: Callable[[str], _T], default: _T) -> _T:
+    if PREFIX + name not in hints:
+        return default
+    value, path = hints[PREFIX + name]
+    try:
+        return parse(value.strip())
+    except ValueError as error:
+        found.error(path, f'"{value[:60]}" is wrong', str(error))
+        return default
+
+
+def _priority(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and abs(int(text)) <= _MAX_PRIORITY):
+        raise ValueError(f"give a whole number from -{_MAX_PRIORITY} to {_MAX_PRIORITY}")
+    return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError("give names with commas between them, and none of them empty")
+    return names
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours <= 24 * 365:
+        raise ValueError("give a number of hours above 0, at most a year's 8760")
+    return hours
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError('write "true" or "false"')
+    return text == "true"
+
+
+def _if_too_large(text: str) -> IfTooLarge:
+    if text not in list(IfTooLarge):
+        raise ValueError(f"write one of {', '.join(IfTooLarge)}")
+    return IfTooLarge(text)
+
+
+def _native_queue(found: Findings, rules: KindFile, obj: Object) -> str:
+    metadata = obj.get("metadata")
+    for part in ("labels", "annotations"):
+        holder = metadata.get(part) if isinstance(metadata, dict) else None
+        for key in _QUEUE_KEYS:
+            if isinstance(holder, dict) and isinstance(name := holder.get(key), str) and name:
+                return name
+    return _first_text(found, obj, rules.queue) or Hints().queue
+
+
+def _priority_class(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntry]) -> str:
+    if name := _first_text(found, obj, rules.priority_class):
+        return name
+    for role in roles:
+        if name := _first_text(found, role.template, (("spec", "priorityClassName"),), role.template_path):
+            return name
+    return ""
+
+
+def _first_text(found: Findings, obj: Object, where: Sequence[tuple[str, ...]], root: str = "") -> str:
+    for path in where:
+        value = paths.reach(found, obj, path, root)
+        if isinstance(value, str) and value:
+            return value
+        if value is not None and not isinstance(value, str):
+            fields.wrong_type(found, paths.shown(path, root), "a string", value)
+    return ""
+
+
+def _check_level(found: Findings, level: str, path: str) -> None:
+    known = [word for pair in DEFAULT_LEVELS for word in pair]
+    if not level.strip():
+        found.error(
+            path, "names no level", f"a level ({', '.join(name for name, _ in DEFAULT_LEVELS)}) or a node label"
+        )
+    elif level not in known and (near := did_you_mean(level, known, cutoff=0.7)):
+        found.warn(f'{path}: "{level}" is not a usual level; did you mean {near}?')
+
+
+def _native_topology(
+    found: Findings, roles: Sequence[RoleEntry], labels: Callable[[], Sequence[Mapping[str, str]]]
+) -> TopologyRequest | None:
+    """The strongest wish: required before preferred, then the finest known level, then the greatest weight."""
+    wishes: list[tuple[tuple[int, int, int], TopologyRequest]] = []
+    order = {key: rank for rank, (_, key) in enumerate(DEFAULT_LEVELS)}
+    for role in roles:
+        spec = role.template.get("spec")
+        if not isinstance(spec, dict):
+            continue
+        _warn_of_unkept(found, spec)
+        affinity = paths.find(spec, ("affinity", "podAffinity"))
+        if not isinstance(affinity, dict):
+            continue
+        own = labels()
+        for mode, weight, term in _terms(affinity):
+            key = term.get("topologyKey")
+            if not isinstance(key, str) or not key:
+                found.error(
+                    join(role.template_path, "spec.affinity.podAffinity"), "a term has no topologyKey", "add it"
+                )
+            elif any(_selects(term, each) for each in own):
+                strength = (mode is TopologyMode.REQUIRED, order.get(key, -1), weight)
+                wishes.append((strength, TopologyRequest(key, mode)))
+            elif mode is TopologyMode.REQUIRED:
+                found.warn("required pod affinity to pods of other workloads is not kept")
+    return max(wishes, key=lambda wish: wish[0])[1] if wishes else None
+
+
+def _terms(affinity: Mapping[str, Any]) -> Iterator[tuple[TopologyMode, int, Mapping[str, Any]]]:
+    for term in fields.dicts(affinity.get(_REQUIRED)):
+        yield TopologyMode.REQUIRED, 0, term
+    for weighted in fields.dicts(affinity.get(_PREFERRED)):
+        wish, weight = weighted.get("podAffinityTerm"), weighted.get("weight")
+        if isinstance(wish, dict):
+            yield TopologyMode.PREFERRED, weight if isinstance(weight, int) else 0, wish
+
+
+def _selects(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    selector = term.get("labelSelector")
+    return isinstance(selector, dict) and label_selector_matches(selector, labels)
+
+
+def _warn_of_unkept(found: Findings, spec: Object) -> None:
+    if paths.find(spec, ("affinity", "podAntiAffinity", _REQUIRED)):
+        found.warn("required pod anti-affinity is not kept")
+    for each in fields.dicts(spec.get("topologySpreadConstraints")):
+        if each.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule":
+            found.warn("topologySpreadConstraints are not kept")

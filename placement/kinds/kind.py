@@ -1,0 +1,132 @@
+"""What a kind file says, as values. The fields and their comments are the reference for writing one.
+
+Every `path` is dotted (see `paths`). Paths under `roles` begin at the role's entry, all others at the object.
+pydantic checks a kind file against these dataclasses when it is loaded; nothing else here knows about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from placement.kinds.conditions import STRICT, Condition
+from placement.kinds.emulation import Emulation
+from placement.kinds.paths import Path
+from placement.lifecycle import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    __pydantic_config__ = STRICT
+    path: Path
+    default: int = 1
+    at_most: Path | None = None  # Job: no more pods at once than completions
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    __pydantic_config__ = STRICT
+    # one: `at` is the role itself, called `name`. map: its keys are role names. list: entries named by `name_path`.
+    form: Literal["one", "map", "list"]
+    at: Path
+    template: Path  # "" where the entry is itself the template (Pod)
+    name: str = ""  # form list: the prefix of entries without a name, followed by their index
+    name_path: Path = ()
+    known: tuple[str, ...] = ()  # form map: the only keys there may be, in rank order
+    always: tuple[str, ...] = ()  # roles all of whose pods belong to every gang (Master)
+    replicas: Replicas | None = None  # None: one pod
+    minimum: Path | None = None  # Volcano: a task's own minAvailable
+    container: str = ""  # a container of this name must be there
+    restart_policies: tuple[str, ...] = ()  # allowed in the pod; () any. The first default is Kubernetes': Always
+
+
+@dataclass(frozen=True, slots=True)
+class Gang:
+    __pydantic_config__ = STRICT
+    minimum: Literal["all"] | int  # how many pods start together, unless one of these says more:
+    all_when: Condition | None = None
+    paths: tuple[Path, ...] = ()  # spec.minAvailable; the first that is there and not 0
+
+
+@dataclass(frozen=True, slots=True)
+class Elastic:
+    """A range of pods of the whole workload, in which only `role` grows and shrinks."""
+
+    __pydantic_config__ = STRICT
+    role: str
+    minimum: Path
+    maximum: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Where a status rule finds its words: the first that says something."""
+
+    __pydantic_config__ = STRICT
+    conditions: tuple[str, ...] = ()  # "reason: message" of these conditions
+    paths: tuple[Path, ...] = ()  # strings, joined
+    containers: Path | None = None  # a pod's containerStatuses: which one ended or waits, and why
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRule:
+    __pydantic_config__ = STRICT
+    event: Literal[Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL]
+    when: Condition
+    reason: Reasons = Reasons()
+
+
+@dataclass(frozen=True, slots=True)
+class KindFile:
+    __pydantic_config__ = STRICT
+    kind: str
+    group: str  # "" for the core group
+    versions: tuple[str, ...]
+    roles: Roles
+    gang: Gang
+    status: tuple[StatusRule, ...]  # the first that holds speaks; none: the status says nothing
+    mistaken_groups: tuple[str, ...] = ()  # groups that people write for this one
+    name: Literal["subdomain", "label", "label-1035"] = "subdomain"  # what Kubernetes allows as metadata.name
+    elastic: Elastic | None = None
+    queue: tuple[Path, ...] = ()
+    priority_class: tuple[Path, ...] = ()
+    selector: Path | None = None  # must match the pod template's labels
+    scheduler: tuple[Path, ...] = ()  # set to Muster's scheduler besides the pod templates
+    suspended: Condition | None = None  # no pods come up while this holds
+    long_running: bool | Condition = False
+    emulate: Emulation | None = None  # None: the object is its own pod
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """A kind in one version; one object each per catalogue."""
+
+    api_version: str
+    rules: KindFile = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        return self.rules.kind
+
+    @property
+    def resource_kind(self) -> str:
+        """ "kubeflow.org/v1/PyTorchJob", as clusters report what they serve."""
+        return f"{self.api_version}/{self.rules.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherKind:
+    """A kind that is known and is no workload."""
+
+    __pydantic_config__ = STRICT
+    kind: str
+    versions: tuple[str, ...]  # whole apiVersions
+    because: str = ""  # why it cannot be submitted; "" for dependencies
+
+
+@dataclass(frozen=True, slots=True)
+class OtherKinds:
+    __pydantic_config__ = STRICT
+    dependencies: tuple[OtherKind, ...]  # travel along with the workload that uses them
+    refused: tuple[OtherKind, ...]

@@ -1,0 +1,76 @@
+"""Dotted paths into an object, as kind files write them: `spec.minAvailable`, `metadata.labels["a.b/c"]`.
+
+`*` stands for every value of a mapping or list on the way; only `numbers` follows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from placement.kinds.fields import join, wrong_type
+from placement.kinds.problems import Findings
+
+_STEP = re.compile(r'\.?([A-Za-z0-9_*-]+)|\["([^"\]]+)"\]')
+
+
+def compiled(path: Any) -> Any:
+    """The steps of a path; raises ValueError where it is malformed."""
+    if not isinstance(path, str):
+        return path
+    steps: list[str] = []
+    at = 0
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            raise ValueError(f"{path!r} is not a path: stopped at {path[at:]!r}")
+        steps.append(step[1] or step[2])
+        at = step.end()
+    return tuple(steps)
+
+
+Path = Annotated[tuple[str, ...], BeforeValidator(compiled)]
+
+
+def shown(path: tuple[str, ...], root: str = "") -> str:
+    for step in path:
+        root = join(root, step)
+    return root
+
+
+def find(value: Any, path: tuple[str, ...]) -> Any:
+    """What is there; None where nothing is, or where the way is barred by something that is no mapping."""
+    for step in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
+    return value
+
+
+def reach(found: Findings, value: Any, path: tuple[str, ...], root: str = "") -> Any:
+    """As `find`, but something on the way that is no mapping is a problem."""
+    for at, step in enumerate(path):
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            wrong_type(found, shown(path[:at], root), "a mapping", value)
+            return None
+        value = value.get(step)
+    return value
+
+
+def numbers(value: Any, path: tuple[str, ...]) -> Iterator[int]:
+    """Every whole number that the path, with its `*`, leads to."""
+    if not path:
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield value
+        return
+    if path[0] == "*":
+        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        for each in inner:
+            yield from numbers(each, path[1:])
+    elif isinstance(value, dict):
+        yield from numbers(value.get(path[0]), path[1:])

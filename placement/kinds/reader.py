@@ -1,0 +1,187 @@
+"""Native manifests to workloads: the one reader for every kind, led by the kind's file.
+
+A file may hold several workloads and the objects they depend on; each workload becomes one submission with its
+dependencies. Everything wrong in the file is reported at once, and then nothing is submitted.
+
+Not promised: that a cluster accepts the object. What only the API server can know (webhooks, quotas, fields this
+reader does not look at) is found when it is applied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from placement.kinds import dependencies, documents, emulate, hints, identity, paths, pods, references, roles
+from placement.kinds.catalogue import Catalogue
+from placement.kinds.conditions import spec_holds
+from placement.kinds.constraints import label_selector_matches
+from placement.kinds.dependencies import Dependency
+from placement.kinds.documents import Document
+from placement.kinds.identity import Identity
+from placement.kinds.kind import Kind
+from placement.kinds.problems import Findings, ManifestError, Problem, TooManyProblems
+from placement.kinds.roles import Shape
+from placement.workload import Reference, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    workload: Workload
+    manifest: dict[str, Any]  # as given, with name and namespace written out
+    dependencies: tuple[dict[str, Any], ...]  # objects of the same file that travel with it
+
+
+def read(text: bytes, catalogue: Catalogue, *, namespace: str = "default", salt: str = "") -> tuple[Submission, ...]:
+    """The workloads of a file, in order. Raises ManifestError with every problem found.
+
+    `namespace` is for objects that name none. A name made from `generateName` depends on the document and on `salt`.
+    """
+    return read_documents(documents.load(text), catalogue, namespace=namespace, salt=salt)
+
+
+def read_documents(
+    given: Sequence[Document], catalogue: Catalogue, *, namespace: str = "default", salt: str = ""
+) -> tuple[Submission, ...]:
+    """As `read`, from objects that are parsed already (JSON values; they are kept, and not changed)."""
+    objects = _without_lists(given)
+    if len(objects) > documents.MAX_DOCUMENTS:
+        message = f"the file has {len(objects)} objects, at most {documents.MAX_DOCUMENTS} are allowed"
+        raise ManifestError([Problem(0, "", message, "split the file")])
+    gathered = _Gathered()
+    problems: list[Problem] = []
+    for document in objects:
+        found = Findings(document.number, documents.MAX_PROBLEMS)
+        with contextlib.suppress(TooManyProblems):
+            _gather(found, document.body, catalogue, namespace, salt, gathered)
+        problems += found.problems
+    if not gathered.drafts and not problems:
+        problems.append(_no_workload(gathered.others))
+    if problems:
+        raise ManifestError(problems[: documents.MAX_PROBLEMS])
+    return _with_dependencies(gathered.drafts, gathered.others)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    workload: Workload
+    manifest: dict[str, Any]
+    labels: Callable[[], tuple[Mapping[str, str], ...]]  # of each role's pods
+
+
+@dataclass(slots=True)
+class _Gathered:
+    drafts: list[_Draft] = field(default_factory=list)
+    others: list[Dependency] = field(default_factory=list)
+    seen: set[tuple[str, str, str, str]] = field(default_factory=set)  # group, kind, namespace, name
+
+
+def _gather(
+    found: Findings, obj: dict[str, Any], catalogue: Catalogue, namespace: str, salt: str, gathered: _Gathered
+) -> None:
+    type_ = identity.type_of(found, obj)
+    if type_ is None:
+        return
+    kind = catalogue.find(*type_)
+    if kind is None and catalogue.dependency(*type_) is None:
+        identity.refuse_type(found, catalogue, *type_)
+        return
+    who = identity.identify(found, obj, kind.rules.name if kind else "subdomain", namespace, salt)
+    key = (type_[0].rpartition("/")[0], who.kind, who.namespace, who.name)
+    if who.name and key in gathered.seen:
+        name = f"{who.kind} {who.namespace}/{who.name}"
+        found.error("metadata.name", f"the file has two objects {name}", "rename or remove one")
+    gathered.seen.add(key)
+    if kind is None:
+        identity.check_metadata(found, obj)
+        gathered.others.append(Dependency(who, identity.named(obj, who)))
+    else:
+        gathered.drafts.append(_workload(found, kind, obj, who))
+
+
+def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -> _Draft:
+    rules = kind.rules
+    shape = roles.shape(rules, obj, found)
+    if shape.roles and not shape.pods:
+        at = ", ".join(role.path or "spec" for role in shape.roles)
+        found.error(at, "asks for no pods: there is nothing to place", "set replicas to 1 or more")
+    given = hints.given(found, obj, shape.roles)
+    manifest = identity.named(obj, who)
+
+    def labels() -> tuple[Mapping[str, str], ...]:
+        """What each role's pods will carry: the template's labels, and those that the kind's controller adds."""
+        added = (emulate.role_labels(kind, manifest, role) for role in shape.roles)
+        return tuple({**pods.labels(role.template), **more} for role, more in zip(shape.roles, added, strict=True))
+
+    _check_selector(found, kind, obj, shape)
+    if spec_holds(rules.suspended, obj):
+        found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
+    workload = Workload(
+        api_version=who.api_version,
+        kind=who.kind,
+        name=who.name,
+        namespace=who.namespace,
+        roles=tuple(pods.role(found, rules.roles, role) for role in shape.roles),
+        min_pods=shape.min_pods,
+        topology=hints.topology(found, shape.roles, given, functools.cache(labels)),
+        hints=hints.read(found, rules, obj, shape.roles, given),
+        references=_references(shape),
+        long_running=rules.long_running
+        if isinstance(rules.long_running, bool)
+        else spec_holds(rules.long_running, obj),
+        warnings=tuple(found.warnings),
+    )
+    return _Draft(workload, manifest, labels)
+
+
+def _check_selector(found: Findings, kind: Kind, obj: dict[str, Any], shape: Shape) -> None:
+    where = kind.rules.selector
+    if where is None:
+        return
+    path = paths.shown(where)
+    selector = paths.reach(found, obj, where)
+    if not isinstance(selector, dict) or not selector:
+        found.error(path, "is missing: the controller could not tell its pods", "select the pod template's labels")
+        return
+    for role in shape.roles:
+        if not label_selector_matches(selector, pods.labels(role.template)):
+            mend = f"make it match {role.template_path}.metadata.labels"
+            found.error(path, "does not select the pods of its own template", mend)
+
+
+def _references(shape: Shape) -> tuple[Reference, ...]:
+    return tuple(dict.fromkeys(each for role in shape.roles for each in references.of_template(role.template)))
+
+
+def _with_dependencies(drafts: Sequence[_Draft], others: Sequence[Dependency]) -> tuple[Submission, ...]:
+    if not others:
+        return tuple(Submission(draft.workload, draft.manifest, ()) for draft in drafts)
+    users = [dependencies.User(draft.workload, draft.manifest, draft.labels()) for draft in drafts]
+    shares = dependencies.shared_out(users, others)
+    return tuple(
+        Submission(share.workload, draft.manifest, share.objects) for draft, share in zip(drafts, shares, strict=True)
+    )
+
+
+def _no_workload(others: Sequence[Dependency]) -> Problem:
+    if not others:
+        return Problem(0, "", "the file has no workload", "give at least one")
+    names = ", ".join(f"{each.identity.kind} {each.identity.name}" for each in others[:5])
+    message = f"the file has no workload, only what goes along with one: {names}"
+    return Problem(0, "", message, "put them in the file of the workload that uses them")
+
+
+def _without_lists(given: Sequence[Document]) -> list[Document]:
+    """A `v1 List`, as kubectl writes it, stands for its items."""
+    answer: list[Document] = []
+    for document in given:
+        body = document.body
+        items = body.get("items")
+        if body.get("kind") == "List" and body.get("apiVersion") == "v1" and isinstance(items, list):
+            answer += [Document(document.number, item) for item in items if isinstance(item, dict)]
+        else:
+            answer.append(document)
+    return answer

@@ -1,0 +1,144 @@
+"""What running a workload on a cluster costs, in dollars, every term by name. The lowest total wins.
+
+`gpu` and `cpu` are money that will be paid. `spot-risk` is the work that interruptions are expected to destroy; spot is
+taken only where the job tolerates it and it is cheaper with its risk. `fragmentation` and `locality` are small: a share
+of what idle GPUs beside the job, or a gang stretched over more of the network than it needs, may cost others or
+itself. They decide between places of the same price and hardly ever against a cheaper one.
+`unpriced` is worth nothing and says that nobody named a price and the price book's default was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from placement.bins import Spec
+from placement.capacity import Fit
+from placement.inventory import DeviceClass, DeviceForm, NodeClass
+from placement.money import Price, PriceBook
+from placement.resources import CPU
+from placement.verdict import Score
+from placement.workload import DeviceNeed, Workload
+
+# An interruption costs the work since the last checkpoint and the restart: half an hour of the whole gang.
+LOST_WORK_HOURS = 0.5
+# The chance that somebody would have wanted a whole node that this job breaks into.
+BROKEN_NODE_SHARE = 0.02
+# How much longer a gang is assumed to run for each level between the one it needs and the one it gets.
+SLOWER_PER_LEVEL = 0.005
+SLOWER_PER_LEVEL_IF_PREFERRED = 0.02
+
+CPU_PRODUCT = "cpu"  # a cluster may price a core-hour of CPU-only pods under this product
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A score, and whether it is for spot capacity."""
+
+    score: Score
+    spot: bool
+
+
+def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook) -> Offer:
+    hours = workload.hints.expected_hours
+    cards, cores = _used(fit)
+    priced = [(gpus, *prices.price_of(cluster, product)) for product, gpus in sorted(cards.items())]
+    terms: dict[str, float] = {}
+    if cards:
+        terms["gpu"] = sum(gpus * price.on_demand_usd_per_gpu_hour for gpus, price, _ in priced) * hours
+    spot = workload.hints.tolerates_spot and _spot_is_cheaper(
+        terms, [(gpus, price) for gpus, price, _ in priced], hours
+    )
+    if cores:
+        terms["cpu"] = cores * _usd_per_core_hour(cluster, prices) * hours
+    if cards:
+        hourly = _usd_per_broken_hour(fit, cluster, prices)
+        terms["fragmentation"] = hourly * hours * BROKEN_NODE_SHARE
+        if slower := _slowdown(workload, fit):
+            terms["locality"] = terms["gpu"] * slower
+    if not all(known for _, _, known in priced):
+        terms["unpriced"] = 0.0
+    return Offer(Score(terms), spot)
+
+
+# ---- what is used ----
+
+
+def _used(fit: Fit) -> tuple[dict[str, float], float]:
+    """Cards by product (a share of one counts as that part of it), and the cores of pods without devices."""
+    cards: dict[str, float] = {}
+    cores = 0.0
+    for spec, fill, count in fit.bin_fills():
+        node_class = fit.inventory.classes[fill.before.node_class]
+        pods = fill.pods * count
+        if not spec.devices:
+            cores += pods * spec.need[CPU] / 1000
+        for need, device in _devices(spec, node_class):
+            cards[device.product] = cards.get(device.product, 0.0) + pods * _cards_of(need, device)
+    return cards, cores
+
+
+def _devices(spec: Spec, node_class: NodeClass) -> Iterator[tuple[DeviceNeed, DeviceClass]]:
+    for need in spec.devices:
+        for device in node_class.devices:
+            if device.resource == need.resource:
+                yield need, device
+                break
+
+
+def _cards_of(need: DeviceNeed, device: DeviceClass) -> float:
+    if device.form is not DeviceForm.SHARED_MEMORY:
+        return float(need.amount)
+    # Where the node does not say how large a card is, the pod is charged all of it.
+    return (
+        need.amount * device.share_unit_mib / device.memory_mib if device.share_unit_mib and device.memory_mib else 1.0
+    )
+
+
+# ---- what that costs ----
+
+
+def _spot_is_cheaper(terms: dict[str, float], priced: list[tuple[float, Price]], hours: float) -> bool:
+    """Puts the spot terms in place of the others where they are lower in sum."""
+    paid = risk = 0.0
+    for gpus, price in priced:
+        if price.spot_usd_per_gpu_hour is None:
+            return False
+        hourly = gpus * price.spot_usd_per_gpu_hour
+        paid += hourly * hours
+        risk += price.spot_interruptions_per_hour * hours * hourly * LOST_WORK_HOURS
+    if not priced or paid + risk >= terms["gpu"]:
+        return False
+    terms["gpu"] = paid
+    terms["spot-risk"] = risk
+    return True
+
+
+def _usd_per_core_hour(cluster: str, prices: PriceBook) -> float:
+    own = prices.prices.get((cluster, CPU_PRODUCT))
+    return own.on_demand_usd_per_gpu_hour if own else prices.usd_per_cpu_hour
+
+
+def _usd_per_broken_hour(fit: Fit, cluster: str, prices: PriceBook) -> float:
+    """GPUs left over on nodes that were whole before, at their price."""
+    hourly = 0.0
+    for spec, fill, count in fit.bin_fills():
+        node_class = fit.inventory.classes[fill.before.node_class]
+        for _, device in _devices(spec, node_class):
+            if device.form is DeviceForm.SHARED_MEMORY:
+                continue
+            if fill.before.free[device.resource] == node_class.capacity[device.resource]:
+                price, _ = prices.price_of(cluster, device.product)
+                hourly += fill.after.free[device.resource] * count * price.on_demand_usd_per_gpu_hour
+    return hourly
+
+
+def _slowdown(workload: Workload, fit: Fit) -> float:
+    if workload.pods < 2:
+        return 0.0
+    reached = fit.placement.chosen.rank
+    request = workload.topology
+    if request is None:
+        return reached * SLOWER_PER_LEVEL
+    aim = fit.inventory.ladder.rank(request.level)
+    return max(0, reached - aim) * SLOWER_PER_LEVEL_IF_PREFERRED if aim is not None else 0.0

@@ -1,0 +1,224 @@
+"""A gang onto named nodes and GPUs: all of the pods that are asked for, or none.
+
+Where each pod goes is decided by `packing` on the tree of the cluster's nodes, first as the hub sees them (rounded
+down, without hidden labels), so that what the hub promised is found again; only what fails there is tried on the nodes
+exactly as they are. Room is sought for every replica of the workload, not only for the pods that exist already, so that
+those that come later find it in the same domain; where there is not so much, for the pods at hand.
+
+Pods of a gang that is partly placed (`placed`) go into the domain of the others where a level is required, and as near
+to them as there is room otherwise. Pods in the order of their names follow the order of nodes, so that ranks that talk
+most lie close. Within a node `cards` picks the GPUs; a share of memory goes to the card with the least that suffices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
+from placement.bins import Unit
+from placement.cards import NodeCards
+from placement.demand import Demands, Slots, pairs
+from placement.inventory import DEFAULT_LEVELS, Node
+from placement.ladder import Ladder
+from placement.packing import BinFill, Fill, Filled, Placement, place
+from placement.shortage import shortage
+from placement.survey import Leaf, Levels, Place, Survey, Surveyor, survey
+from placement.verdict import LevelUnknown, Reason
+from placement.workload import TopologyMode, Workload
+
+__all__ = ["Assignment", "NodeAssignment", "PodToPlace", "Shortfall", "assign"]
+
+Scope = Place | Leaf
+
+
+def assign(
+    nodes: Sequence[Node],
+    pods: Sequence[PodToPlace],
+    workload: Workload,
+    levels: Levels = DEFAULT_LEVELS,
+    *,
+    placed: Sequence[NodeAssignment] = (),
+    cluster: str = "the cluster",
+    surveyor: Surveyor | None = None,
+) -> Assignment | Shortfall:
+    """`nodes` with what is free on them now: what the pods of `placed` have is missing from it already.
+
+    Who assigns again and again on thousands of nodes keeps a `surveyor` (for the same levels) and passes it each time.
+    Raises ValueError where a pod's role is none of the workload's, or a pod is named twice.
+    """
+    _check(pods, workload, placed)
+    if not pods:
+        return Assignment(())
+    ladder = Ladder.of(levels)
+    ceiling = _ceiling(workload, ladder)
+    if ceiling is None:
+        level = workload.topology.level if workload.topology else ""
+        return Shortfall(LevelUnknown(cluster, level, ladder.names()))
+    for exact in (False, True):
+        keeper = surveyor if surveyor is not None and not exact else Surveyor(levels, exact=exact)
+        ground = _Ground(keeper.survey(nodes), workload, ceiling, placed)
+        found = ground.assign(pods)
+        if found is not None:
+            return found
+    return Shortfall(ground.why_not(pods, cluster, ever=_would_fit_when_empty(nodes, pods, workload, levels, ceiling)))
+
+
+class _Ground:
+    """The nodes as one tree, and the parts of it that the gang may go to, the best first."""
+
+    def __init__(
+        self, surveyed: Survey, workload: Workload, ceiling: int, placed: Sequence[NodeAssignment] = ()
+    ) -> None:
+        self._ladder = surveyed.ladder
+        self._top = surveyed.top
+        self._workload = workload
+        self._ceiling = ceiling
+        self._demands = Demands(surveyed.classes, surveyed.hidden)
+        self._placed = Counter(pod.role for pod in placed)
+        self._scopes = tuple(_scopes(surveyed.top, Counter(pod.node for pod in placed), ceiling))
+
+    def assign(self, pods: Sequence[PodToPlace]) -> Assignment | None:
+        for scope in self._scopes:
+            for slots in self._wanted(pods):
+                placement = place(_look(scope), pairs(slots), self._ceiling)
+                if placement is not None:
+                    return Assignment(_seated(scope, placement, slots, pods))
+        return None
+
+    def why_not(self, pods: Sequence[PodToPlace], cluster: str, *, ever: bool) -> Reason:
+        root = self._top.domain
+        only = [_look(scope) for scope in self._scopes] if self._placed and self._ceiling < root.rank else None
+        slots = self._wanted(pods)[-1]
+        return shortage(cluster, self._ladder, root, slots, self._ceiling, ever=ever, only=only)
+
+    def _wanted(self, pods: Sequence[PodToPlace]) -> list[Slots]:
+        """Every replica that is not placed yet; then only the pods at hand."""
+        roles = self._workload.roles
+        at_hand = Counter(pod.role for pod in pods)
+        everyone = {role.name: max(role.replicas - self._placed[role.name], at_hand[role.name]) for role in roles}
+        wanted = [*self._demands.some(roles, everyone)]
+        if everyone != {role.name: at_hand[role.name] for role in roles}:
+            wanted += self._demands.some(roles, at_hand)
+        return wanted
+
+
+# ---- what is asked ----
+
+
+def _check(pods: Sequence[PodToPlace], workload: Workload, placed: Sequence[NodeAssignment]) -> None:
+    roles = {role.name for role in workload.roles}
+    names = Counter(pod.name for pod in pods) + Counter({pod.pod for pod in placed})
+    for pod in pods:
+        if pod.role not in roles:
+            raise ValueError(f"pod {pod.name} has role {pod.role!r}; {workload.name} has {sorted(roles)}")
+        if names[pod.name] > 1:
+            raise ValueError(f"pod {pod.name} is named twice")
+
+
+def _ceiling(workload: Workload, ladder: Ladder) -> int | None:
+    """The coarsest rank that the gang may span; None where the required level does not exist here."""
+    request = workload.topology
+    if request is None or request.mode is not TopologyMode.REQUIRED:
+        return ladder.top
+    return ladder.rank(request.level)
+
+
+def _scopes(top: Place, placed: Mapping[str, int], ceiling: int) -> list[Scope]:
+    ways = [(way, placed[way[-1].node.name]) for way in _ways(top, ()) if way[-1].node.name in placed]
+    if not ways:
+        return [top]
+    if ceiling == top.rank:
+        # From the finest place that all of them share up to the whole cluster.
+        shared = [scopes[0] for scopes in zip(*(way for way, _ in ways), strict=False) if len({*map(id, scopes)}) == 1]
+        return list(reversed(shared))
+    # Were they ever in two domains of the required level, the one with most of them counts.
+    votes: dict[int, int] = {}
+    at_ceiling: dict[int, Scope] = {}
+    for way, pods in ways:
+        for scope in way:
+            if _look(scope).rank == ceiling:
+                at_ceiling[id(scope)] = scope
+                votes[id(scope)] = votes.get(id(scope), 0) + pods
+    return [at_ceiling[max(votes, key=lambda mark: votes[mark])]] if votes else []
+
+
+def _ways(place: Place, above: tuple[Place, ...]) -> Iterator[tuple[*tuple[Place, ...], Leaf]]:
+    here = (*above, place)
+    for leaf in place.leaves:
+        yield (*here, leaf)
+    for inner in place.places.values():
+        yield from _ways(inner, here)
+
+
+def _would_fit_when_empty(
+    nodes: Sequence[Node], pods: Sequence[PodToPlace], workload: Workload, levels: Levels, ceiling: int
+) -> bool:
+    ground = _Ground(survey([_emptied(node) for node in nodes], levels, exact=True), workload, ceiling)
+    return ground.assign(pods) is not None
+
+
+def _emptied(node: Node) -> Node:
+    """Nothing running on it, every card back. A card's full share is not known: its part of the node's is taken."""
+    cards = len(node.gpus)
+    each = max((node.capacity[device.resource] for device in node.devices if device.share_unit_mib), default=0)
+    gpus = tuple(replace(gpu, free=True, healthy=True, free_share=each // cards) for gpu in node.gpus)
+    return replace(node, ready=True, free=node.capacity, gpus=gpus)
+
+
+# ---- from a nameless placement to named nodes ----
+
+
+def _seated(scope: Scope, placement: Placement, slots: Slots, pods: Sequence[PodToPlace]) -> tuple[NodeAssignment, ...]:
+    """Seats for every pod the placement has room for, given to the pods at hand, in their order."""
+    waiting = {role: deque(sorted(_of_role(pods, role), key=_natural)) for role in {pod.role for pod in pods}}
+    roles_of = {slot.spec: slot.roles for slot in slots}
+    cards: dict[str, NodeCards] = {}
+    seated: dict[str, NodeAssignment] = {}
+    for spec, filled in placement.fills:
+        # Cards are given out for every seat, also for pods that are yet to come: theirs stay together then.
+        seats = iter(
+            [
+                (leaf.node.name, cards.setdefault(leaf.node.name, NodeCards(leaf.node)).serve(spec.devices))
+                for leaf, count in sorted(_seats(scope, filled), key=lambda seat: seat[0].order)
+                for _ in range(count)
+            ]
+        )
+        for role, count in roles_of[spec]:
+            for node, gpus in islice(seats, count):
+                if waiting.get(role):
+                    pod = waiting[role].popleft()
+                    seated[pod.name] = NodeAssignment(pod.name, role, node, gpus)
+    return tuple(seated[pod.name] for pod in pods)
+
+
+def _seats(scope: Scope, filled: Filled) -> list[tuple[Leaf, int]]:
+    """The nodes that got something, and how many pods; the tree is changed to what it looks like after."""
+    if isinstance(scope, Leaf):
+        assert isinstance(filled, BinFill)  # noqa: S101  a node's fill is a bin's
+        scope.bin = filled.after
+        return [(scope, filled.pods)]
+    assert isinstance(filled, Fill)  # noqa: S101  a domain's fill is a domain's
+    alike: dict[Unit, deque[Scope]] = {}
+    inside: list[Scope] = [*scope.leaves, *scope.places.values()]
+    for inner in inside:
+        alike.setdefault(_look(inner), deque()).append(inner)
+    chosen = [(alike[part.before].popleft(), part) for part, count in filled.parts for _ in range(count)]
+    scope.domain = filled.after
+    return [seat for inner, part in chosen for seat in _seats(inner, part)]
+
+
+def _look(scope: Scope) -> Unit:
+    return scope.bin if isinstance(scope, Leaf) else scope.domain
+
+
+def _of_role(pods: Sequence[PodToPlace], role: str) -> Iterator[PodToPlace]:
+    return (pod for pod in pods if pod.role == role)
+
+
+def _natural(pod: PodToPlace) -> tuple[tuple[str, int], ...]:
+    """worker-2 before worker-10."""
+    return tuple((text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", pod.name))

@@ -1,0 +1,237 @@
+"""What a decision answers. A refusal is a value with its numbers in it, never a bare None.
+
+Every reason has a stable `code` for programs and a `message` for people; the dataclass fields are the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from placement.fleet import Reservation
+from placement.resources import amount_in_words
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one cluster was left out, or why a job waits. Subclasses carry numbers and word the message."""
+
+    code: ClassVar[str] = "reason"
+
+    @property
+    def message(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNotReady(Reason):
+    code: ClassVar[str] = "cluster-not-ready"
+    cluster: str
+    health: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.cluster} is {self.health}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cordoned(Reason):
+    code: ClassVar[str] = "cordoned"
+    cluster: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.cluster} is cordoned: it takes no new jobs (muster cluster cordon --off {self.cluster})"
+
+
+@dataclass(frozen=True, slots=True)
+class NotAllowed(Reason):
+    """The job's own allow or deny list, or its regions, leave the cluster out."""
+
+    code: ClassVar[str] = "not-allowed"
+    cluster: str
+    rule: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.cluster} is left out by the job's {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class KindNotServed(Reason):
+    code: ClassVar[str] = "kind-not-served"
+    cluster: str
+    kind: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.cluster} does not serve {self.kind} (its CRD is not installed there)"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMissing(Reason):
+    """No node offers the device at all. `known` are the products that the cluster does have."""
+
+    code: ClassVar[str] = "device-missing"
+    cluster: str
+    resource: str
+    products: tuple[str, ...]
+    known: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        wanted = f"{self.resource} {' or '.join(self.products)}".strip()
+        return f"{self.cluster} has no {wanted}; it has {', '.join(self.known) or 'no devices'}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintUnmet(Reason):
+    """No node meets the role's selectors, affinity and tolerations. `detail` names what stopped most nodes."""
+
+    code: ClassVar[str] = "constraint-unmet"
+    cluster: str
+    role: str
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return f"no node of {self.cluster} may run role {self.role}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesShort(Reason):
+    """Free capacity does not hold the gang. Amounts in the resource's unit."""
+
+    code: ClassVar[str] = "resources-short"
+    cluster: str
+    resource: str
+    need: int
+    free: int  # on nodes that the gang may use
+    pods_fit: int
+    pods_need: int
+    ever: bool  # whether it would fit on the cluster when empty
+
+    @property
+    def message(self) -> str:
+        tail = "" if self.ever else f"; even empty, {self.cluster} could not hold it"
+        return (
+            f"{self.cluster} has room for {self.pods_fit} of {self.pods_need} pods "
+            f"({self.resource}: needs {amount_in_words(self.resource, self.need)}, "
+            f"{amount_in_words(self.resource, self.free)} free on matching nodes){tail}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyShort(Reason):
+    """Enough in sum, not in one domain of the required level."""
+
+    code: ClassVar[str] = "topology-short"
+    cluster: str
+    level: str
+    pods_need: int
+    pods_fit_largest: int
+    free_gpus: int  # on matching nodes of the whole cluster
+    need_gpus: int
+    ever: bool
+
+    @property
+    def message(self) -> str:
+        tail = "" if self.ever else f"; even empty, no {self.level} could hold it"
+        return (
+            f"largest {self.level} of {self.cluster} fits {self.pods_fit_largest} of {self.pods_need} pods "
+            f"({self.free_gpus} GPUs free in all, {self.need_gpus} needed){tail}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LevelUnknown(Reason):
+    code: ClassVar[str] = "level-unknown"
+    cluster: str
+    level: str
+    known: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"{self.cluster} has no topology level {self.level!r}; it has {', '.join(self.known)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBySpoke(Reason):
+    code: ClassVar[str] = "refused-by-spoke"
+    cluster: str
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return f"the spoke of {self.cluster} refused it: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoClusters(Reason):
+    code: ClassVar[str] = "no-clusters"
+
+    @property
+    def message(self) -> str:
+        return "no cluster has joined this hub yet (muster cluster token NAME)"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What running the job there is worth in one currency; lower is better. Each term is named."""
+
+    terms: Mapping[str, float]  # USD
+
+    @property
+    def total_usd(self) -> float:
+        return sum(self.terms.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One cluster's part of a decision: feasible with a score, or not with reasons."""
+
+    cluster: str
+    reasons: tuple[Reason, ...] = ()
+    score: Score | None = None
+    domain: str = ""  # "rack r1": where the gang would go, as far as the summary tells
+
+    @property
+    def feasible(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    reservation: Reservation
+    score: Score
+
+    @property
+    def cluster(self) -> str:
+        return self.reservation.cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    reasons: tuple[Reason, ...]
+
+
+Verdict = Placed | Waiting | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    job: str
+    epoch: int
+    verdict: Verdict
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    decisions: tuple[Decision, ...]

@@ -1,0 +1,151 @@
+"""What a user wants to run, in Muster's own words: a workload, its roles, and which pods must start together.
+
+Read from a native manifest by `placement.kinds`; everything that decides reads these values and never a manifest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from placement.resources import Resources
+
+
+class Operator(StrEnum):
+    """How a node's label is compared (Kubernetes' node selector operators)."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+    GT = "Gt"
+    LT = "Lt"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequirement:
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    key: str = ""  # "" with EXISTS tolerates every taint
+    operator: str = "Equal"  # Equal | Exists
+    value: str = ""
+    effect: str = ""  # "" means every effect
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConstraint:
+    """Which nodes a pod may run on: any one of `terms` (each an AND) must hold; no terms means any node."""
+
+    terms: tuple[tuple[LabelRequirement, ...], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+
+
+class TopologyMode(StrEnum):
+    REQUIRED = "required"
+    PREFERRED = "preferred"
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyRequest:
+    """The whole gang inside one domain of `level`. `level` is a level name (`rack`) or a node label key."""
+
+    level: str
+    mode: TopologyMode
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNeed:
+    """What one pod asks of accelerators.
+
+    `amount` counts `resource`: cards, MIG slices, time slices, or, where `is_share`, units of one card's memory
+    whose size (MiB, GiB) belongs to the cluster.
+    """
+
+    resource: str
+    amount: int
+    is_share: bool = False
+
+    @property
+    def gpus(self) -> int:
+        """Devices of this pod; a share of one card's memory counts as none."""
+        return 0 if self.is_share else self.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Identical pods. `requests` holds everything one pod asks for, its devices included."""
+
+    name: str
+    replicas: int
+    minimum: int  # of these pods, how many must be there for the gang to start
+    requests: Resources
+    devices: tuple[DeviceNeed, ...] = ()
+    constraint: NodeConstraint = NodeConstraint()
+    products: tuple[str, ...] = ()  # products the constraint narrows to, for people; () when any will do
+    maximum: int | None = None  # elastic upper bound; None when not elastic
+
+    @property
+    def gpus_per_pod(self) -> int:
+        return sum(device.gpus for device in self.devices)
+
+
+class IfTooLarge(StrEnum):
+    """What becomes of a gang that no cluster could hold even when empty."""
+
+    WAIT = "wait"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What `muster.dev/…` labels and annotations, or the kind's own fields, say about placing."""
+
+    queue: str = "default"
+    priority_class: str = ""
+    priority: int = 0
+    clusters: tuple[str, ...] = ()  # allow-list by name; () means any
+    excluded_clusters: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    expected_hours: float = 1.0
+    tolerates_spot: bool = False
+    if_too_large: IfTooLarge = IfTooLarge.WAIT
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An object that the workload names and does not hold."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    api_version: str  # "kubeflow.org/v1"
+    kind: str  # "PyTorchJob"
+    name: str
+    namespace: str
+    roles: tuple[Role, ...]
+    min_pods: int  # the gang: so many pods start together, or none
+    topology: TopologyRequest | None = None
+    hints: Hints = field(default_factory=Hints)
+    references: tuple[Reference, ...] = ()
+    long_running: bool = False  # a service: RUNNING is its goal, it has no success
+    warnings: tuple[str, ...] = ()  # shown by plan and submit ("did you mean …")
+
+    @property
+    def resource_kind(self) -> str:
+        return f"{self.api_version}/{self.kind}"
+
+    @property
+    def pods(self) -> int:
+        return sum(role.replicas for role in self.roles)
+
+    @property
+    def total_gpus(self) -> int:
+        return sum(role.replicas * role.gpus_per_pod for role in self.roles)

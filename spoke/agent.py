@@ -1,0 +1,371 @@
+"""The agent: what the hub's link talks to, and everything that runs behind it in one cluster.
+
+A command goes to the ledger and is acknowledged; from there the loops take over, each woken by the ids of jobs: `apply`
+makes the objects, the watches bring back pods and status, `schedule` decides and `binding` binds, `status` reports.
+Started again at any moment, the agent reads the ledger and the cluster and goes on where it was.
+
+What this spoke made (`owner` is written on each workload object: the hub and the cluster's name in it) and what belongs
+to no job of the hub any more is removed. What another hub's spoke made in the same cluster is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
+from random import Random
+
+from placement.inventory import Summary
+from placement.kinds.catalogue import Catalogue
+from placement.kinds.kind import Kind
+from spoke import logs
+from spoke.apply import LOST, Reconciler
+from spoke.binding import Binder
+from spoke.cluster.backoff import Backoff
+from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
+from spoke.crew import Crew
+from spoke.entry import Desired, Entry
+from spoke.ingest import POD_KIND, Ingest, Unowned
+from spoke.inventory import Inventory
+from spoke.jobs import Job, Jobs
+from spoke.ledger import Ledger
+from spoke.nodes import Levels
+from spoke.pods import JOB_LABEL
+from spoke.schedule import Scheduler
+from spoke.status import Reporter
+from spoke.summaries import INTERVAL_S, Summaries
+from spoke.watch import Sink, follow
+from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+
+log = logging.getLogger(__name__)
+
+_LOOK_AT_KINDS_S = 30.0
+_COMMANDS_AT_A_TIME = 16  # placed before others get their turn
+
+
+class Agent:
+    """An AgentSide. `start` returns once the cluster has been read; commands wait until then."""
+
+    def __init__(
+        self,
+        port: ClusterPort,
+        ledger: Ledger,
+        catalogue: Catalogue,
+        levels: Levels,
+        *,
+        clock: Callable[[], datetime],
+        rng: Random,
+        owner: str,
+        keep_finished_s: float = 3600.0,
+        lost_after_s: float = 15.0,
+    ) -> None:
+        """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
+        does not know counts as lost. It resends right after its welcome what was not acknowledged."""
+        self._port = port
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._clock = clock
+        self._rng = rng
+        self._owner = owner
+        self._keep_finished = timedelta(seconds=keep_finished_s)
+        self._lost_after_s = lost_after_s
+        self._unheard_of: set[JobRef] = set()  # what the hub has here, and neither the ledger nor a command told of
+        self._commanding = 0
+        self._commanded = asyncio.Event()
+        self._looking_for_lost: asyncio.Task[None] | None = None
+        self.crew = Crew()
+        self._jobs = Jobs()
+        self._inventory = Inventory(levels)
+        self._binder = Binder(port, ledger, self._inventory, self.crew, rng, clock)
+        self._reporter = Reporter(self._jobs, ledger, clock)
+        self._reconciler = Reconciler(port, ledger, self._jobs, self._reporter, self.crew, rng, owner, self._kinds_here)
+        self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
+        self._summaries = Summaries(self._inventory, self._jobs, clock)
+        self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
+        self._kinds: frozenset[str] = frozenset()
+        self._watched: set[str] = set()
+        self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
+        self._ready = asyncio.Event()
+        self._connect_parts()
+
+    def _connect_parts(self) -> None:
+        self._binder.poke = self._scheduler.poke
+        self._binder.changed = self._reporter.poke
+        self._reporter.ended = self._ended
+        self._ingest.schedule = self._scheduler.poke
+        self._ingest.report = self._reporter.poke
+        self._ingest.reconcile = self._reconciler.poke
+        self._ingest.room = self._scheduler.room_may_have_grown
+        self._ingest.inventory_changed = self._summaries.touch
+        self._ingest.unowned_found = self._unowned
+
+    # ---- life ----
+
+    async def start(self) -> None:
+        entries = await self._ledger.entries()
+        for entry in entries:
+            self._jobs.put(entry)
+        await self._read_cluster()
+        self._pick_up(entries)
+        self._ready.set()
+        if self._live is not None:
+            await self._remove_orphans(self._live)
+        self.crew.spawn(self._scheduler.run(), "scheduling", vital=True)
+        self.crew.spawn(self._reporter.run(), "reporting", vital=True)
+        self.crew.spawn(self._summaries.run(), "summing up", vital=True)
+        self.crew.spawn(self._look_at_kinds(), "looking for new kinds")
+        log.info("the cluster is read: %d nodes, %d jobs", len(self._inventory.actual_nodes()), len(self._jobs))
+
+    async def run(self) -> None:
+        """Until something fails that ends the agent; raises it."""
+        await self.crew.broken()
+
+    async def close(self) -> None:
+        await self.crew.close()
+
+    async def _read_cluster(self) -> None:
+        sinks = [
+            self._watch(Selection("v1", "Node"), self._ingest.nodes()),
+            self._watch(Selection("v1", "Pod"), self._ingest.pods()),
+            *await self._watch_kinds(),
+        ]
+        for sink in sinks:
+            await sink.synced.wait()
+
+    async def _watch_kinds(self) -> list[Sink]:
+        """Begins to watch every kind of workload that is served and not watched yet."""
+        backoff = Backoff(self._rng)
+        while True:
+            try:
+                self._kinds = await self._port.kinds()
+                break
+            except Unavailable as error:
+                log.warning("the cluster does not say what it serves: %s", error)
+                await backoff.wait()
+        self._summaries.served(self._kinds)
+        new = [kind for kind in self._catalogue.kinds if self._is_to_watch(kind)]
+        self._watched |= {kind.resource_kind for kind in new}
+        return [
+            self._watch(Selection(kind.api_version, kind.kind, "", JOB_LABEL), self._ingest.workloads(kind))
+            for kind in new
+        ]
+
+    def _is_to_watch(self, kind: Kind) -> bool:
+        name = kind.resource_kind
+        return name in self._kinds and name not in self._watched and name != POD_KIND  # all pods are watched anyway
+
+    def _watch(self, selection: Selection, sink: Sink) -> Sink:
+        self.crew.spawn(follow(self._port, selection, sink), f"watching {selection.kind}")
+        return sink
+
+    async def _look_at_kinds(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AT_KINDS_S)
+            try:
+                await self._watch_kinds()
+            except ClusterError as error:
+                log.warning("the cluster does not say what it serves: %s", error)
+
+    def _pick_up(self, entries: Sequence[Entry]) -> None:
+        """What was under way when the agent ended: first gangs that are half bound, then promises, then the rest."""
+        for entry in entries:
+            job = self._jobs.of(entry.ref)
+            if job is not None and job.runs and entry.assignment and not entry.bound:
+                self._scheduler.resume(job, entry.assignment)
+        for job in self._jobs:
+            if job.runs and job.workload is not None and not job.pods:
+                self._scheduler.hold(job.ref, job.workload)
+        for entry in entries:
+            self._wake(entry.ref.job)
+            job = self._jobs.of(entry.ref)
+            if job is not None and job.outcome is not None and entry.report is not None:
+                self._retire_at(job.ref, entry.report.at + self._keep_finished)
+
+    def _wake(self, name: str) -> None:
+        self._reconciler.poke(name)
+        self._scheduler.poke(name)
+        self._reporter.poke(name)
+
+    # ---- AgentSide ----
+
+    async def welcomed(self, live: Sequence[JobRef], lease_s: float) -> None:
+        # Not waited for here: while the cluster cannot be read, the hub should hear heartbeats all the same.
+        self._live = frozenset(live)
+        self._unheard_of = set(self._ledger.unknown(live))
+        if self._looking_for_lost is not None:
+            self._looking_for_lost.cancel()
+        if self._unheard_of:
+            self._looking_for_lost = self.crew.spawn(self._look_for_lost(), "looking for lost jobs")
+        if self._ready.is_set():
+            await self._remove_orphans(self._live)
+
+    async def commanded(self, commands: Sequence[Command]) -> Sequence[CommandAck]:
+        self._commanding += 1
+        try:
+            await self._ready.wait()
+            return await self._obey(commands)
+        finally:
+            self._commanding -= 1
+            self._commanded.set()
+
+    async def _obey(self, commands: Sequence[Command]) -> Sequence[CommandAck]:
+        self._unheard_of.difference_update(command.ref for command in commands)
+        refused: dict[int, CommandAck] = {}
+        for number, command in enumerate(commands):
+            if number % _COMMANDS_AT_A_TIME == _COMMANDS_AT_A_TIME - 1:
+                await asyncio.sleep(0)
+            if isinstance(command.order, Start) and (refusal := self._why_not(command, command.order)):
+                refused[command.id] = refusal
+        accepted = [command for command in commands if command.id not in refused]
+        acks = await self._ledger.accept(accepted, self._first_seq())
+        entries = {entry.ref.job: entry for entry in await self._ledger.entries()}
+        for ack in acks:
+            entry = entries.get(ack.ref.job)
+            if entry is not None and entry.ref == ack.ref and not ack.refused_code:
+                self._accepted(entry)
+            elif self._jobs.of(ack.ref) is None:
+                self._inventory.release(ack.ref)
+        answers = {ack.id: ack for ack in acks} | refused
+        if refused:
+            # Not before the hub has the refusal: it notes the summary that it knows then.
+            asyncio.get_running_loop().call_later(INTERVAL_S, self._summaries.say_again)
+        return [answers[command.id] for command in commands]
+
+    async def reports_acked(self, acks: Sequence[ReportAck]) -> None:
+        await self._reporter.acknowledged(acks)
+        for ack in acks:
+            job = self._jobs.of(ack.ref)
+            if job is not None and job.stopped and await self._is_told(job):
+                if job.lost:
+                    self._summaries.say_again()  # the hub has a refusal, and waits for news before it asks again
+                await self._forget(job)
+
+    async def unacked_reports(self) -> Sequence[Report]:
+        return await self._reporter.unacked()
+
+    async def wait_for_reports(self) -> Sequence[Report]:
+        return await self._reporter.wait()
+
+    async def wait_for_summary(self, after_revision: int) -> Summary:
+        return await self._summaries.wait(after_revision)
+
+    def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
+        if self._jobs.of(query.ref) is None:
+            raise KeyError(f"job {query.ref.job} is not in this cluster")
+        return logs.of_job(self._port, lambda: self._jobs.of(query.ref), query, self._rng)
+
+    async def removed(self) -> None:
+        await self._ready.wait()
+        for job in list(self._jobs):
+            if job.stopped:
+                await self._forget(job)
+            else:
+                self._silence(job)
+        await self._jobs.until_empty()
+
+    # ---- inside ----
+
+    async def _remove_orphans(self, live: frozenset[JobRef]) -> None:
+        for ref in await self._ledger.orphans(live):
+            job = self._jobs.of(ref)
+            # One that ended keeps its pods for their logs, until it is retired.
+            if job is not None and job.outcome is None and not job.stopped:
+                log.info("%s is no job of the hub's any more and is removed", ref)
+                self._silence(job)
+        for found in self._ingest.unowned:
+            self._unowned(found)
+
+    async def _look_for_lost(self) -> None:
+        """What the hub has here, and would not start again: without its entry it would hold its place for ever."""
+        await self._ready.wait()
+        while True:
+            self._commanded.clear()
+            try:
+                async with asyncio.timeout(self._lost_after_s):
+                    await self._commanded.wait()
+            except TimeoutError:
+                if not self._commanding:
+                    break
+        for entry in await self._ledger.note_lost(self._unheard_of, LOST, self._first_seq()):
+            log.warning("%s was lost from the ledger; what is left of it is removed, and it is refused", entry.ref)
+            self._accepted(entry)
+
+    def _first_seq(self) -> int:
+        """Of reports of what is not known here: beyond whatever a ledger that was lost had given out."""
+        return int(self._clock().timestamp() * 1000)
+
+    def _kinds_here(self) -> list[Kind]:
+        return [kind for kind in self._catalogue.kinds if kind.resource_kind in self._kinds]
+
+    def _why_not(self, command: Command, start: Start) -> CommandAck | None:
+        known = self._jobs.get(command.ref.job)
+        if known is not None and known.ref.epoch >= command.ref.epoch:
+            return None  # sent again, or too old: the ledger knows what to answer
+        if start.workload.resource_kind not in self._kinds:
+            message = f"the cluster does not serve {start.workload.resource_kind}"
+            return CommandAck(command.id, command.ref, "invalid", message)
+        if shortfall := self._scheduler.hold(command.ref, start.workload):
+            return CommandAck(command.id, command.ref, "no-room", shortfall)
+        return None
+
+    def _accepted(self, entry: Entry) -> None:
+        known = self._jobs.get(entry.ref.job)
+        if known is not None and known.ref != entry.ref:
+            self._inventory.release(known.ref)
+            self._binder.forget(known.ref)
+        job = self._jobs.put(entry)
+        if known is not job:
+            self._ingest.adopt(job)
+        if entry.desired is Desired.STOP and job.stopped:
+            job.stopped = False  # asked again: say it again
+        self._wake(entry.ref.job)
+        for found in self._ingest.unowned:
+            if found.ref.job == entry.ref.job:
+                self._unowned(found)
+
+    def _unowned(self, found: Unowned) -> None:
+        """Removes it where it is of an earlier attempt, or of our own making and of no job of the hub's."""
+        known = self._jobs.get(found.ref.job)
+        is_old = known is not None and known.ref.epoch > found.ref.epoch
+        is_lost = (
+            known is None and found.maker == self._owner and self._live is not None and found.ref not in self._live
+        )
+        if is_old or is_lost:
+            key = found.key
+            log.info("%s %s/%s is left over from %s and is removed", key.kind, key.namespace, key.name, found.ref)
+            self.crew.spawn(self._reconciler.delete_stray(key, found.uid), f"removing what is left of {found.ref}")
+
+    def _silence(self, job: Job) -> None:
+        job.silent = True
+        self._wake(job.ref.job)
+
+    def _ended(self, job: Job) -> None:
+        self._scheduler.poke(job.ref.job)
+        self._summaries.touch()
+        self._retire_at(job.ref, self._clock() + self._keep_finished)
+
+    def _retire_at(self, ref: JobRef, at: datetime) -> None:
+        delay_s = max((at - self._clock()).total_seconds(), 0.0)
+        loop = asyncio.get_running_loop()
+        loop.call_later(delay_s, lambda: self.crew.spawn(self._retire(ref), f"retiring {ref}"))
+
+    async def _retire(self, ref: JobRef) -> None:
+        """Removes a job that ended some time ago, once the hub knows how it ended."""
+        job = self._jobs.of(ref)
+        if job is None or job.stopped or job.desired is not Desired.START:
+            return
+        if await self._is_told(job):
+            self._silence(job)
+        else:
+            self._retire_at(ref, self._clock() + self._keep_finished)
+
+    async def _is_told(self, job: Job) -> bool:
+        entry = await self._ledger.entry(job.ref.job)
+        return entry is not None and entry.ref == job.ref and not entry.unacked
+
+    async def _forget(self, job: Job) -> None:
+        await self._ledger.forget(job.ref)
+        self._jobs.drop(job.ref)
+        self._binder.forget(job.ref)
+        self._scheduler.poke(job.ref.job)

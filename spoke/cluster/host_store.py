@@ -1,0 +1,216 @@
+"""The host cluster's objects: what an API server and etcd are to Kubernetes, for one process on one machine.
+
+Objects live in memory and, before anybody hears of a change, in one SQLite file. `apply` merges as server-side apply
+does for a single manager: what the last applied version named and this one does not is removed, what others wrote
+(status, node name, annotations of a binding) stays; lists are replaced whole.
+
+Not promised: durability against power loss of the last second (`synchronous=NORMAL`: the machine's processes are gone
+then too); history (a watcher that comes late gets the present state, never the past); field validation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from spoke.cluster import host_selectors
+from spoke.cluster.port import Change, Gone, NotFound, Object, ObjectKey, Selection, Snapshot, Upsert
+
+Body = dict[str, Any]
+
+
+class HostStore:
+    """Every method but `watch` is done when it returns: all of it happens on the event loop's thread."""
+
+    def __init__(self, file: Path, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._objects: dict[ObjectKey, Body] = {}
+        self._applied: dict[ObjectKey, Body] = {}
+        self._watchers: list[_Watcher] = []
+        self._revision = 0
+        self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.execute("CREATE TABLE IF NOT EXISTS object (key BLOB PRIMARY KEY, body BLOB, applied BLOB)")
+        self._load()
+
+    def get(self, key: ObjectKey) -> Object:
+        """Raises NotFound."""
+        return self._present(key)
+
+    def find(self, key: ObjectKey) -> Object | None:
+        return self._objects.get(key)
+
+    def list(self, selection: Selection) -> list[Object]:
+        """Raises Refused where the label selector cannot be read."""
+        return list(self._selected(selection))
+
+    def objects_by_key(self) -> Mapping[ObjectKey, Object]:
+        """As of now; later changes are not seen."""
+        return dict(self._objects)
+
+    def apply(self, obj: Object) -> Object:
+        """Creates or merges; the object as it is now. Without any difference nothing is written and nobody told."""
+        key = key_of(obj)
+        wanted = copy.deepcopy(dict(obj))
+        wanted.pop("status", None)
+        present = self._objects.get(key)
+        if present is None:
+            return self._write(key, {**wanted, "metadata": self._identity(wanted)}, wanted)
+        merged = merge(present, self._applied.get(key, {}), wanted)
+        if merged == present:
+            return present
+        if merged.get("spec") != present.get("spec"):
+            merged["metadata"]["generation"] = int(present["metadata"].get("generation", 1)) + 1
+        return self._write(key, merged, wanted)
+
+    def create(self, obj: Object) -> Object:
+        """Made by the cluster itself (a controller's pod): never merged by a later apply."""
+        body = copy.deepcopy(dict(obj))
+        body["metadata"] = self._identity(body)
+        return self._write(key_of(obj), body, None)
+
+    def put(self, obj: Object) -> Object:
+        """Replaces an object that is there. Raises NotFound."""
+        key = key_of(obj)
+        if self._present(key) == obj:
+            return obj
+        return self._write(key, dict(obj), self._applied.get(key))
+
+    def remove(self, key: ObjectKey) -> None:
+        body = self._objects.pop(key, None)
+        if body is None:
+            return
+        self._applied.pop(key, None)
+        self._database.execute("DELETE FROM object WHERE key = ?", (_row_key(key),))
+        self._publish(key, Gone(body))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Changes in here reach the disk all or none."""
+        self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            # Also after an error: memory has the changes that were made, and so must the disk.
+            self._database.execute("COMMIT")
+
+    async def watch(self, selection: Selection) -> AsyncIterator[Change]:
+        watcher = _Watcher(selection)
+        snapshot = self._selected(selection)
+        watcher.known = {key_of(obj) for obj in snapshot}
+        self._watchers.append(watcher)
+        try:
+            yield Snapshot(snapshot)
+            while True:
+                yield await watcher.changes.get()
+        finally:
+            self._watchers.remove(watcher)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _present(self, key: ObjectKey) -> Body:
+        try:
+            return self._objects[key]
+        except KeyError:
+            where = f"{key.namespace}/{key.name}" if key.namespace else key.name
+            raise NotFound(f'{key.kind} "{where}" not found') from None
+
+    def _selected(self, selection: Selection) -> tuple[Object, ...]:
+        return tuple(body for key, body in self._objects.items() if _selects(selection, key, body))
+
+    def _identity(self, obj: Object) -> Body:
+        metadata: Body = dict(obj.get("metadata", {}))
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = rfc3339(self._clock())
+        metadata["generation"] = 1
+        return metadata
+
+    def _write(self, key: ObjectKey, body: Body, applied: Body | None) -> Body:
+        self._revision += 1
+        # A new value each time: what readers and watchers were given is never changed under them.
+        body = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self._revision)}}
+        self._database.execute(
+            "INSERT OR REPLACE INTO object (key, body, applied) VALUES (?, ?, ?)",
+            (_row_key(key), orjson.dumps(body), None if applied is None else orjson.dumps(applied)),
+        )
+        self._objects[key] = body
+        if applied is not None:
+            self._applied[key] = applied
+        self._publish(key, Upsert(body))
+        return body
+
+    def _publish(self, key: ObjectKey, change: Upsert | Gone) -> None:
+        for watcher in self._watchers:
+            watcher.hear(key, change)
+
+    def _load(self) -> None:
+        for row_key, body, applied in self._database.execute("SELECT key, body, applied FROM object"):
+            key = ObjectKey(*orjson.loads(row_key))
+            self._objects[key] = orjson.loads(body)
+            if applied is not None:
+                self._applied[key] = orjson.loads(applied)
+            self._revision = max(self._revision, int(self._objects[key]["metadata"]["resourceVersion"]))
+
+
+@dataclass(slots=True, eq=False)
+class _Watcher:
+    selection: Selection
+    known: set[ObjectKey] = field(default_factory=set)
+    changes: asyncio.Queue[Change] = field(default_factory=asyncio.Queue)
+
+    def hear(self, key: ObjectKey, change: Upsert | Gone) -> None:
+        """An object that stops matching the selector is gone for this watcher."""
+        matches = isinstance(change, Upsert) and _selects(self.selection, key, change.object)
+        if matches:
+            self.known.add(key)
+            self.changes.put_nowait(change)
+        elif key in self.known:
+            self.known.discard(key)
+            self.changes.put_nowait(Gone(change.object))
+
+
+def key_of(obj: Object) -> ObjectKey:
+    metadata = obj["metadata"]
+    return ObjectKey(obj["apiVersion"], obj["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def rfc3339(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def merge(present: Mapping[str, Any], before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Body:
+    """Three ways: keys that only `before` names go, `wanted` wins, the rest of `present` stays."""
+    merged = {key: value for key, value in present.items() if key in wanted or key not in before}
+    for key, value in wanted.items():
+        old = present.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            past = before.get(key)
+            merged[key] = merge(old, past if isinstance(past, Mapping) else {}, value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _selects(selection: Selection, key: ObjectKey, obj: Object) -> bool:
+    return (
+        key.api_version == selection.api_version
+        and key.kind == selection.kind
+        and selection.namespace in ("", key.namespace)
+        and host_selectors.matches(selection.label_selector, obj["metadata"].get("labels") or {})
+    )
+
+
+def _row_key(key: ObjectKey) -> bytes:
+    return orjson.dumps([key.api_version, key.kind, key.namespace, key.name])

@@ -1,0 +1,264 @@
+"""A Kubernetes API server as a ClusterPort: list and watch that outlive everything, apply, bind, delete, logs.
+
+Watches resume from the last version they saw, bookmarks included; after a gap (410) they begin anew with a Snapshot.
+They are asked to end every minute, and a silent one is given up shortly after that: a half-dead connection is noticed
+without the kernel's help. Every other call is one attempt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from random import Random
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from spoke.cluster.backoff import Backoff
+from spoke.cluster.discovery import Discovery, Served
+from spoke.cluster.port import (
+    Change,
+    ClusterError,
+    Conflict,
+    Gone,
+    NotFound,
+    Object,
+    ObjectKey,
+    PodBinding,
+    Refused,
+    Selection,
+    Snapshot,
+    Unavailable,
+    Upsert,
+)
+from spoke.cluster.rest import APPLY_PATCH, Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect
+
+FIELD_MANAGER = "muster"
+_PAGE = 500
+_WATCH_S = 60
+_SILENCE_S = _WATCH_S + 15.0
+_PODS = Served("v1", "Pod", "pods", namespaced=True)
+
+
+class KubeCluster:
+    """Made by `open`."""
+
+    def __init__(self, rest: Rest, rng: Random, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rest = rest
+        self._rng = rng
+        self._discovery = Discovery(rest, clock)
+
+    @classmethod
+    async def open(
+        cls, kubeconfig: str = "", context: str = "", *, rng: Random, clock: Callable[[], float] = time.monotonic
+    ) -> KubeCluster:
+        """`kubeconfig` "" means the service account of the pod that this runs in. `clock` counts seconds."""
+        return cls(await connect(kubeconfig, context), rng, clock)
+
+    async def kinds(self) -> frozenset[str]:
+        return await self._discovery.kinds()
+
+    async def watch(self, selection: Selection) -> AsyncIterator[Change]:
+        version = ""
+        backoff = Backoff(self._rng)
+        forbidden = False
+        while True:
+            try:
+                served = await self._served(selection.api_version, selection.kind)
+                if not version:
+                    objects, version = await self._list(served, selection)
+                    yield Snapshot(objects)
+                async with aclosing(self._events(served, selection, version)) as events:
+                    async for change, version in events:  # noqa: B007 - kept for the next round
+                        backoff.reset()
+                        forbidden = False
+                        if change is not None:
+                            yield change
+                # A server that ends watches at once must not be asked in a tight loop.
+                await backoff.wait()
+            except Expired:
+                version = ""
+            except Forbidden:
+                # A server that has just started forbids everything for a moment.
+                if forbidden and await self._rest.is_ready():
+                    raise
+                forbidden = True
+                await backoff.wait()
+            except NotServed:
+                self._discovery.forget()  # the next round finds out what that means
+                await backoff.wait()
+            except Unavailable:
+                await backoff.wait()
+
+    async def get(self, key: ObjectKey) -> Object:
+        served = await self._served(key.api_version, key.kind)
+        with self._noticing(served):
+            found: dict[str, Any] = await self._rest.get(served.path(key.namespace, key.name))
+        return found
+
+    async def list(self, selection: Selection) -> Sequence[Object]:
+        served = await self._served(selection.api_version, selection.kind)
+        while True:
+            try:
+                return (await self._list(served, selection))[0]
+            except Expired:  # the pages took longer than the server keeps versions
+                continue
+
+    async def create(self, obj: Object) -> None:
+        await self._write("POST", obj, f"?fieldManager={FIELD_MANAGER}", "application/json", named=False)
+
+    async def apply(self, obj: Object) -> None:
+        await self._write("PATCH", obj, f"?fieldManager={FIELD_MANAGER}&force=true", APPLY_PATCH, named=True)
+
+    async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
+        served = await self._served(key.api_version, key.kind)
+        options: dict[str, Any] = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = int(grace_s)
+        try:
+            with self._noticing(served):
+                await self._rest.request("DELETE", served.path(key.namespace, key.name), options)
+        except NotFound:
+            return
+        except Conflict:
+            if not uid:
+                raise
+            # Another object of that name: not the one to delete.
+
+    async def bind(self, binding: PodBinding) -> None:
+        path = f"{_PODS.path(binding.namespace, binding.pod)}/binding"
+        metadata = {"name": binding.pod, "uid": binding.uid, "annotations": dict(binding.annotations)}
+        target = {"apiVersion": "v1", "kind": "Node", "name": binding.node}
+        try:
+            await self._rest.request(
+                "POST", path, {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target}
+            )
+        except Conflict:
+            pod = await self.get(ObjectKey("v1", "Pod", binding.namespace, binding.pod))
+            if (pod["spec"].get("nodeName"), pod["metadata"]["uid"]) != (binding.node, binding.uid):
+                raise
+
+    async def logs(
+        self, namespace: str, pod: str, *, follow: bool, tail_lines: int = 0, container: str = ""
+    ) -> AsyncIterator[bytes]:
+        query = {"follow": "true" if follow else "false"}
+        if tail_lines:
+            query["tailLines"] = str(tail_lines)
+        query["container"] = container or await self._main_container(namespace, pod)
+        path = f"{_PODS.path(namespace, pod)}/log?{urlencode(query)}"
+        rest = b""
+        try:
+            async with self._rest.stream(path, silence_s=None if follow else 60.0) as chunks:
+                async for chunk in chunks:
+                    lines, newline, rest = (rest + chunk).rpartition(b"\n")
+                    if newline:
+                        yield lines + newline
+        except Refused as refusal:
+            # "container is waiting to start": it may have logs yet.
+            raise Unavailable(str(refusal)) from refusal
+        if rest:
+            yield rest + b"\n"
+
+    async def close(self) -> None:
+        await self._rest.close()
+
+    async def _served(self, api_version: str, kind: str) -> Served:
+        served = await self._discovery.find(api_version, kind)
+        if served is None:
+            raise self._not_served(api_version, kind)
+        return served
+
+    def _not_served(self, api_version: str, kind: str) -> ClusterError:
+        if self._discovery.is_missed(api_version, kind):
+            return Unavailable(f"the API server does not serve {api_version} {kind} at the moment")
+        return Refused(f"the API server does not serve {api_version} {kind} (is its CRD installed?)")
+
+    async def _list(self, served: Served, selection: Selection) -> tuple[Sequence[Object], str]:
+        objects = []
+        query = {"limit": str(_PAGE)} | _selector(selection)
+        while True:
+            with self._noticing(served):
+                page = await self._rest.get(f"{served.path(selection.namespace)}?{urlencode(query)}")
+            for item in page["items"] or ():  # a list's items leave out what the list says of itself
+                objects.append(item | {"apiVersion": selection.api_version, "kind": selection.kind})
+            token = page["metadata"].get("continue")
+            if not token:
+                return objects, page["metadata"]["resourceVersion"]
+            query["continue"] = token
+
+    @contextmanager
+    def _noticing(self, served: Served) -> Iterator[None]:
+        """A path that was known is not served any more: read what is, anew."""
+        try:
+            yield
+        except NotServed as error:
+            self._discovery.forget()
+            raise self._not_served(served.api_version, served.kind) from error
+
+    async def _events(
+        self, served: Served, selection: Selection, version: str
+    ) -> AsyncGenerator[tuple[Change | None, str], None]:
+        """Changes after `version`, each with the version to resume from. Ends when the server ends it."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            # Spread, so that the watches do not all begin anew at once.
+            "timeoutSeconds": str(_WATCH_S - self._rng.randrange(10)),
+        } | _selector(selection)
+        async with self._rest.stream(
+            f"{served.path(selection.namespace)}?{urlencode(query)}", silence_s=_SILENCE_S
+        ) as chunks:
+            rest = b""
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield _change(line)
+
+    async def _write(self, method: str, obj: Object, query: str, content_type: str, *, named: bool) -> None:
+        served = await self._served(obj["apiVersion"], obj["kind"])
+        metadata = obj["metadata"]
+        namespace = metadata.get("namespace", "default") if served.namespaced else ""
+        path = served.path(namespace, metadata["name"] if named else "") + query
+        with self._noticing(served):
+            try:
+                await self._rest.request(method, path, obj, content_type=content_type)
+            except NamespaceMissing:
+                await self._make_namespace(namespace)
+                await self._rest.request(method, path, obj, content_type=content_type)
+
+    async def _make_namespace(self, name: str) -> None:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        try:
+            await self._rest.request("POST", f"/api/v1/namespaces?fieldManager={FIELD_MANAGER}", body)
+        except Conflict:
+            return  # somebody was faster
+
+    async def _main_container(self, namespace: str, pod: str) -> str:
+        found = await self.get(ObjectKey("v1", "Pod", namespace, pod))
+        annotations = found["metadata"].get("annotations") or {}
+        first: str = found["spec"]["containers"][0]["name"]
+        return str(annotations.get("kubectl.kubernetes.io/default-container", first))
+
+
+def _selector(selection: Selection) -> dict[str, str]:
+    return {"labelSelector": selection.label_selector} if selection.label_selector else {}
+
+
+def _change(line: bytes) -> tuple[Change | None, str]:
+    event = orjson.loads(line)
+    obj = event["object"]
+    match event["type"]:
+        case "ADDED" | "MODIFIED":
+            return Upsert(obj), obj["metadata"]["resourceVersion"]
+        case "DELETED":
+            return Gone(obj), obj["metadata"]["resourceVersion"]
+        case "BOOKMARK":
+            return None, obj["metadata"]["resourceVersion"]
+    if obj.get("code") == 410:
+        raise Expired(obj.get("message", ""))
+    raise Unavailable(f"the watch reported {obj.get('message', event)}")

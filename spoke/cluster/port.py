@@ -1,0 +1,123 @@
+"""What the agent needs of a cluster. `kube.py` is a Kubernetes API server, `host.py` this machine's own processes.
+
+Objects are Kubernetes objects as JSON values. Both implementations pass the contract suite in tests/spoke/cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    api_version: str  # "apps/v1"
+    kind: str  # "Deployment"
+    namespace: str  # "" for cluster-wide kinds
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to list and watch: one kind, in one namespace or ("") in all, narrowed by a label selector."""
+
+    api_version: str
+    kind: str
+    namespace: str = ""
+    label_selector: str = ""  # "muster.dev/job" or "a=b,c"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything selected, as of now. What the watcher knew and is not in here is gone."""
+
+    objects: Sequence[Object]
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    object: Object  # its last known state
+
+
+Change = Snapshot | Upsert | Gone
+
+
+@dataclass(frozen=True, slots=True)
+class PodBinding:
+    namespace: str
+    pod: str
+    uid: str
+    node: str
+    annotations: Mapping[str, str]  # copied onto the pod
+
+
+class ClusterError(Exception):
+    """The cluster did not do what was asked."""
+
+
+class Unavailable(ClusterError):
+    """Try again later: connection refused, timeout, 429, 5xx."""
+
+
+class Refused(ClusterError):
+    """Trying again changes nothing: invalid, forbidden, kind not served. The message is the API's own."""
+
+
+class Conflict(ClusterError):
+    """The object is not in the state that the call assumed (already bound elsewhere, uid changed)."""
+
+
+class NotFound(ClusterError):
+    """No such object."""
+
+
+class ClusterPort(Protocol):
+    async def kinds(self) -> frozenset[str]:
+        """What the API serves now, as `apiVersion/Kind` ("v1/Pod", "kubeflow.org/v1/PyTorchJob")."""
+
+    def watch(self, selection: Selection) -> AsyncIterator[Change]:
+        """First a Snapshot, then changes, for ever. Resumes dropped watches; after a gap (410) a new Snapshot.
+
+        Raises Refused where the kind is not served or may not be read; outages are waited out inside.
+        """
+
+    async def get(self, key: ObjectKey) -> Object:
+        """Raises NotFound."""
+
+    async def list(self, selection: Selection) -> Sequence[Object]: ...
+
+    async def create(self, obj: Object) -> None:
+        """Raises Conflict where an object of that name exists: a workload must never change somebody else's object.
+
+        Creates the namespace where it is missing. Raises Refused, Unavailable.
+        """
+
+    async def apply(self, obj: Object) -> None:
+        """Server-side apply, field manager `muster`, forced; creates the namespace where it is missing."""
+
+    async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
+        """With its dependents, in the background. An object that is gone, or has another uid, is no error."""
+
+    async def bind(self, binding: PodBinding) -> None:
+        """Raises NotFound, Conflict (bound to another node, or another uid), Refused, Unavailable.
+
+        Binding again to the same node is no error.
+        """
+
+    def logs(
+        self, namespace: str, pod: str, *, follow: bool, tail_lines: int = 0, container: str = ""
+    ) -> AsyncIterator[bytes]:
+        """Chunks of whole lines. Without `follow` ends at the present; with it, when the container ends.
+
+        Raises NotFound, Unavailable.
+        """
+
+    async def close(self) -> None: ...

@@ -1,0 +1,210 @@
+"""HTTP to one Kubernetes API server: who we are, connections, and errors in the port's words.
+
+`kubernetes.aio` reads kubeconfigs and in-cluster credentials (client certificates, tokens and their renewal, exec
+plugins) and makes the TLS session. Objects stay plain JSON read by orjson: the generated models cost several times
+more than the request itself. One attempt a call; who calls decides whether to try again.
+
+Not promised: a client certificate that an exec plugin gives is not renewed while the agent runs; its tokens are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import kubernetes.aio.config
+import orjson
+import yaml
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from yarl import URL
+
+from spoke.cluster.port import ClusterError, Conflict, NotFound, Refused, Unavailable
+
+kube_config: Any = kubernetes.aio.config  # without annotations
+JSON = "application/json"
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
+
+_AT_ONCE = 64  # requests in flight, watches and logs not counted
+_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+_RENEW_S = 240  # exec plugins' tokens live for a quarter of an hour and more
+
+
+class Expired(Exception):
+    """The version asked for is compacted away (410): read anew."""
+
+
+class NamespaceMissing(NotFound):
+    """The object's namespace does not exist (or it is the namespace that was asked for)."""
+
+
+class BadKubeconfig(ClusterError):
+    """There is no API server to talk to: the file, its context or this pod's service account is missing or damaged."""
+
+
+class Forbidden(Refused):
+    """The authorizer says no: the role lacks a rule, or the API server has just started and not read its roles yet."""
+
+
+class NotServed(Refused):
+    """The path is unknown to the API server: no such kind, or no such version of it."""
+
+
+async def connect(kubeconfig: str = "", context: str = "") -> Rest:
+    """By kubeconfig file and context, or where no file is named as this pod's service account. Raises BadKubeconfig."""
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = 0  # no limit: watches hold connections; `_AT_ONCE` bounds the rest
+    configuration.client_session_kwargs = {
+        "cookie_jar": aiohttp.DummyCookieJar(),
+        # Looking the environment's proxies up costs more than the request; done only where there is one.
+        "trust_env": any(name.lower() in ("https_proxy", "http_proxy", "all_proxy") for name in os.environ),
+    }
+    renewing = None
+    try:
+        if kubeconfig:
+            loader = await kube_config.load_kube_config(
+                config_file=kubeconfig,
+                context=context or None,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+            renewing = asyncio.create_task(kube_config.refresh_token(loader, configuration, _RENEW_S))
+        else:
+            kube_config.load_incluster_config(configuration)
+    except (kube_config.ConfigException, OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
+        # The loader stumbles over a damaged file in many ways.
+        where = kubeconfig or "the service account of this pod (outside of a cluster, give a kubeconfig)"
+        raise BadKubeconfig(f"{where}: {error}") from error
+    return Rest(configuration, renewing)
+
+
+class Rest:
+    """Made by `connect`. For many tasks of one event loop at once."""
+
+    def __init__(self, configuration: Configuration, renewing: asyncio.Task[None] | None = None) -> None:
+        self._configuration = configuration
+        self._renewing = renewing
+        self._base = configuration.host.rstrip("/")
+        self._sessions = _Sessions(configuration)
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def get(self, path: str, *, accept: str = JSON) -> Any:
+        return orjson.loads(await self.request("GET", path, accept=accept))
+
+    async def request(
+        self, method: str, path: str, body: Any = None, *, content_type: str = JSON, accept: str = JSON
+    ) -> bytes:
+        """`path` holds the query. Raises the port's errors, Expired on 410."""
+        headers = {"Accept": accept}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = orjson.dumps(body)
+        try:
+            return await self._attempt(method, path, headers, data)
+        except Forbidden:
+            if not await self.is_ready():
+                raise Unavailable(f"{self._base} is starting") from None
+            return await self._attempt(method, path, headers, data)
+
+    async def is_ready(self) -> bool:
+        """Whether the API server has read its roles, so that what it forbids is forbidden."""
+        try:
+            await self._attempt("GET", "/readyz", {"Accept": "*/*"}, None)
+        except (ClusterError, Expired):
+            return False
+        return True
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, silence_s: float | None) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Chunks of a long answer as they come; Unavailable after `silence_s` without one."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence_s)
+        async with self._answered("GET", path, {"Accept": "*/*"}, None, timeout) as response:
+            yield response.content.iter_any()
+
+    async def close(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+        await self._sessions.close()
+
+    async def _attempt(self, method: str, path: str, headers: dict[str, str], data: bytes | None) -> bytes:
+        async with self._at_once, self._answered(method, path, headers, data, _TIMEOUT) as response:
+            return await response.read()
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, path: str, headers: dict[str, str], data: bytes | None, timeout: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers["Accept-Encoding"] = "identity"
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            headers["Authorization"] = token
+        try:
+            async with self._sessions.current().request(
+                method,
+                URL(self._base + path, encoded=True),
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=self._configuration.proxy or None,
+                server_hostname=self._configuration.tls_server_name or None,
+            ) as response:
+                if response.status >= 300:
+                    raise error_of(response.status, await response.read())
+                yield response
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{self._base}: {str(error) or type(error).__name__}") from error
+
+
+class _Sessions(RESTClientObject):
+    """kubernetes.aio's TLS and proxy set-up, with the session handed out instead of its request method."""
+
+    def current(self) -> aiohttp.ClientSession:
+        if self.pool_manager is None:
+            self.pool_manager = self._create_pool_manager()
+        session: aiohttp.ClientSession = self.pool_manager
+        return session
+
+
+def error_of(code: int, body: bytes) -> ClusterError | Expired:
+    """The port's error for an HTTP status and the API's Status object."""
+    status = _status(body)
+    message = str(status.get("message") or body[:500].decode(errors="replace").strip() or f"HTTP {code}")
+    if code == 410:
+        return Expired(message)
+    if code == 404:
+        return _absent(status, message)
+    if code == 409:
+        return Conflict(message)
+    if code == 401:
+        return Unavailable(f"the API server does not accept our credentials: {message}")
+    if code == 429 or code >= 500 or _is_passing(status):
+        return Unavailable(message)
+    return Forbidden(message) if code == 403 and " cannot " in message else Refused(message)
+
+
+def _absent(status: Mapping[str, Any], message: str) -> ClusterError:
+    kind = (status.get("details") or {}).get("kind")
+    if kind == "namespaces":
+        return NamespaceMissing(message)
+    # An object that is missing is named; a path that is missing is a kind that is not served.
+    return NotFound(message) if kind else NotServed(message)
+
+
+def _status(body: bytes) -> Mapping[str, Any]:
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _is_passing(status: Mapping[str, Any]) -> bool:
+    """A namespace on its way out refuses everything until it is gone; then it can be made again."""
+    causes = (status.get("details") or {}).get("causes") or ()
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)

@@ -1,0 +1,145 @@
+"""What the spoke knows of one job, and how commands and reports change it: pure, so that `ledger` only has to store it.
+
+Only the newest epoch of a job counts; whatever else of that job is found in the cluster is to be removed. A job that
+is over leaves a tombstone (`Desired.GONE`) behind: the epoch, so that a late or repeated command cannot raise the dead,
+and the sequence number, so that a later report is not taken for an old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from placement.lifecycle import Event
+from placement.workload import Workload
+from wire.orders import Command, CommandAck, JobRef, Object, PodPlace, Report, ReportAck, RoleCount, Start, Stop
+from wire.translate import objects_from_json, objects_to_json
+
+# A newer report makes an older one of these superfluous. The others tell how an attempt went: each is kept until
+# the hub has it, for what comes after (SUCCEED, then STOPPED) would tell another story without it.
+_PASSING = frozenset({Event.STARTING, Event.RUNNING})
+
+
+class Desired(StrEnum):
+    START = "start"
+    STOP = "stop"
+    GONE = "gone"  # a tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class StartOrder:
+    """The objects stay text: they are needed once or twice, and thousands of them take ten times the room parsed."""
+
+    objects_json: bytes
+    workload: Workload
+    spot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    ref: JobRef
+    desired: Desired
+    start: StartOrder | None = None  # None where the epoch was stopped before it ever started
+    started: bool = False  # a Start of this epoch was accepted; true still in its tombstone
+    grace_s: float = 0.0  # with STOP
+    stop_reason: str = ""  # with STOP
+    assignment: tuple[PodPlace, ...] = ()  # the intent, written before the first pod is bound
+    bound: bool = False  # every pod of the assignment is bound
+    seq: int = 0  # of the newest report; kept in tombstones
+    acked_seq: int = 0
+    created: bool = False  # its workload object was made: never again, whatever becomes of it
+    lost: bool = False  # the hub has it here, and this ledger did not: what is left of it goes, and it is refused
+    reports: tuple[Report, ...] = ()  # oldest first; the newest, and the earlier ones the hub has not acknowledged
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        return objects_from_json(self.start.objects_json, "objects") if self.start else ()
+
+    @property
+    def workload(self) -> Workload | None:
+        return self.start.workload if self.start else None
+
+    @property
+    def report(self) -> Report | None:
+        """The newest, acknowledged or not."""
+        return self.reports[-1] if self.reports else None
+
+    @property
+    def unacked(self) -> tuple[Report, ...]:
+        return tuple(report for report in self.reports if report.seq > self.acked_seq)
+
+
+def accept(entry: Entry | None, command: Command, first_seq: int = 0) -> tuple[Entry | None, CommandAck]:
+    """The entry after the command (the same object where nothing changes), and what to answer.
+
+    The same command again gets the same answer and changes nothing. Reports of an epoch that is not known here are
+    numbered from `first_seq` on.
+    """
+    accepted = CommandAck(command.id, command.ref)
+    if entry is not None and command.ref.epoch < entry.ref.epoch:
+        return entry, _refused(command, f"{command.ref.job} is at epoch {entry.ref.epoch} here")
+    known = entry if entry is not None and entry.ref == command.ref else None
+    match command.order, known:
+        case Start() as start, None:
+            order = StartOrder(objects_to_json(start.objects), start.workload, start.spot)
+            entry = Entry(command.ref, Desired.START, order, started=True, seq=first_seq, acked_seq=first_seq)
+            return entry, accepted
+        case Start(), Entry(started=True):
+            return known, accepted
+        case Stop() as stop, None:
+            entry = Entry(command.ref, Desired.STOP, grace_s=stop.grace_s, stop_reason=stop.reason)
+            return replace(entry, seq=first_seq, acked_seq=first_seq), accepted
+        case Stop() as stop, Entry():
+            return _stopped(known, stop), accepted
+        case _:
+            return known, _refused(command, f"epoch {command.ref.epoch} of {command.ref.job} was stopped already")
+
+
+def _refused(command: Command, message: str) -> CommandAck:
+    return CommandAck(command.id, command.ref, "older-epoch", message)
+
+
+def _stopped(entry: Entry, stop: Stop) -> Entry:
+    match entry.desired:
+        case Desired.START:
+            return replace(entry, desired=Desired.STOP, grace_s=stop.grace_s, stop_reason=stop.reason)
+        case Desired.STOP:  # the shorter grace counts: a cancel may overtake an eviction
+            return entry if entry.grace_s <= stop.grace_s else replace(entry, grace_s=stop.grace_s)
+        case Desired.GONE:
+            # The hub may still wait for "stopped" (it never got it, or what it got was another outcome). Without the
+            # earlier reports to compare with, the agent's next one says it again.
+            return replace(entry, desired=Desired.STOP, grace_s=stop.grace_s, stop_reason=stop.reason)
+
+
+def lost(ref: JobRef, reason: str, first_seq: int) -> Entry:
+    """Of an epoch that the hub has here and that is not known: a late Start of it changes nothing."""
+    return Entry(
+        ref, Desired.STOP, started=True, stop_reason=reason, seq=first_seq, acked_seq=first_seq, created=True, lost=True
+    )
+
+
+def reported(
+    entry: Entry, event: Event, reason: str, roles: Sequence[RoleCount], pods: Sequence[PodPlace], now: datetime
+) -> Entry:
+    """With a new report at the end; the same entry where the newest report said all this."""
+    last = entry.report
+    said = (event, reason, tuple(roles), tuple(pods))
+    if last is not None and said == (last.event, last.reason, last.roles, last.pods):
+        return entry
+    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods))
+    kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
+    return replace(entry, seq=report.seq, reports=(*kept, report))
+
+
+def acknowledged(entry: Entry, ack: ReportAck) -> Entry:
+    if ack.ref != entry.ref or ack.seq <= entry.acked_seq:
+        return entry
+    acked_seq = min(ack.seq, entry.seq)
+    kept = tuple(report for report in entry.reports if report.seq > acked_seq or report is entry.report)
+    return replace(entry, acked_seq=acked_seq, reports=kept)
+
+
+def tombstone(entry: Entry) -> Entry:
+    return Entry(entry.ref, Desired.GONE, started=entry.started, seq=entry.seq, acked_seq=entry.seq)

@@ -1,0 +1,311 @@
+"""What the cluster has and what is taken of it, kept up to date change by change.
+
+A node's free capacity is what it can allocate minus the requests of every pod on it that is not over, whoever put it
+there. Three more things take capacity before a pod's own watch event tells: pods whose binding is under way (`assume`),
+and places held for the pods of a job that was accepted and whose pods do not exist yet (`hold`). Holds are seen when
+placing and left out of the summary: the hub deducts them by itself.
+
+A change touches the nodes it names and no others; `version` grows with every change, `room` with every change after
+which something may fit that did not fit before.
+
+GPU indices come from the annotation that our own bindings leave on a pod. A pod without it takes the highest indices
+that are free: which ones it really has only its kubelet knows, and the number of them is right in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from placement.inventory import Gpu, Node
+from placement.resources import Resources
+from placement.workload import NodeConstraint
+from spoke import nodes
+from spoke.cluster.port import Object
+from spoke.looks import Looks
+from spoke.nodes import Levels, NodeFacts
+from spoke.pods import PodFacts
+from wire.orders import JobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one pod takes of its node. `gpus` are the indices it is known to have."""
+
+    requests: Resources
+    gpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place held for one pod of a role."""
+
+    role: str
+    node: str
+    usage: Usage
+
+
+@dataclass(slots=True)
+class _Host:
+    """One node name; it may be known by its pods before it is known itself."""
+
+    facts: NodeFacts | None = None
+    pods: dict[str, Usage] = field(default_factory=dict)  # by uid
+    holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
+    actual: Node | None = None  # without holds; None where it must be worked out anew
+    held: Node | None = None
+
+    def touch(self) -> None:
+        self.actual = self.held = None
+
+
+class Inventory:
+    def __init__(self, levels: Levels) -> None:
+        self.levels = tuple(levels)
+        self.version = 0
+        self.room = 0
+        self._hosts: dict[str, _Host] = {}
+        self._place: dict[str, str] = {}  # pod uid -> node
+        self._assumed: set[str] = set()
+        self._slots: dict[JobRef, dict[int, Slot]] = {}
+        self._looks = Looks(self.node)
+
+    # ---- nodes ----
+
+    def put_node(self, obj: Object) -> None:
+        facts = nodes.read(obj, self.levels)
+        host = self._host(facts.name)
+        if host.facts != facts:
+            host.facts = facts
+            self._changed(facts.name, more_room=True)
+
+    def drop_node(self, name: str) -> None:
+        host = self._hosts.get(name)
+        if host is not None and host.facts is not None:
+            host.facts = None
+            self._changed(name)
+            self._tidy(name, host)
+
+    def keep_nodes(self, names: Collection[str]) -> None:
+        """Drops all others."""
+        for name in [n for n, host in self._hosts.items() if host.facts is not None and n not in names]:
+            self.drop_node(name)
+
+    def node(self, name: str) -> Node | None:
+        """With holds deducted."""
+        host = self._hosts.get(name)
+        return _held(host) if host is not None else None
+
+    def nodes(self) -> Sequence[Node]:
+        """Every node, holds deducted: what may be given to the next gang."""
+        return [node for host in self._hosts.values() if (node := _held(host)) is not None]
+
+    def actual_nodes(self) -> Sequence[Node]:
+        """Every node, holds not deducted: what the hub is told."""
+        return [node for host in self._hosts.values() if (node := _actual(host)) is not None]
+
+    def one_of_each(self, constraint: NodeConstraint) -> Sequence[Node]:
+        """Of nodes that are alike in all that a single pod can ask about, one; holds deducted."""
+        return self._looks.one_of_each(constraint)
+
+    # ---- pods ----
+
+    def put_pod(self, pod: PodFacts) -> None:
+        if not pod.node:
+            return  # nothing taken yet; where a binding is under way, what is assumed stays
+        if pod.over:
+            self.drop_pod(pod.uid)
+            return
+        self._assumed.discard(pod.uid)
+        self._take(pod.uid, pod.node, Usage(pod.requests, pod.gpus))
+
+    def drop_pod(self, uid: str) -> None:
+        self._assumed.discard(uid)
+        name = self._place.pop(uid, None)
+        if name is not None:
+            host = self._hosts[name]
+            del host.pods[uid]
+            self._changed(name, more_room=True)
+            self._tidy(name, host)
+
+    def assume(self, uid: str, node: str, usage: Usage) -> None:
+        """The pod is being bound there."""
+        self._assumed.add(uid)
+        self._take(uid, node, usage)
+
+    def is_assumed(self, uid: str) -> bool:
+        return uid in self._assumed
+
+    def unassume(self, uid: str) -> None:
+        """The binding failed. Nothing happens where the pod's own event has told by now that it is bound."""
+        if uid in self._assumed:
+            self.drop_pod(uid)
+
+    def usage_of(self, uid: str) -> tuple[str, Usage] | None:
+        """(node, usage) of a bound or assumed pod."""
+        name = self._place.get(uid)
+        return (name, self._hosts[name].pods[uid]) if name is not None else None
+
+    # ---- places held for pods to come ----
+
+    def hold(self, ref: JobRef, slots: Iterable[Slot]) -> None:
+        self.release(ref)
+        held = dict(enumerate(slots))
+        if held:
+            self._slots[ref] = held
+        for index, slot in held.items():
+            host = self._host(slot.node)
+            host.holds[ref, index] = slot.usage
+            self._changed(slot.node)
+
+    def release(self, ref: JobRef, indices: Iterable[int] | None = None) -> None:
+        """All of the job's held places, or some of them."""
+        held = self._slots.get(ref, {})
+        for index in list(held if indices is None else indices):
+            slot = held.pop(index)
+            host = self._hosts[slot.node]
+            del host.holds[ref, index]
+            self._changed(slot.node, more_room=True)
+            self._tidy(slot.node, host)
+        if not held:
+            self._slots.pop(ref, None)
+
+    def redeem(self, ref: JobRef, index: int, uid: str) -> Slot:
+        """The pod takes a place that was held for it; no room is freed by that."""
+        slot = self._slots[ref].pop(index)
+        if not self._slots[ref]:
+            del self._slots[ref]
+        del self._hosts[slot.node].holds[ref, index]
+        self._changed(slot.node)
+        self.assume(uid, slot.node, slot.usage)
+        return slot
+
+    def slots(self, ref: JobRef) -> Mapping[int, Slot]:
+        return self._slots.get(ref, {})
+
+    def is_sound(self, ref: JobRef) -> bool:
+        """Whether what is held for the job can still be given: nobody else took it, and the nodes are well."""
+        return all(self._slot_is_sound(slot) for slot in self.slots(ref).values())
+
+    def _slot_is_sound(self, slot: Slot) -> bool:
+        host, node = self._hosts[slot.node], self.node(slot.node)
+        if node is None or not node.ready or any(amount < 0 for amount in node.free.values()):
+            return False
+        return all(
+            index < len(node.gpus) and node.gpus[index].healthy and _card_suffices(host, index)
+            for index in slot.usage.gpus
+        )
+
+    # ---- inside ----
+
+    def _host(self, name: str) -> _Host:
+        return self._hosts.setdefault(name, _Host())
+
+    def _take(self, uid: str, node: str, usage: Usage) -> None:
+        before = self._place.get(uid)
+        if before == node and self._hosts[node].pods[uid] == usage:
+            return
+        if before is not None and before != node:
+            del self._hosts[before].pods[uid]
+            self._changed(before, more_room=True)
+        host = self._host(node)
+        host.pods[uid] = usage
+        self._place[uid] = node
+        self._changed(node)
+
+    def _changed(self, name: str, *, more_room: bool = False) -> None:
+        self._hosts[name].touch()
+        self._looks.changed(name)
+        self.version += 1
+        self.room += more_room
+
+    def _tidy(self, name: str, host: _Host) -> None:
+        if host.facts is None and not host.pods and not host.holds:
+            self._hosts.pop(name, None)
+
+
+def _card_suffices(host: _Host, index: int) -> bool:
+    """Whether those who are known to have the card, or to be about to, may all have it."""
+    having = [usage for usage in (*host.pods.values(), *host.holds.values()) if index in usage.gpus]
+    if host.facts is None or not host.facts.card_share:
+        return len(having) <= 1
+    return sum(usage.requests[host.facts.card_resource] for usage in having) <= host.facts.card_share
+
+
+def _actual(host: _Host) -> Node | None:
+    if host.actual is None and host.facts is not None:
+        host.actual = _node(host.facts, host.pods.values())
+    return host.actual
+
+
+def _held(host: _Host) -> Node | None:
+    if not host.holds:
+        return _actual(host)
+    if host.held is None and host.facts is not None:
+        host.held = _node(host.facts, (*host.pods.values(), *host.holds.values()))
+    return host.held
+
+
+def _node(facts: NodeFacts, usages: Iterable[Usage]) -> Node:
+    usages = tuple(usages)
+    return Node(
+        name=facts.name,
+        labels=facts.labels,
+        taints=facts.taints,
+        capacity=facts.capacity,
+        free=facts.capacity - _total(usages),
+        devices=facts.devices,
+        gpus=tuple(_gpus(facts, usages)),
+        ready=facts.ready,
+        domains=facts.domains,
+    )
+
+
+def _total(usages: Iterable[Usage]) -> Resources:
+    total: dict[str, int] = {}
+    for usage in usages:
+        for name, amount in usage.requests.items():
+            total[name] = total.get(name, 0) + amount
+    return Resources(total)
+
+
+def _gpus(facts: NodeFacts, usages: Sequence[Usage]) -> Iterator[Gpu]:
+    if facts.card_share:
+        shares = _free_shares(facts, usages)
+        for index, free in enumerate(shares):
+            yield _gpu(facts, index, free=free == facts.card_share, free_share=free)
+        return
+    taken = _taken(facts, usages)
+    for index in range(facts.cards):
+        yield _gpu(facts, index, free=index not in taken, free_share=0)
+
+
+def _gpu(facts: NodeFacts, index: int, *, free: bool, free_share: int) -> Gpu:
+    links = facts.links[index] if facts.links else ()
+    return Gpu(index, healthy=index not in facts.unhealthy, free=free, free_share=free_share, links=links)
+
+
+def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
+    known = {index for usage in usages for index in usage.gpus}
+    unknown = sum(usage.requests[facts.card_resource] for usage in usages if not usage.gpus)
+    if unknown:
+        # Healthy ones: a kubelet gives out no card that its plugin calls unhealthy.
+        left = [i for i in range(facts.cards) if i not in known and i not in facts.unhealthy]
+        known.update(left[-unknown:])
+    return known
+
+
+def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
+    shares = [facts.card_share] * facts.cards
+    lost = []
+    for usage in usages:
+        amount = usage.requests[facts.card_resource]
+        if len(usage.gpus) == 1 and usage.gpus[0] < facts.cards:
+            shares[usage.gpus[0]] -= amount
+        elif amount:
+            lost.append(amount)
+    for amount in sorted(lost, reverse=True):
+        # On whichever card it is: taken from the emptiest, the largest share promised is surely there.
+        emptiest = max(range(facts.cards), key=shares.__getitem__)
+        shares[emptiest] -= amount
+    return [max(share, 0) for share in shares]

@@ -1,0 +1,196 @@
+"""What the agent knows of each job at this moment: the order from the ledger, its pods and its status from watches.
+
+All of it can be found out again after a restart. Nothing here does anything; the loops (`schedule`, `apply`, `status`)
+read it and act, each woken by the job's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from placement.lifecycle import Event
+from placement.workload import Role, Workload
+from spoke.cluster.port import Object, ObjectKey
+from spoke.entry import Desired, Entry
+from spoke.pods import PodFacts
+from wire.orders import JobRef, PodPlace, RoleCount
+
+OVER = frozenset({Event.SUCCEED, Event.FAIL})
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is told of a job at one moment."""
+
+    event: Event
+    reason: str
+    roles: tuple[RoleCount, ...] = ()  # counted from the moment the workload object exists
+    pods: tuple[PodPlace, ...] = ()  # once the gang is bound
+
+
+@dataclass(slots=True)
+class Job:
+    """One epoch of one job. Older epochs are not known here: what is left of them is stray."""
+
+    ref: JobRef
+    arrival: int
+    workload: Workload | None  # None where the epoch was stopped before it ever started
+    desired: Desired
+    silent: bool = False  # the hub does not know it any more: no reports
+    created: bool = False  # its workload object was made (by us, at some time)
+    lost: bool = False  # the ledger had lost it: refused once nothing of it is left
+    stopped: bool = False  # nothing of it is left, and that was reported
+    dependencies: frozenset[ObjectKey] = frozenset()  # what travels along with the workload
+    whole: bool = False  # its gang was bound whole at some time
+    outcome: Event | None = None  # SUCCEED or FAIL once that was reported
+    object_uid: str = ""  # of the workload object while it is there
+    event: Event | None = None  # what the workload's own status says
+    event_reason: str = ""
+    told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
+    shortfall: str = ""  # why its pods are not bound
+    problem: str = ""  # what the API server said when objects were last applied or deleted
+    pods: dict[str, PodFacts] = field(default_factory=dict)  # by uid
+
+    @property
+    def key(self) -> ObjectKey | None:
+        w = self.workload
+        return ObjectKey(w.api_version, w.kind, w.namespace, w.name) if w is not None else None
+
+    @property
+    def runs(self) -> bool:
+        """Its pods are to be placed."""
+        return self.desired is Desired.START and not self.silent and self.outcome is None
+
+    @property
+    def uses_dependencies(self) -> bool:
+        return not self.stopped and not self.silent
+
+    def role_of(self, pod: PodFacts) -> Role | None:
+        """By label; a workload of a single role owns every pod it has."""
+        roles = self.workload.roles if self.workload is not None else ()
+        named = next((role for role in roles if role.name == pod.role), None)
+        return roles[0] if named is None and len(roles) == 1 else named
+
+    def bound(self) -> bool:
+        """Every pod it is to have is on a node, or has been: the inventory's free capacity tells the rest."""
+        if self.workload is None:
+            return False
+        counts: dict[str, int] = {}
+        for pod in self.pods.values():
+            role = self.role_of(pod)
+            if role is not None and (pod.alive or (pod.over and pod.node)):
+                counts[role.name] = counts.get(role.name, 0) + 1
+        return all(counts.get(role.name, 0) >= role.replicas for role in self.workload.roles)
+
+    def role_counts(self) -> tuple[RoleCount, ...]:
+        if self.workload is None:
+            return ()
+        by_role: dict[str, list[PodFacts]] = {role.name: [] for role in self.workload.roles}
+        for pod in self.pods.values():
+            role = self.role_of(pod)
+            if role is not None:
+                by_role[role.name].append(pod)
+        return tuple(
+            RoleCount(
+                role=role.name,
+                ready=sum(pod.ready and not pod.over for pod in by_role[role.name]),
+                succeeded=sum(pod.life.value == "Succeeded" for pod in by_role[role.name]),
+                failed=sum(pod.life.value == "Failed" for pod in by_role[role.name]),
+                total=role.replicas,
+            )
+            for role in self.workload.roles
+        )
+
+    def places(self) -> tuple[PodPlace, ...]:
+        found = []
+        for pod in self.pods.values():
+            role = self.role_of(pod)
+            if pod.node and role is not None:
+                found.append(PodPlace(pod.name, role.name, pod.node, pod.gpus))
+        return tuple(sorted(found, key=lambda place: place.pod))
+
+
+class Jobs:
+    """All jobs by id, and by the name of their workload object."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._arrivals = 0
+        self._empty = asyncio.Event()
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def get(self, job: str) -> Job | None:
+        return self._jobs.get(job)
+
+    def of(self, ref: JobRef | None) -> Job | None:
+        """Only where it is the epoch that counts."""
+        job = self._jobs.get(ref.job) if ref is not None else None
+        return job if job is not None and job.ref == ref else None
+
+    def put(self, entry: Entry) -> Job:
+        """As the ledger has it: a new job, a new epoch of one, or a known one that is to stop now."""
+        known = self.of(entry.ref)
+        if known is not None:
+            known.desired = entry.desired
+            return known
+        if (earlier := self._jobs.get(entry.ref.job)) is not None:
+            earlier.desired, earlier.silent = Desired.STOP, True  # whoever still works on it must stop
+        self._arrivals += 1
+        last = entry.report
+        job = self._jobs[entry.ref.job] = Job(
+            ref=entry.ref,
+            arrival=self._arrivals,
+            workload=entry.workload,
+            desired=entry.desired,
+            created=was_created(entry),
+            lost=entry.lost,
+            dependencies=frozenset(key_of(obj) for obj in entry.objects[:-1]),
+            whole=entry.bound,
+            outcome=last.event if last is not None and last.event in OVER else None,
+        )
+        return job
+
+    def drop(self, ref: JobRef) -> None:
+        if self.of(ref) is not None:
+            del self._jobs[ref.job]
+        if not self._jobs:
+            self._empty.set()
+
+    async def until_empty(self) -> None:
+        if self._jobs:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def counted(self) -> Iterable[tuple[str, int]]:
+        """The epochs whose pods all have taken their part of what is free."""
+        return ((job.ref.job, job.ref.epoch) for job in self if job.outcome is None and job.bound())
+
+
+def key_of(obj: Object) -> ObjectKey:
+    metadata = obj["metadata"]
+    return ObjectKey(obj["apiVersion"], obj["kind"], metadata.get("namespace", "default"), metadata["name"])
+
+
+def was_created(entry: Entry) -> bool:
+    """Whether the workload object existed once, as far as the ledger tells.
+
+    An object that is missing then was removed by somebody and must not be made again: what it ran would run twice.
+    The mark is on disk before the first pod is bound, and the reports that carry counts of roles come after it too.
+    """
+    return entry.created or any(report.roles for report in entry.reports) or bool(entry.assignment)
+
+
+def counts_by_role(job: Job, pods: Iterable[PodFacts]) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for pod in pods:
+        role = job.role_of(pod)
+        if role is not None:
+            counts[role.name] = counts.get(role.name, 0) + 1
+    return counts

@@ -1,0 +1,179 @@
+"""`muster spoke`: puts the agent together with its cluster and its link, and runs them until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from placement.kinds.catalogue import Catalogue
+from spoke import join
+from spoke.agent import Agent
+from spoke.cluster.host import HostCluster, StateInUse
+from spoke.cluster.host_nodes import NodesFileError
+from spoke.cluster.host_nodes import load as load_nodes
+from spoke.cluster.kube import KubeCluster
+from spoke.cluster.port import ClusterError, ClusterPort
+from spoke.cluster.rest import BadKubeconfig
+from spoke.identity import BadIdentity
+from spoke.join import HubUnreachable, JoinRefused
+from spoke.ledger import Ledger, LedgerUnusable
+from spoke.link import Link, MustJoinAgain, Pace
+from spoke.settings import SpokeSettings
+from wire import service_loop
+
+log = logging.getLogger("muster.spoke")
+
+FAILED, USAGE, UNREACHABLE = 1, 2, 5
+
+_CANNOT_START = (JoinRefused, BadIdentity, LedgerUnusable, MustJoinAgain, StateInUse, NodesFileError, BadKubeconfig)
+
+
+def main(args: Sequence[str]) -> None:
+    """Reads flags and runs; leaves by SystemExit with a code that scripts can use."""
+    typer.main.get_command(_flags()).main(args=list(args), prog_name="muster spoke")
+
+
+def _flags() -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def spoke(
+        hub: Annotated[str | None, typer.Option(help="The hub's REST API: https://HOST:8443.")] = None,
+        hub_link: Annotated[str | None, typer.Option(help="HOST:PORT of its gRPC; else as told at joining.")] = None,
+        token: Annotated[str | None, typer.Option(help="Join token (better: MUSTER_SPOKE_TOKEN).")] = None,
+        token_file: Annotated[Path | None, typer.Option(help="A file that holds the join token.")] = None,
+        state_dir: Annotated[
+            Path | None, typer.Option("--state-dir", "--data-dir", help="Identity and ledger: keep it private.")
+        ] = None,
+        cluster: Annotated[str | None, typer.Option(metavar="kube|host", help="What kind of cluster this is.")] = None,
+        kubeconfig: Annotated[str | None, typer.Option(help="Else the service account of this pod.")] = None,
+        context: Annotated[str | None, typer.Option(help="Of the kubeconfig.")] = None,
+        nodes: Annotated[Path | None, typer.Option(help="host: a file of nodes and GPUs; else this machine.")] = None,
+        levels: Annotated[str | None, typer.Option(help="Topology, coarse to fine: zone=LABEL,rack=LABEL.")] = None,
+        keep_finished_s: Annotated[float | None, typer.Option(help="How long ended jobs keep their pods.")] = None,
+        log_level: Annotated[str | None, typer.Option(metavar="debug|info|warning|error")] = None,
+    ) -> None:
+        """Run a spoke: the agent of one cluster.
+
+        Every flag can be given as MUSTER_SPOKE_… in the environment: MUSTER_SPOKE_STATE_DIR=/var/lib/muster.
+        """
+        start({key: value for key, value in locals().items() if value is not None})
+
+    return app
+
+
+def start(given: dict[str, Any]) -> None:
+    """Raises SystemExit where it cannot start; returns when it was told to stop."""
+    try:
+        settings = SpokeSettings(**given)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ") for e in error.errors(include_url=False)]
+        _stop("; ".join(wrong) + " (a flag, or its MUSTER_SPOKE_… variable)", USAGE)
+    os.umask(0o077)  # before the first file: what is kept here is the spoke's key and users' Secrets
+    set_up_logging(settings.log_level)
+    try:
+        service_loop.run(run(settings))
+    except HubUnreachable as error:
+        _stop(str(error), UNREACHABLE)
+    except (*_CANNOT_START, ClusterError, OSError) as error:
+        _stop(str(error), FAILED)
+
+
+def set_up_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for chatty in ("httpx", "httpcore"):  # a line for each request to the API server
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"the spoke cannot run: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+async def run(settings: SpokeSettings) -> None:
+    """Until SIGTERM or SIGINT, or until the hub removed this cluster. Pods go on running."""
+    clock, rng = _now, Random()  # noqa: S311  jitter only
+    identity = await join.identity_for(
+        settings.state_dir, hub_url=settings.hub, token=settings.join_token(), now=clock()
+    )
+    catalogue = Catalogue.builtin()
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = Ledger.open(settings.state_dir / "ledger.sqlite")
+        stack.push_async_callback(ledger.close)
+        port = await _open_cluster(settings, catalogue, rng)
+        stack.push_async_callback(port.close)
+        agent = Agent(
+            port,
+            ledger,
+            catalogue,
+            settings.levels,
+            clock=clock,
+            rng=rng,
+            owner=f"{identity.cluster}.{hashlib.sha256(identity.ca_pem).hexdigest()[:12]}",
+            keep_finished_s=settings.keep_finished_s,
+        )
+        stack.push_async_callback(agent.close)
+        link = Link(
+            agent,
+            identity,
+            address=settings.hub_link or identity.grpc_address,
+            identity_directory=settings.state_dir,
+            version=metadata.version("muster"),
+            session=secrets.token_hex(16),
+            rng=rng,
+            clock=clock,
+            pace=Pace(longest_wait_s=settings.reconnect_s),
+        )
+        await _until_told(agent, link)
+
+
+async def _open_cluster(settings: SpokeSettings, catalogue: Catalogue, rng: Random) -> ClusterPort:
+    if settings.cluster == "host":
+        return await HostCluster.open(settings.state_dir / "host", load_nodes(settings.nodes), catalogue=catalogue)
+    return await KubeCluster.open(settings.kubeconfig, settings.context, rng=rng)
+
+
+async def _until_told(agent: Agent, link: Link) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    # The link begins at once: the hub sees that the spoke is there while the cluster is still being read.
+    parts = [
+        asyncio.create_task(work, name=name)
+        for name, work in (("stop", told.wait()), ("agent", _serve(agent)), ("link", link.run()))
+    ]
+    try:
+        done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        for part in done:
+            part.result()
+    finally:
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
+
+
+async def _serve(agent: Agent) -> None:
+    await agent.start()
+    await agent.run()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,119 @@
+"""A node's own part of the inventory, read from its JSON; what pods take of it is `inventory`'s.
+
+Read only when the object says something new: most updates of a node are heartbeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from placement.inventory import HOST_LEVEL, DeviceClass, DeviceForm, Taint
+from placement.kinds import quantity
+from placement.resources import Resources
+from spoke import devices
+from spoke.cluster.port import Object
+
+LINKS_ANNOTATION = "muster.dev/gpu-links"  # JSON: a square matrix of link scores, higher is closer
+UNHEALTHY_ANNOTATION = "muster.dev/unhealthy-gpus"  # "2,5"
+
+Levels = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    capacity: Resources  # allocatable
+    devices: tuple[DeviceClass, ...]
+    ready: bool
+    domains: Mapping[str, str]
+    cards: int  # whole or shared cards that have an index
+    card_resource: str  # counts the cards: whole ones, or their memory where that is what is given out
+    card_share: int  # units of one card's memory; 0 where cards are given out whole
+    unhealthy: frozenset[int]
+    links: tuple[tuple[int, ...], ...]
+
+
+def read(obj: Object, levels: Levels) -> NodeFacts:
+    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    labels: Mapping[str, str] = metadata.get("labels") or {}
+    annotations = metadata.get("annotations") or {}
+    capacity = _amounts(status.get("allocatable") or status.get("capacity") or {})
+    found = devices.classes(labels, capacity)
+    cards, resource, share = _cards(found, capacity, _amounts(status.get("capacity") or {}), labels)
+    return NodeFacts(
+        name=metadata["name"],
+        labels=labels,
+        taints=tuple(Taint(t["key"], t.get("value") or "", t["effect"]) for t in spec.get("taints") or ()),
+        capacity=capacity,
+        devices=found,
+        ready=_is_ready(status) and not spec.get("unschedulable") and "deletionTimestamp" not in metadata,
+        domains=_domains(metadata["name"], labels, levels),
+        cards=cards,
+        card_resource=resource,
+        card_share=share,
+        unhealthy=_indices(annotations.get(UNHEALTHY_ANNOTATION)),
+        links=_links(annotations.get(LINKS_ANNOTATION), cards),
+    )
+
+
+def _amounts(given: Mapping[str, Any]) -> Resources:
+    amounts = {}
+    for name, value in given.items():
+        try:
+            amounts[name] = quantity.amount(name, value, round_up=False)
+        except ValueError:
+            continue  # a device plugin's nonsense: the node does not have what it cannot say
+    return Resources(amounts)
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ())
+
+
+def _domains(name: str, labels: Mapping[str, str], levels: Levels) -> Mapping[str, str]:
+    domains = {level: labels[key] for level, key in levels if labels.get(key)}
+    if any(level == HOST_LEVEL for level, _ in levels):
+        domains.setdefault(HOST_LEVEL, name)
+    return domains
+
+
+def _cards(
+    found: Sequence[DeviceClass], allocatable: Resources, installed: Resources, labels: Mapping[str, str]
+) -> tuple[int, str, int]:
+    """Only cards have indices that can be chosen: slices are chosen by their device plugin."""
+    whole = [d.resource for d in found if d.form in (DeviceForm.WHOLE, DeviceForm.VGPU)]
+    if len(whole) == 1:
+        # A card that its plugin calls unhealthy is missing in what can be allocated, and keeps its index.
+        return max(installed[whole[0]], allocatable[whole[0]]), whole[0], 0
+    shared = [d.resource for d in found if d.form is DeviceForm.SHARED_MEMORY]
+    if len(shared) == 1 and not whole:
+        cards, units = devices.shared_cards(allocatable, labels, shared[0])
+        return cards, shared[0], units
+    return 0, "", 0
+
+
+def _indices(text: str | None) -> frozenset[int]:
+    parts = [part.strip() for part in (text or "").split(",")]
+    return frozenset(int(part) for part in parts if part.isascii() and part.isdigit())
+
+
+def _links(text: str | None, cards: int) -> tuple[tuple[int, ...], ...]:
+    """The matrix; () where there is none or it does not describe these cards."""
+    if not text:
+        return ()
+    try:
+        rows = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ()
+    square = isinstance(rows, list) and len(rows) == cards
+    if not square or not all(isinstance(row, list) and len(row) == cards for row in rows):
+        return ()
+    if not all(isinstance(score, int) for row in rows for score in row):
+        return ()
+    return tuple(tuple(row) for row in rows)

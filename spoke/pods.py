@@ -1,0 +1,173 @@
+"""What the agent needs of a pod, read once from its JSON: whose it is, where it runs, what it takes, how it fares.
+
+Pods of every scheduler are read, for their usage; those that carry Muster's labels belong to a job's gang besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from placement.kinds import requests
+from placement.kinds.problems import Findings
+from placement.resources import Resources
+from placement.workload import DeviceNeed
+from spoke.cluster.port import Object
+from wire.orders import JobRef
+
+JOB_LABEL = "muster.dev/job"
+EPOCH_LABEL = "muster.dev/epoch"
+ROLE_LABEL = "muster.dev/role"
+OWNER_ANNOTATION = "muster.dev/owner"  # on workload objects: the spoke that made it, by hub and cluster name
+DEPENDENCIES_ANNOTATION = "muster.dev/travels-along"  # on workload objects: what was made for them, as JSON
+GPUS_ANNOTATION = "muster.dev/gpus"  # "0,3": indices of whole cards, or of the card that is shared
+SHARED_CARD_ANNOTATION = "ALIYUN_COM_GPU_MEM_IDX"  # written by the gpushare scheduler and read by its device plugin
+SCHEDULER = "muster"
+
+_NOTHING = Resources()
+
+
+class Life(Enum):
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    ref: JobRef | None  # of the job it belongs to
+    role: str
+    node: str  # "" until bound
+    life: Life
+    ready: bool
+    terminating: bool
+    schedulable: bool  # by us and now: it names our scheduler and has no gates
+    owner_kind: str  # of its controller
+    requests: Resources
+    devices: tuple[DeviceNeed, ...]
+    gpus: tuple[int, ...]
+    trouble: str = ""  # why it does not run, as far as its containers tell
+
+    @property
+    def over(self) -> bool:
+        return self.life in (Life.SUCCEEDED, Life.FAILED)
+
+    @property
+    def unbound(self) -> bool:
+        return not self.node and not self.over and not self.terminating and self.schedulable
+
+    @property
+    def alive(self) -> bool:
+        """Bound, and holding what it asked for in its gang's name."""
+        return bool(self.node) and not self.over and not self.terminating
+
+
+def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
+    """Facts of a pod. `before` are its earlier ones: what cannot have changed is taken from there."""
+    metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+    generation = metadata.get("generation", 0)
+    annotations = metadata.get("annotations") or {}
+    labels = metadata.get("labels") or {}
+    life = _life(status.get("phase"))
+    if before is not None and before.uid == metadata["uid"] and before.generation == generation:
+        need, devices = before.requests, before.devices
+    else:
+        # A pod that exists has passed the API server's validation: what is odd in it counts as nothing.
+        need, devices = requests.of_pod(Findings(), spec, "spec")
+    return PodFacts(
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=generation,
+        ref=ref_of(labels),
+        role=labels.get(ROLE_LABEL, ""),
+        node=spec.get("nodeName") or "",
+        life=life,
+        ready=_is_true(status.get("conditions"), "Ready"),
+        terminating="deletionTimestamp" in metadata,
+        schedulable=spec.get("schedulerName") == SCHEDULER and not spec.get("schedulingGates"),
+        owner_kind=_controller(metadata),
+        requests=need,
+        devices=devices,
+        gpus=_indices(annotations.get(GPUS_ANNOTATION) or annotations.get(SHARED_CARD_ANNOTATION)),
+        trouble="" if life is Life.SUCCEEDED else _trouble(status),
+    )
+
+
+def ref_of(labels: Mapping[str, str]) -> JobRef | None:
+    job, epoch = labels.get(JOB_LABEL), labels.get(EPOCH_LABEL, "")
+    return JobRef(job, int(epoch)) if job and epoch.isascii() and epoch.isdigit() else None
+
+
+def _controller(metadata: Mapping[str, Any]) -> str:
+    return next((owner["kind"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), "")
+
+
+def _life(phase: object) -> Life:
+    match phase:
+        case "Running":
+            return Life.RUNNING
+        case "Succeeded":
+            return Life.SUCCEEDED
+        case "Failed":
+            return Life.FAILED
+    return Life.PENDING  # also "Unknown": whatever it is, it holds its place
+
+
+def _is_true(conditions: Any, kind: str) -> bool:
+    return any(c.get("type") == kind and c.get("status") == "True" for c in conditions or ())
+
+
+def _indices(text: object) -> tuple[int, ...]:
+    if not isinstance(text, str) or not text:
+        return ()
+    parts = text.split(",")
+    return tuple(int(part) for part in parts) if all(p.isascii() and p.isdigit() for p in parts) else ()
+
+
+# Reasons for which a container waits that do not pass by themselves.
+_STUCK = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+
+
+def _trouble(status: Mapping[str, Any]) -> str:
+    for container in _containers(status):
+        state = container.get("state") or {}
+        waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+        if waiting.get("reason") in _STUCK:
+            last = (container.get("lastState") or {}).get("terminated") or {}
+            detail = f"last exit code {last['exitCode']}" if "exitCode" in last else waiting.get("message", "")
+            return _spelled(f"container {container.get('name')}: {waiting['reason']}", detail)
+        if ended.get("exitCode"):
+            reason = ended.get("reason") or "Error"
+            detail = ended.get("message", "").strip().splitlines()[-1:] or [""]
+            return _spelled(f"container {container.get('name')}: {reason}, exit code {ended['exitCode']}", detail[0])
+    if status.get("reason"):  # Evicted, NodeLost, UnexpectedAdmissionError
+        return _spelled(str(status["reason"]), str(status.get("message", "")))
+    return ""
+
+
+def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for group in ("initContainerStatuses", "containerStatuses"):
+        yield from status.get(group) or ()
+
+
+def _spelled(what: str, detail: str) -> str:
+    return f"{what}: {detail[:300]}" if detail else what

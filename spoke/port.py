@@ -1,0 +1,36 @@
+"""What the link needs of the agent behind it, and the agent of the link before it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from placement.inventory import Summary
+from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck
+
+
+class AgentSide(Protocol):
+    """Called by the link."""
+
+    async def welcomed(self, live: Sequence[JobRef], lease_s: float) -> None:
+        """A stream began. Jobs that are not in `live` are orphans: stop them without reporting."""
+
+    async def commanded(self, commands: Sequence[Command]) -> Sequence[CommandAck]:
+        """Durable before it returns: what is acknowledged survives a crash."""
+
+    async def reports_acked(self, acks: Sequence[ReportAck]) -> None: ...
+
+    async def unacked_reports(self) -> Sequence[Report]:
+        """Asked when a stream begins: everything the hub has not acknowledged yet."""
+
+    async def wait_for_reports(self) -> Sequence[Report]:
+        """Blocks until there are reports not handed out on this stream yet; batches what has gathered."""
+
+    async def wait_for_summary(self, after_revision: int) -> Summary:
+        """Blocks until the summary's revision is larger; -1 answers the present one at once."""
+
+    def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
+        """Pods interleaved, whole lines; raises KeyError with a sentence where the job is not here."""
+
+    async def removed(self) -> None:
+        """The hub said that this cluster was removed: stop every job here, then the agent ends."""

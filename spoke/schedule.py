@@ -1,0 +1,260 @@
+"""Decides which pods of which gang go to which nodes and GPUs: all of a gang or none, and nothing twice.
+
+When a job is accepted, places for all its pods are worked out and held, so that what the hub was promised stays free
+until its pods exist. Once enough pods exist, they take those places; where the places are not sound any more (a node is
+gone, another scheduler was faster) or there are none, the gang is assigned anew. What was decided takes capacity at
+once; `binding` then does it.
+
+A gang that does not fit stays unbound and says why with numbers; it is tried again when capacity was freed, by
+priority and then by arrival. Deciding never waits for anything, so each decision sees all those before it.
+
+Not promised: that the GPU indices written on a pod are the cards its kubelet hands out, unless the cluster's device
+plugin reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+from placement import matching, topology
+from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
+from placement.inventory import Node
+from placement.resources import CPU
+from placement.survey import Surveyor
+from placement.workload import Role, Workload
+from spoke import gangs
+from spoke.binding import Binder, Placing
+from spoke.gangs import Batch
+from spoke.inventory import Inventory, Slot, Usage
+from spoke.jobs import Job, Jobs, counts_by_role
+from spoke.pods import PodFacts
+from wire.orders import JobRef, PodPlace
+
+log = logging.getLogger(__name__)
+
+_RETRY_SHARE = 4.0  # after trying those that wait, rest so many times as long as it took
+
+
+class Scheduler:
+    """`changed` is told the id of a job whose reason for waiting changed."""
+
+    def __init__(self, jobs: Jobs, inventory: Inventory, binder: Binder, changed: Callable[[str], None]) -> None:
+        self._jobs = jobs
+        self._inventory = inventory
+        self._binder = binder
+        self._changed = changed
+        self._surveyor = Surveyor(inventory.levels)  # remembers every node that did not change
+        self._dirty: set[str] = set()
+        self._waiting: set[str] = set()
+        self._room = -1  # the inventory's, when those that wait were last tried
+        self._try_again_at = 0.0  # the loop's time: those that wait are tried for a small part of the time only
+        self._wake = asyncio.Event()
+
+    # ---- for the agent ----
+
+    def hold(self, ref: JobRef, workload: Workload) -> str:
+        """Holds places for all pods of a job to come. Answers why it cannot, or ""."""
+        outcome = self._find_room(workload, gangs.described(workload), ())
+        if not isinstance(outcome, Assignment):
+            return outcome.reason.message if outcome is not None else "no room"
+        requests = {role.name: role.requests for role in workload.roles}
+        self._inventory.hold(ref, (Slot(p.role, p.node, Usage(requests[p.role], p.gpus)) for p in outcome.pods))
+        return ""
+
+    def poke(self, job: str) -> None:
+        """Its pods or its orders changed."""
+        self._dirty.add(job)
+        self._wake.set()
+
+    def room_may_have_grown(self) -> None:
+        if self._waiting and self._inventory.room != self._room:
+            self._wake.set()
+
+    def resume(self, job: Job, places: Sequence[PodPlace]) -> None:
+        """After a restart: completes a gang of which some pods were bound before it. Before any other decision."""
+        by_name = {pod.name: pod for pod in job.pods.values()}
+        if not any(pod.alive for pod in by_name.values()):
+            return  # none is bound: what is decided anew is as good
+        placings = []
+        for place in places:
+            pod, node = by_name.get(place.pod), self._inventory.node(place.node)
+            if pod is not None and pod.unbound and node is not None and node.ready:
+                placings.append(Placing(pod, NodeAssignment(place.pod, place.role, place.node, place.gpus)))
+        self._begin(job, placings, together=True)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            began = loop.time()
+            retry = began >= self._try_again_at
+            self.decide(retry=retry)
+            if retry:
+                took_s = loop.time() - began
+                self._try_again_at = loop.time() + _RETRY_SHARE * took_s
+            elif self._waiting:
+                loop.call_at(self._try_again_at, self.room_may_have_grown)
+
+    # ---- deciding ----
+
+    def decide(self, *, retry: bool = True) -> None:
+        """One round: every job that changed, and (with `retry`) those that wait where room was made."""
+        names, self._dirty = self._dirty, set()
+        retry = retry and self._inventory.room != self._room
+        if retry:
+            names = names | self._waiting
+        found = {name: self._jobs.get(name) for name in names}
+        self._waiting -= {name for name, job in found.items() if job is None}
+        unfit: set[Hashable] = set()
+        for job in sorted((job for job in found.values() if job is not None), key=_order):
+            try:
+                self._decide(job, unfit)
+            except Exception:  # one job that cannot be decided must not stop the others
+                log.exception("deciding on %s failed", job.ref)
+        if retry:
+            # Held places that were given up on the way count as seen: all that wait had their chance after them.
+            self._room = self._inventory.room
+
+    def _decide(self, job: Job, unfit: set[Hashable]) -> None:
+        """`unfit` are demands that found no room in this round: whoever asks for the same need not try."""
+        self._waiting.discard(job.ref.job)
+        if not job.runs or job.bound():
+            self._inventory.release(job.ref)
+        batch = gangs.batch(job, self._inventory.is_assumed)
+        shortfall = ""
+        if batch is not None and not self._binder.is_resting(job.ref):
+            left = self._take_held(job, batch)
+            shortfall = self._assign(job, batch, left, unfit) if left else ""
+        if shortfall:
+            self._waiting.add(job.ref.job)
+            if batch is not None and batch.together and not job.whole and gangs.is_partial(job):
+                self._binder.roll_back(job, f"the rest of the gang does not fit: {shortfall}")
+        if job.shortfall != shortfall:
+            job.shortfall = shortfall
+            self._changed(job.ref.job)
+
+    def _take_held(self, job: Job, batch: Batch) -> Sequence[PodFacts]:
+        """Pods take the places held for them. Answers the pods that are still without one."""
+        slots = self._inventory.slots(job.ref)
+        if not slots:
+            return batch.pods
+        matched = _matched(job, batch.pods, slots)
+        if (batch.together and len(matched) < len(batch.pods)) or not self._inventory.is_sound(job.ref):
+            self._inventory.release(job.ref)
+            return batch.pods
+        placings = []
+        for uid, (pod, index) in matched.items():
+            slot = self._inventory.redeem(job.ref, index, uid)
+            placings.append(Placing(pod, NodeAssignment(pod.name, slot.role, slot.node, slot.usage.gpus)))
+        self._binder.bind(job, placings, together=batch.together)
+        return [pod for pod in batch.pods if pod.uid not in matched]
+
+    def _assign(self, job: Job, batch: Batch, pods: Sequence[PodFacts], unfit: set[Hashable]) -> str:
+        """Answers why not, or ""."""
+        shortfall = self._try(job, pods, batch.together, unfit)
+        if not shortfall:
+            return ""
+        if not batch.together:
+            return self._one_by_one(job, pods, unfit) if len(pods) > 1 else shortfall
+        if len(batch.needed) < len(pods) and not self._try(job, batch.needed, True, unfit):
+            self.poke(job.ref.job)  # the others, each for itself
+            return ""
+        return shortfall
+
+    def _one_by_one(self, job: Job, pods: Iterable[PodFacts], unfit: set[Hashable]) -> str:
+        full: dict[str, str] = {}
+        for pod in pods:
+            if pod.role not in full and (shortfall := self._try(job, [pod], False, unfit)):
+                full[pod.role] = shortfall
+        return next(iter(full.values()), "")
+
+    def _try(self, job: Job, pods: Sequence[PodFacts], together: bool, unfit: set[Hashable]) -> str:
+        assert job.workload is not None  # noqa: S101  a job without one has no batch
+        workload = gangs.as_they_are(job, job.workload, pods)
+        asked = [(pod, role.name) for pod in pods if (role := job.role_of(pod)) is not None]
+        placed = self._placed(job)
+        demand = _demand(workload, counts_by_role(job, pods), job.ref if placed else None)
+        if demand in unfit:
+            return job.shortfall or "no room: an equal demand found none"
+        waits = bool(job.shortfall)
+        outcome = self._find_room(workload, [PodToPlace(pod.name, role) for pod, role in asked], placed, again=waits)
+        if outcome is None:
+            unfit.add(demand)
+            return job.shortfall
+        if isinstance(outcome, Shortfall):
+            unfit.add(demand)
+            return outcome.reason.message
+        by_name = {pod.name: pod for pod in pods}
+        self._begin(job, [Placing(by_name[a.pod], a) for a in outcome.pods], together)
+        return ""
+
+    def _find_room(
+        self,
+        workload: Workload,
+        pods: Sequence[PodToPlace],
+        placed: Sequence[NodeAssignment],
+        *,
+        again: bool = False,
+    ) -> Assignment | Shortfall | None:
+        """None where there is no room, as before, and whoever asks `again` knows the reason already."""
+        levels = self._inventory.levels
+        if len(pods) == 1 and not placed and workload.topology is None and workload.pods == 1:
+            # A pod by itself: one node at a time, the fullest that has room first, and of equal ones only one.
+            [role] = [role for role in workload.roles if role.name == pods[0].role]
+            for node in _fitting(self._inventory.one_of_each(role.constraint), role):
+                outcome = topology.assign([node], pods, workload, levels)
+                if isinstance(outcome, Assignment):
+                    return outcome
+            if again:
+                return None
+        return topology.assign(self._inventory.nodes(), pods, workload, levels, placed=placed, surveyor=self._surveyor)
+
+    def _placed(self, job: Job) -> list[NodeAssignment]:
+        """Where the job's other pods are: those that come must be near them."""
+        found = []
+        for pod in job.pods.values():
+            role, taken = job.role_of(pod), self._inventory.usage_of(pod.uid)
+            if role is not None and taken is not None:
+                found.append(NodeAssignment(pod.name, role.name, taken[0], taken[1].gpus))
+        return found
+
+    def _begin(self, job: Job, placings: Sequence[Placing], together: bool) -> None:
+        for placing in placings:
+            usage = Usage(placing.pod.requests, placing.assignment.gpus)
+            self._inventory.assume(placing.pod.uid, placing.assignment.node, usage)
+        self._binder.bind(job, placings, together=together)
+
+
+def _order(job: Job) -> tuple[int, int]:
+    return -(job.workload.hints.priority if job.workload is not None else 0), job.arrival
+
+
+def _fitting(nodes: Iterable[Node], role: Role) -> list[Node]:
+    """Those with room for one pod, the ones with the fewest free devices first: the others stay whole."""
+    fitting = [
+        node
+        for node in nodes
+        if node.free.covers(role.requests) and matching.admits(role.constraint, node.labels, node.taints)
+    ]
+    return sorted(fitting, key=lambda n: (sum(n.free[d.resource] for d in n.devices), n.free[CPU], n.name))
+
+
+def _matched(job: Job, pods: Iterable[PodFacts], slots: Mapping[int, Slot]) -> dict[str, tuple[PodFacts, int]]:
+    """Pods and the slots (by index) of their role that hold just what they ask for."""
+    free: dict[str, list[int]] = {}
+    for index, slot in slots.items():
+        free.setdefault(slot.role, []).append(index)
+    matched = {}
+    for pod in pods:
+        role = job.role_of(pod)
+        indices = free.get(role.name, []) if role is not None else []
+        if indices and slots[indices[0]].usage.requests == pod.requests:
+            matched[pod.uid] = (pod, indices.pop(0))
+    return matched
+
+
+def _demand(workload: Workload, counts: Mapping[str, int], beside: JobRef | None) -> Hashable:
+    return workload.roles, workload.topology, tuple(sorted(counts.items())), beside

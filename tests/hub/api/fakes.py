@@ -1,0 +1,403 @@
+"""The services that the API stands on, by hand: small, in memory, and as strict about roles and tenants as the real."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from hub.api.services import Services
+from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
+from hub.records import (
+    Actor,
+    ClusterState,
+    Explanation,
+    Job,
+    JobEvent,
+    JobFilter,
+    Page,
+    Planned,
+    UserRole,
+)
+from placement.fleet import Reservation
+from placement.kinds.problems import Problem
+from placement.lifecycle import TERMINAL, Phase
+from placement.money import Price, PriceBook
+from placement.resources import Resources
+from placement.verdict import Candidate, Decision, DeviceMissing, Placed, Rejected, Score, TopologyShort, Waiting
+from placement.workload import DeviceNeed, Role, Workload
+from wire.orders import PodPlace, RoleCount
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+ADMIN = Actor("root", "platform", UserRole.ADMIN)
+ALICE = Actor("alice", "red", UserRole.SUBMITTER)
+VIC = Actor("vic", "red", UserRole.VIEWER)
+BOB = Actor("bob", "blue", UserRole.SUBMITTER)
+TOKENS = {"admin-token": ADMIN, "alice-token": ALICE, "vic-token": VIC, "bob-token": BOB}
+
+
+def workload(name: str = "llama-70b", **changes: object) -> Workload:
+    roles = tuple(
+        Role(
+            name=role,
+            replicas=replicas,
+            minimum=replicas,
+            requests=Resources({"cpu": 8000, "nvidia.com/gpu": 8}),
+            devices=(DeviceNeed("nvidia.com/gpu", 8),),
+            products=("NVIDIA-A100-SXM4-80GB",),
+        )
+        for role, replicas in (("Master", 1), ("Worker", 3))
+    )
+    made = Workload("kubeflow.org/v1", "PyTorchJob", name, "ml", roles, min_pods=4)
+    return replace(made, **changes)  # type: ignore[arg-type]  # the fields of Workload
+
+
+def job(number: int = 1, actor: Actor = ALICE, phase: Phase = Phase.RUNNING, **changes: object) -> Job:
+    made = Job(
+        id=f"j-{number:010d}",
+        tenant=actor.tenant,
+        owner=actor.user,
+        name="llama-70b",
+        namespace="ml",
+        kind="PyTorchJob",
+        queue="default",
+        priority=0,
+        phase=phase,
+        epoch=1,
+        cluster="onprem-a",
+        reason="all 4 pods run",
+        workload=workload(),
+        roles=(RoleCount("Master", 1, 0, 0, 1), RoleCount("Worker", 3, 0, 0, 3)),
+        pods=(PodPlace("llama-70b-master-0", "Master", "gpu-01", (0, 1, 2, 3, 4, 5, 6, 7)),),
+        submitted_at=NOW - timedelta(minutes=9),
+        placed_at=NOW - timedelta(minutes=9),
+        started_at=NOW - timedelta(minutes=8),
+        finished_at=None,
+        usd_per_hour=38.4,
+        spot=False,
+        client_key=None,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # the fields of Job
+
+
+def decision(verdict: str = "placed", of: Workload | None = None) -> Decision:
+    wanted = of or workload()
+    fits = Candidate("onprem-a", score=Score({"gpu": 36.0, "spot risk": 2.4}), domain="rack r1")
+    dear = Candidate("cloud-b", score=Score({"gpu": 131.2}), domain="rack b7")
+    short = Candidate("cloud-b", (TopologyShort("cloud-b", "rack", 4, 3, 40, 32, True),))
+    other = Candidate("edge-c", (DeviceMissing("edge-c", "nvidia.com/gpu", ("NVIDIA-A100-SXM4-80GB",), ("Tesla-T4",)),))
+    if verdict == "placed":
+        placed = Placed(Reservation("j-0000000001", 1, "onprem-a", wanted), fits.score or Score({}))
+        return Decision("j-0000000001", 1, placed, (fits, dear, other))
+    reasons = (*short.reasons, *other.reasons)
+    refusal = Waiting(reasons) if verdict == "waiting" else Rejected(reasons)
+    return Decision("j-0000000001", 1, refusal, (short, other))
+
+
+def event(seq: int, of: Job, phase: Phase, name: str, message: str = "") -> JobEvent:
+    return JobEvent(seq, of.id, of.tenant, of.epoch, phase, name, message, NOW - timedelta(seconds=300 - seq))
+
+
+def cluster(name: str = "onprem-a", **changes: object) -> ClusterState:
+    made = ClusterState(
+        name=name,
+        region="bj",
+        labels={"tier": "gold"},
+        health="ready",
+        cordoned=False,
+        last_seen=NOW - timedelta(seconds=4),
+        agent_version="0.1.0",
+        gpus_total=64,
+        gpus_free=24,
+        nodes=8,
+        products={"NVIDIA-A100-SXM4-80GB": 64},
+        jobs=2,
+        certificate_expires_at=NOW + timedelta(hours=20),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # the fields of ClusterState
+
+
+@dataclass(frozen=True)
+class Submitted:
+    job: Job
+    created: bool
+
+
+@dataclass(frozen=True)
+class Lines:
+    pod: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Joined:
+    cluster: str
+    certificate_pem: bytes
+    ca_pem: bytes
+
+
+@dataclass(frozen=True)
+class User:
+    name: str
+    tenant: str
+    role: UserRole
+
+
+@dataclass
+class FakeJobs:
+    """A text is one workload, named by its first word; `bad`, `bug`, `many`, `queue` and `large` have meanings."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    happened: list[JobEvent] = field(default_factory=list)
+    verdict: str = "placed"
+    lines: Sequence[Lines | Exception] = ()
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+    keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    closed: int = 0
+    logs_end: bool = False  # also while following, as when the job has ended
+    events_go_on: bool = False  # while following; else the stream ends after what has happened
+    asked_for_events: threading.Event = field(default_factory=threading.Event)
+    all_sent: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def submit_many(
+        self,
+        actor: Actor,
+        texts: Sequence[bytes],
+        *,
+        namespace: str = "default",
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> Sequence[Submitted]:
+        self.calls.append(("submit", *texts, namespace, client_key, if_too_large))
+        _may_submit(actor)
+        names = [_name(text) for text in texts]
+        known = self.keys.get((actor.tenant, client_key or ""))
+        if known is not None:
+            return [Submitted(self.jobs[one], False) for one in known]
+        made = [self._queued(actor, name, namespace, client_key) for name in names]
+        if client_key is not None:
+            self.keys[actor.tenant, client_key] = [one.id for one in made]
+        return [Submitted(one, True) for one in made]
+
+    def _queued(self, actor: Actor, name: str, namespace: str, client_key: str | None) -> Job:
+        warnings = ("muster.dev/que: did you mean queue?",) if name == "warned" else ()
+        made = job(
+            len(self.jobs) + 1,
+            actor,
+            Phase.QUEUED,
+            name=name,
+            namespace=namespace,
+            cluster=None,
+            pods=(),
+            roles=(),
+            placed_at=None,
+            started_at=None,
+            usd_per_hour=None,
+            reason="",
+            client_key=client_key,
+            workload=workload(name, warnings=warnings),
+        )
+        self.jobs[made.id] = made
+        return made
+
+    async def plan(self, actor: Actor, text: bytes, *, namespace: str = "default") -> Sequence[Planned]:
+        self.calls.append(("plan", text, namespace))
+        names = ["one", "two"] if _name(text) == "many" else [_name(text)]
+        return [Planned(workload(name), decision(self.verdict, workload(name))) for name in names]
+
+    async def show(self, actor: Actor, ref: str) -> Job:
+        for one in self.jobs.values():
+            if ref in (one.id, one.name) and (actor.sees_every_tenant or one.tenant == actor.tenant):
+                return one
+        raise NotFound(f"there is no job {ref}", code="no-such-job", mend="muster jobs --all lists them")
+
+    async def list(self, actor: Actor, job_filter: JobFilter) -> Page:
+        self.calls.append(("list", job_filter))
+        found = [
+            one
+            for one in self.jobs.values()
+            if (actor.sees_every_tenant or one.tenant == actor.tenant)
+            and (not job_filter.phases or one.phase in job_filter.phases)
+            and (job_filter.name is None or job_filter.name in one.name)
+        ]
+        start = int(job_filter.cursor or 0)
+        end = start + job_filter.limit
+        return Page(tuple(found[start:end]), str(end) if end < len(found) else None, len(found))
+
+    async def cancel(self, actor: Actor, ref: str) -> Job:
+        _may_submit(actor)
+        found = await self.show(actor, ref)
+        if found.phase not in TERMINAL:
+            self.jobs[found.id] = replace(found, phase=Phase.CANCELLED)
+        return self.jobs[found.id]
+
+    async def explain(self, actor: Actor, ref: str) -> Explanation:
+        found = await self.show(actor, ref)
+        return Explanation(found, decision(self.verdict), tuple(e for e in self.happened if e.job == found.id))
+
+    async def events(
+        self, actor: Actor, *, after: int | None, job: str | None, follow: bool
+    ) -> AsyncIterator[JobEvent]:
+        self.calls.append(("events", after, job, follow))
+        self.asked_for_events.set()
+        sent = after or 0
+        while True:
+            for one in [one for one in self.happened if one.seq > sent]:
+                sent = one.seq
+                if (actor.sees_every_tenant or one.tenant == actor.tenant) and job in (None, one.job):
+                    yield one
+            if not (follow and self.events_go_on):
+                return
+            await asyncio.sleep(0.01)
+
+    def tell(self, of: Job) -> None:
+        """From any thread: something happened to the job."""
+        self.happened = [*self.happened, event(len(self.happened) + 1, of, of.phase, "told")]
+
+    async def logs(
+        self, actor: Actor, ref: str, *, role: str = "", follow: bool, tail_lines: int
+    ) -> AsyncIterator[Lines]:
+        self.calls.append(("logs", ref, role, follow, tail_lines))
+        await self.show(actor, ref)
+        try:
+            for one in self.lines:
+                if isinstance(one, Exception):
+                    raise one
+                yield one
+            self.all_sent.set()
+            if follow and not self.logs_end:
+                await asyncio.Event().wait()
+        finally:
+            self.closed += 1
+
+
+def _may_submit(actor: Actor) -> None:
+    if actor.role is UserRole.VIEWER:
+        raise Forbidden(f"{actor.user} is a viewer", code="viewers-read", mend="ask an admin for another role")
+
+
+def _name(text: bytes) -> str:
+    if text.startswith(b"bad"):
+        problems = (
+            Problem(1, "spec.replicas", "-1 is negative", "give 0 or more"),
+            Problem(2, "metadata.name", "is missing", "give the object a name"),
+        )
+        raise Invalid("the file has 2 problems", code="invalid-manifest", mend="mend them", problems=problems)
+    if text.startswith(b"bug"):
+        raise RuntimeError("the database password is hunter2")
+    return text.decode().split()[0]
+
+
+@dataclass
+class FakeClusters:
+    clusters: dict[str, ClusterState] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    async def make_token(self, actor: Actor, name: str, *, region: str, labels: Mapping[str, str]) -> str:
+        _admin(actor)
+        if name != name.lower():
+            raise Invalid(f"{name!r} is no name for a cluster", code="bad-cluster-name", mend="use a-z, 0-9 and '-'")
+        self.tokens[f"id.{name}.{'0' * 64}"] = name
+        return f"id.{name}.{'0' * 64}"
+
+    async def join(self, token: str, csr_pem: bytes) -> Joined:
+        if token not in self.tokens:
+            raise Unauthenticated("the join token is not one of this hub's", code="bad-join-token", mend="get one")
+        return Joined(self.tokens.pop(token), b"cert", PEM)
+
+    async def list(self, actor: Actor) -> Sequence[ClusterState]:
+        return tuple(self.clusters.values())
+
+    async def show(self, actor: Actor, name: str) -> ClusterState:
+        if name not in self.clusters:
+            raise NotFound(f"there is no cluster {name}", code="no-such-cluster", mend="muster cluster list names them")
+        return self.clusters[name]
+
+    async def cordon(self, actor: Actor, name: str, on: bool) -> None:
+        _admin(actor)
+        self.clusters[name] = replace(await self.show(actor, name), cordoned=on)
+
+    async def drain(self, actor: Actor, name: str) -> int:
+        await self.cordon(actor, name, True)
+        return self.clusters[name].jobs
+
+    async def remove(self, actor: Actor, name: str, *, force: bool) -> None:
+        _admin(actor)
+        if (await self.show(actor, name)).jobs and not force:
+            raise ConflictError(f"2 jobs hold capacity on {name}", code="cluster-in-use", mend="drain it first")
+        del self.clusters[name]
+
+
+@dataclass
+class FakeAccess:
+    actors: dict[str, Actor] = field(default_factory=lambda: dict(TOKENS))
+
+    async def authenticate(self, bearer: str) -> Actor:
+        if bearer not in self.actors:
+            raise Unauthenticated("the bearer token is not one of this hub's", code="bad-token", mend="muster login")
+        return self.actors[bearer]
+
+    async def add_user(self, actor: Actor | None, name: str, tenant: str, role: UserRole) -> str:
+        _admin(actor)
+        self.actors[f"{name}-token"] = Actor(name, tenant, role)
+        return f"{name}-token"
+
+    async def users(self, actor: Actor) -> Sequence[User]:
+        _admin(actor)
+        return [User(one.user, one.tenant, one.role) for one in self.actors.values()]
+
+    async def remove_user(self, actor: Actor, name: str) -> None:
+        _admin(actor)
+        if f"{name}-token" not in self.actors:
+            raise NotFound(f"there is no user {name}", code="no-such-user", mend="muster user list names them")
+        del self.actors[f"{name}-token"]
+
+
+@dataclass
+class FakePrices:
+    kept: PriceBook = field(default_factory=lambda: PriceBook({("cloud-b", "H100"): Price(4.1, 1.9, 0.05)}))
+
+    async def book(self, actor: Actor) -> PriceBook:
+        return self.kept
+
+    async def replace(self, actor: Actor, book: PriceBook) -> None:
+        _admin(actor)
+        self.kept = book
+
+
+def _admin(actor: Actor | None) -> None:
+    if actor is not None and actor.role is not UserRole.ADMIN:
+        raise Forbidden(f"{actor.user} is no admin", code="admins-only", mend="ask an admin to do it")
+
+
+@dataclass
+class FakeHub:
+    """All of them, and what a test wants to reach."""
+
+    jobs: FakeJobs = field(default_factory=FakeJobs)
+    clusters: FakeClusters = field(default_factory=FakeClusters)
+    access: FakeAccess = field(default_factory=FakeAccess)
+    prices: FakePrices = field(default_factory=FakePrices)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    store_error: Exception | None = None
+
+    def services(self) -> Services:
+        return Services(
+            jobs=self.jobs,
+            clusters=self.clusters,
+            access=self.access,
+            prices=self.prices,
+            ca_pem=PEM,
+            last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
+            grpc_address=":8444",
+            check_ready=self._check,
+            closing=self.closing,
+        )
+
+    async def _check(self) -> None:
+        if self.store_error is not None:
+            raise self.store_error

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+from hub.api import streams
+from hub.errors import ConflictError
+from tests.hub.api.conftest import As
+from tests.hub.api.fakes import FakeHub, Lines
+
+BROKEN = ConflictError("the spoke of onprem-a is not connected", code="not-connected", mend="try again later")
+
+
+def sent(text: str) -> list[dict[str, str]]:
+    events = []
+    for block in text.split("\n\n"):
+        fields = [line.split(": ", 1) for line in block.splitlines() if not line.startswith(":")]
+        if fields:
+            events.append(dict(fields))
+    return events
+
+
+async def test_events_carry_their_number_and_a_reader_resumes_after_it(as_: As, hub: FakeHub) -> None:
+    client = as_("alice-token")
+    answer = await client.get("/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert [(e["event"], e["id"], json.loads(e["data"])["phase"]) for e in sent(answer.text)] == [
+        ("job", "1", "QUEUED"),
+        ("job", "2", "PLACED"),
+        ("job", "4", "RUNNING"),
+    ]
+    resumed = await client.get("/events?after=0", headers={"Last-Event-ID": "2"})
+    assert [e["id"] for e in sent(resumed.text)] == ["4"]
+    assert [e["id"] for e in sent((await client.get("/events?after=1&follow=false")).text)] == ["2", "4"]
+    assert hub.jobs.calls[-1] == ("events", 1, None, False)
+
+
+async def test_events_of_one_job_by_its_name(as_: As, hub: FakeHub) -> None:
+    answer = await as_("admin-token").get("/events?job=llama-70b")
+    assert [e["id"] for e in sent(answer.text)] == ["1", "2", "4"]
+    assert (await as_("admin-token").get("/events?job=nothing")).status_code == 404
+    assert (await as_("bob-token").get("/events?job=llama-70b")).status_code == 404
+    assert [e["id"] for e in sent((await as_("bob-token").get("/events")).text)] == ["3"]
+
+
+async def test_an_event_number_that_is_none(as_: As) -> None:
+    answer = await as_("alice-token").get("/events", headers={"Last-Event-ID": "yesterday"})
+    assert answer.status_code == 422
+
+
+async def test_logs_as_ndjson(as_: As, hub: FakeHub) -> None:
+    hub.jobs.lines = [Lines("m-0", b"step 1\nstep 2\n"), Lines("w-1", b"\xff\xfe caf\xc3\xa9\n")]
+    answer = await as_("vic-token").get("/jobs/llama-70b/logs?role=Worker&tail=10")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in answer.text.splitlines()] == [
+        {"pod": "m-0", "data": "step 1\nstep 2\n"},
+        {"pod": "w-1", "data": "\ufffd\ufffd café\n"},
+    ]
+    assert hub.jobs.calls[-1] == ("logs", "llama-70b", "Worker", False, 10)
+    assert hub.jobs.closed == 1
+
+
+async def test_logs_as_text(as_: As, hub: FakeHub) -> None:
+    hub.jobs.lines = [Lines("m-0", b"step 1\nstep 2\n"), Lines("w-1", b"step 1\n")]
+    answer = await as_("alice-token").get("/jobs/llama-70b/logs", headers={"Accept": "text/plain"})
+    assert answer.text == "[m-0] step 1\n[m-0] step 2\n[w-1] step 1\n"
+
+
+async def test_logs_that_cannot_begin_have_a_status_of_their_own(as_: As, hub: FakeHub) -> None:
+    assert (await as_("bob-token").get("/jobs/llama-70b/logs")).status_code == 404
+    hub.jobs.lines = [BROKEN]
+    answer = await as_("alice-token").get("/jobs/llama-70b/logs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not-connected")
+
+
+async def test_logs_that_break_say_so_at_their_end(as_: As, hub: FakeHub) -> None:
+    hub.jobs.lines = [Lines("m-0", b"step 1\n"), BROKEN]
+    client = as_("alice-token")
+    lines = (await client.get("/jobs/llama-70b/logs")).text.splitlines()
+    assert json.loads(lines[1])["error"]["code"] == "not-connected"
+    plain = await client.get("/jobs/llama-70b/logs", headers={"Accept": "text/plain"})
+    assert plain.text.splitlines()[1] == "[muster] error: the spoke of onprem-a is not connected"
+
+
+async def test_followed_logs_end_with_the_hub(as_: As, hub: FakeHub) -> None:
+    hub.jobs.lines = [Lines("m-0", b"step 1\n")]
+    asking = asyncio.create_task(as_("alice-token").get("/jobs/llama-70b/logs?follow=true"))
+    await hub.jobs.all_sent.wait()
+    assert not asking.done()
+    hub.closing.set()
+    assert (await asking).text == '{"pod":"m-0","data":"step 1\\n"}\n'
+    assert hub.jobs.closed == 1
+
+
+async def test_a_stream_nobody_reads_is_closed_with_its_request(hub: FakeHub) -> None:
+    from contextlib import AsyncExitStack
+
+    source = hub.jobs.logs(  # never ends by itself
+        (await hub.access.authenticate("alice-token")), "llama-70b", follow=True, tail_lines=0
+    )
+    hub.jobs.lines = [Lines("m-0", b"x\n")]
+    async with AsyncExitStack() as resources:
+        await streams.opened(streams.until_closed(source, asyncio.Event()), resources)
+    assert hub.jobs.closed == 1

@@ -1,0 +1,335 @@
+"""A whole hub in one process without doors: store, services and loops on a temporary file, a clock that tests move,
+and spokes that are values in memory. The planner is the real one; restarting means opening the same file anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from hub import admission
+from hub.access import Access
+from hub.clusters import Clusters
+from hub.federation import Federation
+from hub.jobs import Jobs
+from hub.link.directory import NotConnected
+from hub.loops.health import HealthLoop
+from hub.loops.placing import PlacingLoop, Planning
+from hub.loops.resume import Copies, resume
+from hub.pki import RequestRefused, SignedCertificate
+from hub.prices import Prices
+from hub.records import Actor, Object, UserRole
+from hub.store.store import Store
+from hub.uplink import Uplink
+from placement import invariants, planner
+from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
+from placement.kinds.catalogue import Catalogue
+from placement.kinds.problems import ManifestError, Problem
+from placement.lifecycle import Event
+from placement.resources import Resources
+from placement.summary import summarise
+from placement.workload import DeviceNeed, Hints, IfTooLarge, Role, Workload
+from wire.orders import CommandAck, JobRef, LogLines, LogQuery, PodPlace, Report, RoleCount, Start
+
+KIND = "batch/v1/Job"
+CATALOGUE = Catalogue.builtin()
+START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+ADMIN = Actor("root", "ops", UserRole.ADMIN)
+ANN = Actor("ann", "red", UserRole.SUBMITTER)
+BOB = Actor("bob", "blue", UserRole.SUBMITTER)
+EVE = Actor("eve", "red", UserRole.VIEWER)
+
+
+class Clock:
+    def __init__(self, now: datetime = START_OF_TIME) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+# ---- manifests: one JSON object per line ----
+
+
+def manifest(name: str, gpus: int = 1, pods: int = 1, **hints: object) -> bytes:
+    return json.dumps({"name": name, "gpus": gpus, "pods": pods, "hints": hints}).encode()
+
+
+@dataclass(frozen=True)
+class Read:
+    workload: Workload
+    manifest: Object
+    dependencies: tuple[Object, ...] = ()
+
+
+def read(text: bytes, *, namespace: str) -> tuple[Read, ...]:
+    try:
+        rows = [json.loads(line) for line in text.splitlines()]
+    except ValueError as error:
+        raise ManifestError([Problem(1, "", str(error), "write JSON")]) from error
+    return tuple(Read(workload(namespace=namespace, **row), {"kind": "Job", "name": row["name"]}) for row in rows)
+
+
+def workload(
+    name: str = "train", gpus: int = 1, pods: int = 1, namespace: str = "default", hints: Mapping[str, object] = {}
+) -> Workload:
+    asked = dict(hints)
+    if "if_too_large" in asked:
+        asked["if_too_large"] = IfTooLarge(str(asked["if_too_large"]))
+    role = Role(
+        "worker",
+        pods,
+        pods,
+        Resources({"cpu": 1000, "nvidia.com/gpu": gpus}),
+        (DeviceNeed("nvidia.com/gpu", gpus),) if gpus else (),
+    )
+    return Workload("batch/v1", "Job", name, namespace, (role,), pods, hints=Hints(**asked))  # type: ignore[arg-type]
+
+
+def render(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
+    if any("unrenderable" in str(obj["name"]) for obj in objects):
+        raise ValueError("no pod template")
+    return [{**obj, "labels": {"muster.dev/job": job, "muster.dev/epoch": str(epoch)}} for obj in objects]
+
+
+# ---- the hub ----
+
+
+class FakeAuthority:
+    ca_pem = b"CA"
+    ca_fingerprint = "f" * 64
+
+    def __init__(self) -> None:
+        self.serials = 0
+
+    def sign_spoke(self, csr_pem: bytes, cluster: str, now: datetime) -> SignedCertificate:
+        if csr_pem != b"CSR":
+            raise RequestRefused("not a signing request")
+        self.serials += 1
+        return SignedCertificate(f"{cluster} #{self.serials}".encode(), f"{self.serials}", now + timedelta(hours=24))
+
+
+@dataclass
+class FakeStreams:
+    closed: list[tuple[str, str]] = field(default_factory=list)
+    logs: dict[str, list[LogLines]] = field(default_factory=dict)
+    asked: list[tuple[str, LogQuery]] = field(default_factory=list)
+
+    def close(self, cluster: str, code: str, message: str) -> None:
+        self.closed.append((cluster, code))
+
+    def open_logs(self, cluster: str, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        if cluster not in self.logs:
+            raise NotConnected(cluster)
+        self.asked.append((cluster, query))
+        return self._lines(cluster)
+
+    async def _lines(self, cluster: str) -> AsyncGenerator[LogLines, None]:
+        for lines in self.logs[cluster]:
+            yield lines
+
+
+@dataclass
+class Hub:
+    store: Store
+    clock: Clock
+    copies: Copies
+    jobs: Jobs
+    clusters: Clusters
+    access: Access
+    prices: Prices
+    uplink: Uplink
+    placing: PlacingLoop
+    health: HealthLoop
+    streams: FakeStreams
+
+    @property
+    def federation(self) -> Federation:
+        return self.copies.federation
+
+
+async def open_hub(file: Path, clock: Clock, *, seed: int = 0, authority: FakeAuthority | None = None) -> Hub:
+    store = Store(f"sqlite:///{file}")
+    await store.open()
+    copies = Copies.empty(Federation(heartbeat_s=5, lease_s=60, queues=frozenset({"default", "research"})))
+    await resume(store, copies, clock)
+    signer, streams = authority or FakeAuthority(), FakeStreams()
+    clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
+    planning = Planning(planner.Planner().plan, invariants.check, render)
+    return Hub(
+        store,
+        clock,
+        copies,
+        Jobs(
+            store,
+            copies.federation,
+            copies.backlog,
+            copies.feed,
+            read,
+            lambda submission, actor: admission.refusals(submission, actor, CATALOGUE),
+            planner.plan,
+            streams,
+            clock=clock,
+            rng=Random(seed),
+        ),
+        clusters,
+        Access(store, clock=clock),
+        Prices(store, copies.federation),
+        Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
+        PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
+        HealthLoop(store, copies.federation, clock=clock),
+        streams,
+    )
+
+
+@asynccontextmanager
+async def a_hub(file: Path, clock: Clock | None = None) -> AsyncGenerator[Hub, None]:
+    hub = await open_hub(file, clock or Clock())
+    try:
+        yield hub
+    finally:
+        await hub.store.close()
+
+
+# ---- a spoke ----
+
+
+@dataclass
+class Running:
+    start: Start
+    event: Event = Event.STARTING
+    nodes: tuple[int, ...] = ()  # node index of each pod, once bound
+
+
+class FakeSpoke:
+    """What a spoke keeps on disk (ledger, unacknowledged reports) and in its cluster. A restart loses nothing."""
+
+    def __init__(self, name: str, nodes: int = 2, gpus: int = 8) -> None:
+        self.name = name
+        self.serial = ""
+        self.nodes = nodes
+        self.gpus = gpus
+        self.taken_elsewhere = 0  # GPUs of each node that other schedulers' pods hold
+        self.newest: dict[str, int] = {}
+        self.live: dict[JobRef, Running] = {}
+        self.seqs: dict[JobRef, int] = {}
+        self.unacked: list[Report] = []
+        self.started: list[JobRef] = []
+        self.revision = 0
+        self.invalid: set[str] = set()
+
+    async def join(self, hub: Hub, **described: str) -> None:
+        token = await hub.clusters.make_token(ADMIN, self.name, **described)
+        joined = await hub.clusters.join(token, b"CSR")
+        self.serial = joined.certificate_pem.decode().rpartition("#")[2]
+
+    async def connect(self, hub: Hub) -> None:
+        attached = await hub.uplink.attach(self.name, self.serial, "1.0", f"session of {self.name}")
+        for orphan in set(self.live) - set(attached.live):
+            del self.live[orphan]
+        await self.send_summary(hub)
+        await self.send_reports(hub)
+
+    async def send_summary(self, hub: Hub) -> None:
+        await hub.uplink.summary(self.name, self.summary())
+
+    def summary(self) -> Summary:
+        self.revision += 1
+        free = self._free()
+        bound = [(ref.job, ref.epoch) for ref, job in self.live.items() if job.nodes]
+        return summarise(
+            [self._node(index, amount) for index, amount in enumerate(free)],
+            {KIND},
+            revision=self.revision,
+            counted=bound,
+        )
+
+    def _free(self) -> list[int]:
+        free = [self.gpus - self.taken_elsewhere] * self.nodes
+        for job in self.live.values():
+            for node in job.nodes:
+                free[node] -= job.start.workload.roles[0].gpus_per_pod
+        assert all(amount >= 0 for amount in free), "a GPU was given twice"
+        return free
+
+    def _node(self, index: int, free: int) -> Node:
+        capacity = {"cpu": 64_000, "memory": 1 << 18, "pods": 110}
+        return Node(
+            name=f"n{index}",
+            labels={"kubernetes.io/hostname": f"n{index}"},
+            taints=(),
+            capacity=Resources({**capacity, "nvidia.com/gpu": self.gpus}),
+            free=Resources({**capacity, "nvidia.com/gpu": free}),
+            devices=(DeviceClass("nvidia.com/gpu", "nvidia", "A100", 81920, DeviceForm.WHOLE),),
+            gpus=tuple(Gpu(card, free=card < free) for card in range(self.gpus)),
+            domains={"host": f"n{index}"},
+        )
+
+    async def obey(self, hub: Hub, *, acknowledge: bool = True) -> int:
+        """Takes every pending command; with `acknowledge` False the answer is lost on the way."""
+        commands = await hub.uplink.pending_commands(self.name)
+        acks = [self._take(command.id, command.ref, command.order) for command in commands]
+        if acks and acknowledge:
+            await hub.uplink.acknowledged(self.name, acks)
+        return len(acks)
+
+    def _take(self, id_: int, ref: JobRef, order: object) -> CommandAck:
+        if ref.epoch < self.newest.get(ref.job, 0):
+            return CommandAck(id_, ref, "older-epoch", "")
+        self.newest[ref.job] = ref.epoch
+        if not isinstance(order, Start):
+            # Always said, also of a job that has ended meanwhile or never began: the hub waits for it.
+            self.live.pop(ref, None)
+            self._report(ref, Event.STOPPED, "nothing of it is left")
+            return CommandAck(id_, ref)
+        if ref in self.seqs:  # started before, and perhaps over already
+            return CommandAck(id_, ref)
+        if order.workload.name in self.invalid:
+            return CommandAck(id_, ref, "invalid", "spec.template is required")
+        nodes = self._fit(order.workload)
+        if nodes is None:
+            return CommandAck(id_, ref, "no-room", "0 of 1 pods fit")
+        self.started.append(ref)
+        self.live[ref] = Running(order, nodes=nodes)
+        self._report(ref, Event.STARTING, "pods are coming up")
+        return CommandAck(id_, ref)
+
+    def _fit(self, wanted: Workload) -> tuple[int, ...] | None:
+        free, per_pod, nodes = self._free(), wanted.roles[0].gpus_per_pod, []
+        for _ in range(wanted.pods):
+            node = next((index for index, amount in enumerate(free) if amount >= per_pod), None)
+            if node is None:
+                return None
+            free[node] -= per_pod
+            nodes.append(node)
+        return tuple(nodes)
+
+    def advance(self, ref: JobRef, event: Event) -> None:
+        """A job of this cluster runs, succeeds or fails."""
+        self._report(ref, event, event.value)
+        if event in (Event.SUCCEED, Event.FAIL):
+            self.live.pop(ref)
+        else:
+            self.live[ref].event = event
+
+    def _report(self, ref: JobRef, event: Event, reason: str) -> None:
+        self.seqs[ref] = self.seqs.get(ref, 0) + 1
+        job = self.live.get(ref)
+        pods = tuple(PodPlace(f"p{i}", "worker", f"n{n}", (0,)) for i, n in enumerate(job.nodes)) if job else ()
+        counts = (RoleCount("worker", len(pods), 0, 0, len(pods)),) if pods else ()
+        self.unacked.append(Report(ref, self.seqs[ref], event, reason, START_OF_TIME, counts, pods))
+
+    async def send_reports(self, hub: Hub, *, acknowledge: bool = True) -> None:
+        if not self.unacked:
+            return
+        acks = await hub.uplink.reported(self.name, list(self.unacked))
+        if acknowledge:
+            acked = {ack.ref: ack.seq for ack in acks}
+            self.unacked = [one for one in self.unacked if one.seq > acked.get(one.ref, 0)]

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from hub.loops import attempt
+from placement.fleet import Fleet, PendingJob, Reservation
+from placement.verdict import Decision, NoClusters, Placed, Plan, Score, Waiting
+from tests.hub.loops.rig import START_OF_TIME, render, workload
+
+NOW = START_OF_TIME
+
+
+def pending(*names: str) -> list[PendingJob]:
+    return [PendingJob(name, 1, workload(name), "red", NOW) for name in names]
+
+
+def place_all(fleet: Fleet, jobs: Sequence[PendingJob], now: datetime) -> Plan:
+    if any(job.job == "poison" for job in jobs):
+        raise ZeroDivisionError("division by zero")
+    return Plan(
+        tuple(
+            Decision(job.job, job.epoch, Placed(Reservation(job.job, job.epoch, "east", job.workload), Score({})), ())
+            for job in jobs
+        )
+    )
+
+
+def fine(plan: Plan, fleet: Fleet) -> tuple[str, ...]:
+    return ()
+
+
+def test_one_job_that_cannot_be_planned_fails_alone() -> None:
+    found = attempt.decide(place_all, fine, Fleet({}), pending("a", "poison", "b"), NOW)
+    assert [one.job for one in found.decisions] == ["a", "b"]
+    (failure,) = found.failures
+    assert (failure.job, failure.epoch) == ("poison", 1)
+    assert "ZeroDivisionError: division by zero" in failure.message
+
+
+def test_planned_one_by_one_each_sees_what_the_others_took() -> None:
+    seen: list[int] = []
+
+    def plan(fleet: Fleet, jobs: Sequence[PendingJob], now: datetime) -> Plan:
+        if len(jobs) == 1:
+            seen.append(len(fleet.reservations))
+        return place_all(fleet, jobs, now)
+
+    attempt.decide(plan, fine, Fleet({}), pending("a", "poison", "b", "c"), NOW)
+    assert seen == [0, 1, 1, 2]
+
+
+def test_decisions_that_break_an_invariant_are_dropped_and_the_others_stand() -> None:
+    def two_fit(plan: Plan, fleet: Fleet) -> tuple[str, ...]:
+        return ("east is overbooked",) if len(plan.decisions) > 2 else ()
+
+    found = attempt.decide(place_all, two_fit, Fleet({}), pending("a", "b", "c"), NOW)
+    assert [one.job for one in found.decisions] == ["a", "b"]
+    assert found.dropped == ("c",)
+
+
+def test_a_job_that_the_planner_left_out_stays_queued() -> None:
+    def forgetful(fleet: Fleet, jobs: Sequence[PendingJob], now: datetime) -> Plan:
+        return Plan((Decision(jobs[0].job, 1, Waiting((NoClusters(),)), ()),))
+
+    found = attempt.decide(forgetful, fine, Fleet({}), pending("a", "b"), NOW)
+    assert [one.job for one in found.decisions] == ["a"]
+    assert found.dropped == ("b",)
+
+
+def test_one_job_that_cannot_be_rendered_fails_alone() -> None:
+    placed = [Placed(Reservation(name, 2, "east", workload(name)), Score({})) for name in ("a", "unrenderable")]
+    objects = {one.reservation.job: ({"name": one.reservation.job},) for one in placed}
+    rendered, failures = attempt.render(render, placed, objects)
+    assert rendered["a"][0]["labels"] == {"muster.dev/job": "a", "muster.dev/epoch": "2"}
+    assert [(one.job, one.epoch) for one in failures] == [("unrenderable", 2)]

@@ -1,0 +1,109 @@
+import pytest
+
+from placement.kinds import observe, reader
+from placement.kinds.catalogue import Catalogue, CatalogueError
+from placement.lifecycle import Event
+
+# A kind that Muster does not come with: a file is all it takes.
+FLEET = """
+kind: Fleet
+group: example.com
+versions: [v1, v2]
+roles:
+  form: list
+  at: spec.squads
+  name: squad
+  name_path: title
+  template: pod
+  replicas: {path: size, default: 2}
+gang: {minimum: all, paths: [spec.quorum]}
+queue: [spec.lane]
+status:
+  - {event: succeed, when: {path: status.done, one_of: [true]}}
+  - {event: running, when: {all_of: [{sum: [status.up.*], at_least: gang}, {negate: {exists: status.error}}]}}
+"""
+
+
+def test_builtin_kinds() -> None:
+    assert {kind.resource_kind for kind in Catalogue.builtin().kinds} == {
+        "batch/v1/Job",
+        "kubeflow.org/v1/PyTorchJob",
+        "batch.volcano.sh/v1alpha1/Job",
+        "apps/v1/Deployment",
+        "apps/v1/StatefulSet",
+        "v1/Pod",
+    }
+
+
+def test_a_new_kind_is_a_file() -> None:
+    catalogue = Catalogue.loaded({"fleet.yaml": FLEET})
+    text = b"""
+apiVersion: example.com/v2
+kind: Fleet
+metadata: {name: f}
+spec:
+  quorum: 3
+  lane: fast
+  squads:
+  - {title: red, pod: {spec: {containers: [{name: c, resources: {limits: {nvidia.com/gpu: 2}}}]}}}
+  - {size: 3, pod: {spec: {containers: [{name: c}]}}}
+"""
+    (submission,) = reader.read(text, catalogue)
+    workload = submission.workload
+    assert [(role.name, role.replicas, role.gpus_per_pod) for role in workload.roles] == [
+        ("red", 2, 2),
+        ("squad1", 3, 0),
+    ]
+    assert (workload.min_pods, workload.hints.queue, workload.resource_kind) == (3, "fast", "example.com/v2/Fleet")
+    kind = catalogue.find("example.com/v2", "Fleet")
+    assert kind is not None
+    assert (
+        observe.observe(kind, {**submission.manifest, "status": {"up": {"red": 1, "squad1": 2}}}).event is Event.RUNNING
+    )
+    assert observe.observe(kind, {**submission.manifest, "status": {"up": {"red": 1}}}).event is None
+    assert observe.observe(kind, {**submission.manifest, "status": {"done": True}}).event is Event.SUCCEED
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("kind: Fleet\n", "", "kind"),
+        ("form: list", "form: heap", "form"),
+        ("at: spec.squads", "at: spec..squads", "is not a path"),
+        ("event: succeed", "event: vanish", "event"),
+        ("{exists: status.error}", "{eval: status.error}", "negate"),
+        ("queue:", "queues:", "queues"),
+        ("kind: Fleet", "kind: [", "fleet.yaml"),
+    ],
+)
+def test_a_wrong_kind_file_is_refused_with_its_name(before: str, after: str, said: str) -> None:
+    with pytest.raises(CatalogueError, match=r"fleet\.yaml") as caught:
+        Catalogue.loaded({"fleet.yaml": FLEET.replace(before, after)})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("emulate", "said"),
+    [
+        ('pod_name: "${nam}"', "is no variable"),
+        ('pod_name: "${name}-${first_host.red}"\n  labels: [{key: a, value: "${typo}"}]', "is no variable"),
+        ('pod_name: "${name}"\n  env: [{name: A, value: "${each_hosts}"}]', "is no variable"),
+    ],
+)
+def test_variables_are_checked_when_loading(emulate: str, said: str) -> None:
+    states = ", ".join(f"{state}: {{}}" for state in ("always", "pending", "running", "succeeded", "failed"))
+    text = f"{FLEET}\nemulate:\n  {emulate}\n  succeeds: all\n  fails: any\n  status: {{{states}}}\n"
+    with pytest.raises(CatalogueError, match=said):
+        Catalogue.loaded({"fleet.yaml": text})
+
+
+def test_counters_are_checked_when_loading() -> None:
+    states = "always: {a: $reday}, pending: {}, running: {}, succeeded: {}, failed: {}"
+    text = f'{FLEET}\nemulate: {{pod_name: "${{name}}", succeeds: all, fails: any, status: {{{states}}}}}\n'
+    with pytest.raises(CatalogueError, match="is no counter"):
+        Catalogue.loaded({"fleet.yaml": text})
+
+
+def test_two_files_of_one_kind() -> None:
+    with pytest.raises(CatalogueError, match="two kind files"):
+        Catalogue.loaded({"a.yaml": FLEET, "b.yaml": FLEET})

@@ -1,0 +1,241 @@
+"""What every ClusterPort must do. A test module derives a class from `ClusterContract` and gives the `arena` fixture.
+
+`Arena.nodes` are two nodes that pods may be bound to; `namespace` is one that nothing else uses and that need not exist
+yet; `runs_pods` says that a bound pod really runs its command, so that its logs can be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from spoke.cluster.port import (
+    Change,
+    ClusterPort,
+    Conflict,
+    Gone,
+    NotFound,
+    Object,
+    ObjectKey,
+    PodBinding,
+    Refused,
+    Selection,
+    Snapshot,
+    Upsert,
+)
+
+PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Arena:
+    port: ClusterPort
+    nodes: tuple[str, str]
+    namespace: str
+    runs_pods: bool = False
+
+    def pod(self, name: str, *, labels: dict[str, str] | None = None, shell: str = "sleep 30") -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": self.namespace, "labels": labels or {}},
+            "spec": {
+                "schedulerName": "muster",
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", shell]}],
+            },
+        }
+
+    def config(self, name: str, **data: str) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": self.namespace}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+    def key(self, kind: str, name: str) -> ObjectKey:
+        return ObjectKey("v1", kind, self.namespace, name)
+
+    async def made(self, obj: Object) -> Object:
+        await self.port.create(obj)
+        return await self.port.get(self.key(obj["kind"], obj["metadata"]["name"]))
+
+    async def gone(self, kind: str, name: str) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    await self.port.get(self.key(kind, name))
+                except NotFound:
+                    return
+                await asyncio.sleep(0.02)
+
+    def binding(self, pod: Object, node: str, **annotations: str) -> PodBinding:
+        metadata = pod["metadata"]
+        return PodBinding(self.namespace, metadata["name"], metadata["uid"], node, annotations)
+
+
+async def following(changes: AsyncIterator[Change], kind: type[Upsert] | type[Gone], name: str) -> Object:
+    """The next change of that type to that object, an Upsert also from a snapshot; others are passed over."""
+    async with asyncio.timeout(PATIENCE_S):
+        async for change in changes:
+            objects = change.objects if isinstance(change, Snapshot) else [change.object]
+            if isinstance(change, kind) or (kind is Upsert and isinstance(change, Snapshot)):
+                for obj in objects:
+                    if obj["metadata"]["name"] == name:
+                        return obj
+    raise AssertionError("the watch ended")
+
+
+async def snapshot(changes: AsyncIterator[Change]) -> set[str]:
+    async with asyncio.timeout(PATIENCE_S):
+        first = await anext(changes)
+    assert isinstance(first, Snapshot)
+    return {obj["metadata"]["name"] for obj in first.objects}
+
+
+class ClusterContract:
+    async def test_it_says_what_kinds_it_serves(self, arena: Arena) -> None:
+        assert {"v1/Pod", "v1/ConfigMap", "batch/v1/Job"} <= await arena.port.kinds()
+
+    async def test_nodes_are_listed_and_watched(self, arena: Arena) -> None:
+        nodes = await arena.port.list(Selection("v1", "Node"))
+        assert set(arena.nodes) <= {node["metadata"]["name"] for node in nodes}
+        assert all(node["apiVersion"] == "v1" and node["kind"] == "Node" for node in nodes)
+        assert set(arena.nodes) <= await snapshot(arena.port.watch(Selection("v1", "Node")))
+
+    async def test_what_is_absent_is_not_found(self, arena: Arena) -> None:
+        with pytest.raises(NotFound):
+            await arena.port.get(arena.key("ConfigMap", "nowhere"))
+
+    async def test_create_makes_the_namespace_and_never_changes_what_exists(self, arena: Arena) -> None:
+        made = await arena.made(arena.config("settings", a="1"))
+        with pytest.raises(Conflict, match="settings"):
+            await arena.port.create(arena.config("settings", a="2"))
+        now = await arena.port.get(arena.key("ConfigMap", "settings"))
+        assert (now["metadata"]["uid"], now["data"]) == (made["metadata"]["uid"], {"a": "1"})
+
+    async def test_applying_twice_equals_applying_once(self, arena: Arena) -> None:
+        await arena.port.apply(arena.config("settings", a="1"))
+        first = await arena.port.get(arena.key("ConfigMap", "settings"))
+        await arena.port.apply(arena.config("settings", a="1"))
+        again = await arena.port.get(arena.key("ConfigMap", "settings"))
+        assert first["metadata"]["uid"] == again["metadata"]["uid"]
+        assert again["data"] == {"a": "1"}
+
+    async def test_apply_changes_what_exists(self, arena: Arena) -> None:
+        await arena.port.apply(arena.config("settings", a="1"))
+        await arena.port.apply(arena.config("settings", b="2"))
+        assert (await arena.port.get(arena.key("ConfigMap", "settings")))["data"] == {"b": "2"}
+
+    async def test_a_kind_that_is_not_served_is_refused(self, arena: Arena) -> None:
+        obj = {"apiVersion": "no.such/v1", "kind": "Thing", "metadata": {"name": "x", "namespace": arena.namespace}}
+        with pytest.raises(Refused):
+            await arena.port.apply(obj)
+        with pytest.raises(Refused):
+            await arena.port.create(obj)
+        with pytest.raises(Refused):
+            await anext(arena.port.watch(Selection("no.such/v1", "Thing")))
+
+    async def test_an_invalid_object_is_refused_with_the_field(self, arena: Arena) -> None:
+        with pytest.raises(Refused, match=r"metadata\.name"):
+            await arena.port.apply(arena.config("Not_A_Name"))
+        with pytest.raises(Refused, match=r"metadata\.name"):
+            await arena.port.create(arena.config("Not_A_Name"))
+
+    async def test_a_watch_tells_of_every_change(self, arena: Arena) -> None:
+        await arena.port.create(arena.pod("early"))
+        changes = arena.port.watch(Selection("v1", "Pod", arena.namespace))
+        assert await snapshot(changes) == {"early"}
+        late = await arena.made(arena.pod("late"))
+        seen = await following(changes, Upsert, "late")
+        assert seen["metadata"]["uid"] == late["metadata"]["uid"]
+        assert (seen["apiVersion"], seen["kind"]) == ("v1", "Pod")
+        await arena.port.bind(arena.binding(late, arena.nodes[0]))
+        while (await following(changes, Upsert, "late"))["spec"].get("nodeName") != arena.nodes[0]:
+            pass
+        await arena.port.delete(arena.key("Pod", "early"))
+        await following(changes, Gone, "early")
+
+    async def test_a_watch_sees_its_selection_only(self, arena: Arena) -> None:
+        changes = arena.port.watch(Selection("v1", "Pod", arena.namespace, "team=red"))
+        keyed = arena.port.watch(Selection("v1", "Pod", "", "contract.muster.dev/key"))
+        assert await snapshot(changes) == set()
+        assert await snapshot(keyed) == set()
+        await arena.port.create(arena.pod("blue", labels={"team": "blue"}))
+        await arena.port.create(arena.pod("red", labels={"team": "red", "contract.muster.dev/key": "x"}))
+        async with asyncio.timeout(PATIENCE_S):
+            for watch in (changes, keyed):
+                change = await anext(watch)
+                assert isinstance(change, Upsert)
+                assert change.object["metadata"]["name"] == "red"
+        found = await arena.port.list(Selection("v1", "Pod", arena.namespace, "team=blue"))
+        assert [pod["metadata"]["name"] for pod in found] == ["blue"]
+
+    async def test_binding_puts_node_and_annotations_on_the_pod(self, arena: Arena) -> None:
+        pod = await arena.made(arena.pod("p"))
+        binding = PodBinding(arena.namespace, "p", pod["metadata"]["uid"], arena.nodes[1], {"muster.dev/gpus": "0,3"})
+        await arena.port.bind(binding)
+        bound = await arena.port.get(arena.key("Pod", "p"))
+        assert bound["spec"]["nodeName"] == arena.nodes[1]
+        assert bound["metadata"]["annotations"]["muster.dev/gpus"] == "0,3"
+
+    async def test_binding_again_to_the_same_node_is_no_error(self, arena: Arena) -> None:
+        pod = await arena.made(arena.pod("p"))
+        await arena.port.bind(arena.binding(pod, arena.nodes[0]))
+        await arena.port.bind(arena.binding(pod, arena.nodes[0]))
+        with pytest.raises(Conflict):
+            await arena.port.bind(arena.binding(pod, arena.nodes[1]))
+        assert (await arena.port.get(arena.key("Pod", "p")))["spec"]["nodeName"] == arena.nodes[0]
+
+    async def test_binding_another_pod_of_that_name_is_a_conflict(self, arena: Arena) -> None:
+        await arena.made(arena.pod("p"))
+        other = PodBinding(arena.namespace, "p", "00000000-0000-0000-0000-000000000000", arena.nodes[0], {})
+        with pytest.raises(Conflict):
+            await arena.port.bind(other)
+        assert "nodeName" not in (await arena.port.get(arena.key("Pod", "p")))["spec"]
+
+    async def test_binding_no_pod_is_not_found(self, arena: Arena) -> None:
+        await arena.made(arena.pod("other"))
+        with pytest.raises(NotFound):
+            await arena.port.bind(PodBinding(arena.namespace, "nobody", "", arena.nodes[0], {}))
+
+    async def test_deleting_minds_the_uid_and_what_is_gone(self, arena: Arena) -> None:
+        made = await arena.made(arena.config("settings"))
+        key = arena.key("ConfigMap", "settings")
+        await arena.port.delete(key, uid="00000000-0000-0000-0000-000000000000")
+        assert (await arena.port.get(key))["metadata"]["uid"] == made["metadata"]["uid"]
+        await arena.port.delete(key, uid=made["metadata"]["uid"])
+        await arena.gone("ConfigMap", "settings")
+        await arena.port.delete(key)
+
+    async def test_a_deleted_pod_ends(self, arena: Arena) -> None:
+        pod = await arena.made(arena.pod("p"))
+        await arena.port.bind(arena.binding(pod, arena.nodes[0]))
+        await arena.port.delete(arena.key("Pod", "p"), grace_s=0)
+        await arena.gone("Pod", "p")
+
+    async def test_many_at_once(self, arena: Arena) -> None:
+        await asyncio.gather(*(arena.port.apply(arena.config(f"c{i}", n=str(i))) for i in range(50)))
+        found = await asyncio.gather(*(arena.port.get(arena.key("ConfigMap", f"c{i}")) for i in range(50)))
+        assert [obj["data"]["n"] for obj in found] == [str(i) for i in range(50)]
+
+    async def test_logs_of_no_pod_are_not_found(self, arena: Arena) -> None:
+        with pytest.raises(NotFound):
+            await anext(arena.port.logs(arena.namespace, "nobody", follow=False))
+
+    async def test_logs_are_whole_lines_from_the_tail(self, arena: Arena) -> None:
+        if not arena.runs_pods:
+            pytest.skip("no pod runs here, so none writes a log")
+        pod = await arena.made(arena.pod("p", shell="echo one; echo two; echo three"))
+        await arena.port.bind(arena.binding(pod, arena.nodes[0]))
+        async with asyncio.timeout(PATIENCE_S):
+            changes = arena.port.watch(Selection("v1", "Pod", arena.namespace))
+            while (await following(changes, Upsert, "p")).get("status", {}).get("phase") != "Succeeded":
+                pass
+            followed = [chunk async for chunk in arena.port.logs(arena.namespace, "p", follow=True)]
+            tail = [chunk async for chunk in arena.port.logs(arena.namespace, "p", follow=False, tail_lines=2)]
+        assert b"".join(followed) == b"one\ntwo\nthree\n"
+        assert b"".join(tail) == b"two\nthree\n"
+        assert all(chunk.endswith(b"\n") for chunk in [*followed, *tail])

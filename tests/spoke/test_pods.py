@@ -1,0 +1,116 @@
+"""Pods read from JSON: whose they are, what they take, why they do not run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from placement.resources import Resources
+from spoke import pods
+from spoke.pods import Life
+from wire.orders import JobRef
+
+
+def pod(*, status: dict[str, Any] | None = None, spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    container = {"name": "main", "resources": {"limits": {"nvidia.com/gpu": "2", "cpu": "500m"}}}
+    return {
+        "metadata": {"name": "p", "namespace": "ns", "uid": "u", **metadata},
+        "spec": {"schedulerName": "muster", "containers": [container], **(spec or {})},
+        "status": status or {"phase": "Pending"},
+    }
+
+
+def test_what_a_pod_asks_for() -> None:
+    facts = pods.read(pod())
+    assert facts.requests == Resources({"nvidia.com/gpu": 2, "cpu": 500, "pods": 1})
+    assert [(need.resource, need.amount) for need in facts.devices] == [("nvidia.com/gpu", 2)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "ref"),
+    [
+        ({"muster.dev/job": "j-1", "muster.dev/epoch": "3"}, JobRef("j-1", 3)),
+        ({"muster.dev/job": "j-1"}, None),
+        ({"muster.dev/job": "j-1", "muster.dev/epoch": "three"}, None),
+        ({}, None),
+    ],
+)
+def test_whose_a_pod_is(labels: dict[str, str], ref: JobRef | None) -> None:
+    assert pods.read(pod(labels=labels)).ref == ref
+
+
+@pytest.mark.parametrize(
+    ("changes", "unbound"),
+    [
+        ({}, True),
+        ({"spec": {"nodeName": "n1"}}, False),
+        ({"spec": {"schedulerName": "default-scheduler"}}, False),
+        ({"spec": {"schedulingGates": [{"name": "quota"}]}}, False),
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, False),
+        ({"status": {"phase": "Failed"}}, False),
+    ],
+)
+def test_which_pods_are_ours_to_bind(changes: dict[str, Any], unbound: bool) -> None:
+    assert pods.read(pod(**changes)).unbound is unbound
+
+
+@pytest.mark.parametrize(
+    ("annotations", "gpus"),
+    [
+        ({"muster.dev/gpus": "0,3"}, (0, 3)),
+        ({"ALIYUN_COM_GPU_MEM_IDX": "1"}, (1,)),
+        ({"muster.dev/gpus": "all"}, ()),
+        ({}, ()),
+    ],
+)
+def test_which_cards_a_pod_has(annotations: dict[str, str], gpus: tuple[int, ...]) -> None:
+    assert pods.read(pod(annotations=annotations)).gpus == gpus
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"phase": "Pending", "containerStatuses": [{"name": "main", **state}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        (
+            container(state={"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}),
+            "container main: ImagePullBackOff: no such image",
+        ),
+        (
+            container(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": {"exitCode": 137}}),
+            "container main: CrashLoopBackOff: last exit code 137",
+        ),
+        (
+            {**container(state={"terminated": {"exitCode": 1, "reason": "OOMKilled"}}), "phase": "Failed"},
+            "container main: OOMKilled, exit code 1",
+        ),
+        ({"phase": "Failed", "reason": "Evicted", "message": "disk pressure"}, "Evicted: disk pressure"),
+        (container(state={"waiting": {"reason": "ContainerCreating"}}), ""),
+        (container(state={"running": {}}), ""),
+        ({**container(state={"terminated": {"exitCode": 0}}), "phase": "Succeeded"}, ""),
+    ],
+)
+def test_why_a_pod_does_not_run(status: dict[str, Any], trouble: str) -> None:
+    assert pods.read(pod(status=status)).trouble == trouble
+
+
+def test_an_update_that_says_nothing_new_reads_as_equal() -> None:
+    before = pods.read(pod(resourceVersion="1", generation=1))
+    after = pods.read(pod(resourceVersion="2", generation=1, managedFields=[{}]), before)
+    assert after == before
+    assert after.requests is before.requests
+
+
+def test_a_resized_pod_is_counted_anew() -> None:
+    before = pods.read(pod(generation=1))
+    bigger = {"containers": [{"name": "main", "resources": {"requests": {"cpu": "4"}}}]}
+    assert pods.read(pod(generation=2, spec=bigger), before).requests == Resources({"cpu": 4000, "pods": 1})
+
+
+def test_an_unknown_phase_still_holds_its_place() -> None:
+    facts = pods.read(pod(status={"phase": "Unknown"}, spec={"nodeName": "n1"}))
+    assert facts.life is Life.PENDING
+    assert facts.alive

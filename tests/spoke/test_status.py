@@ -1,0 +1,195 @@
+"""What is told of a job, and when: outcomes at once, progress with patience, nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from placement.lifecycle import Event
+from spoke.entry import Desired
+from spoke.jobs import Job, Jobs
+from spoke.ledger import Ledger
+from spoke.pods import Life, PodFacts
+from spoke.status import COUNTS_HOLD_BACK_S, HOLD_BACK_S, Reporter, assess
+from tests.spoke.stage import NOW, job_yaml, start
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    await ledger.accept([start(1, "j-1", job_yaml("train", pods=2))])
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+async def jobs(ledger: Ledger) -> Jobs:
+    jobs = Jobs()
+    for entry in await ledger.entries():
+        jobs.put(entry).created = True
+    return jobs
+
+
+@pytest.fixture
+def job(jobs: Jobs) -> Job:
+    [job] = jobs
+    return job
+
+
+@pytest.fixture
+def reporter(jobs: Jobs, ledger: Ledger) -> Reporter:
+    return Reporter(jobs, ledger, lambda: NOW)
+
+
+def pod(job: Job, name: str, **facts: Any) -> PodFacts:
+    made = PodFacts(
+        namespace="team",
+        name=name,
+        uid=name,
+        generation=1,
+        ref=job.ref,
+        role="worker",
+        node="n1",
+        life=Life.RUNNING,
+        ready=True,
+        terminating=False,
+        schedulable=True,
+        owner_kind="Job",
+        requests=job.workload.roles[0].requests if job.workload else None,  # type: ignore[arg-type]  # it has one
+        devices=(),
+        gpus=(0,),
+    )
+    made = replace(made, **facts)
+    job.pods[name] = made
+    return made
+
+
+async def told(reporter: Reporter, now: float) -> list[tuple[Event, str]]:
+    reporter.poke("j-1")
+    await reporter.round(now)
+    reports, reporter._outbox = reporter._outbox, []
+    return [(report.event, report.reason) for report in reports]
+
+
+async def test_running_and_outcomes_are_told_at_once_and_once(job: Job, reporter: Reporter) -> None:
+    job.event = Event.RUNNING
+    assert await told(reporter, 0.0) == [(Event.RUNNING, "")]
+    assert await told(reporter, 0.1) == []
+    job.event = Event.SUCCEED
+    assert await told(reporter, 0.2) == [(Event.SUCCEED, "")]
+    assert job.outcome is Event.SUCCEED
+    job.event = Event.FAIL
+    assert await told(reporter, 99.0) == []
+
+
+async def test_progress_is_held_back_and_only_the_last_of_it_told(job: Job, reporter: Reporter) -> None:
+    job.shortfall = "rack r1 fits 3 of 4 pods"
+    assert await told(reporter, 0.0) == []
+    job.shortfall = "rack r1 fits 2 of 4 pods"
+    assert await told(reporter, HOLD_BACK_S / 2) == []
+    assert await told(reporter, HOLD_BACK_S) == [(Event.STARTING, "waiting for room: rack r1 fits 2 of 4 pods")]
+
+
+async def test_running_overtakes_what_is_held_back(job: Job, reporter: Reporter) -> None:
+    assert await told(reporter, 0.0) == []
+    job.event = Event.RUNNING
+    assert await told(reporter, 0.1) == [(Event.RUNNING, "")]
+    assert await told(reporter, HOLD_BACK_S) == []
+
+
+async def test_mere_counts_wait_longer(job: Job, reporter: Reporter) -> None:
+    job.event = Event.RUNNING
+    first = pod(job, "train-0")
+    await told(reporter, 0.0)
+    job.pods["train-0"] = replace(first, ready=False)
+    assert await told(reporter, 1.0) == []
+    assert await told(reporter, 1.0 + HOLD_BACK_S) == []
+    assert await told(reporter, 1.0 + COUNTS_HOLD_BACK_S) == [(Event.RUNNING, "")]
+
+
+async def test_what_was_held_back_and_undone_is_not_told(job: Job, reporter: Reporter) -> None:
+    job.event = Event.RUNNING
+    await told(reporter, 0.0)
+    job.event = Event.STARTING
+    assert await told(reporter, 0.1) == []
+    job.event = Event.RUNNING
+    assert await told(reporter, 0.2) == []
+    assert await told(reporter, 9.0) == []
+
+
+async def test_counts_and_places(job: Job, reporter: Reporter) -> None:
+    pod(job, "train-0", gpus=(0, 1))
+    pod(job, "train-1", life=Life.SUCCEEDED, ready=False)
+    pod(job, "train-2", life=Life.FAILED, ready=False)
+    pod(job, "train-3", node="", ready=False, life=Life.PENDING)
+    job.event = Event.RUNNING
+    found = assess(job)
+    assert found is not None
+    [count] = found.roles
+    assert (count.role, count.ready, count.succeeded, count.failed, count.total) == ("worker", 1, 1, 1, 2)
+    assert (found.pods[0].pod, found.pods[0].gpus) == ("train-0", (0, 1))
+    assert len(found.pods) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"problem": "webhook is away", "shortfall": "no room"}, "webhook is away"),
+        ({"shortfall": "no room"}, "waiting for room: no room"),
+        ({"event_reason": "Suspended"}, "Suspended"),
+        ({}, ""),
+    ],
+)
+def test_why_it_does_not_run_yet(job: Job, changes: dict[str, str], reason: str) -> None:
+    for name, value in changes.items():
+        setattr(job, name, value)
+    found = assess(job)
+    assert found is not None
+    assert (found.event, found.reason) == (Event.STARTING, reason)
+
+
+def test_troubled_pods_are_named(job: Job) -> None:
+    pod(job, "train-1", trouble="container main: ImagePullBackOff")
+    pod(job, "train-0", trouble="container main: ImagePullBackOff")
+    found = assess(job)
+    assert found is not None
+    assert found.reason == "pod train-0: container main: ImagePullBackOff (and 1 more pods)"
+    job.event, job.event_reason = Event.FAIL, "BackoffLimitExceeded"
+    failed = assess(job)
+    assert failed is not None
+    assert failed.reason == "BackoffLimitExceeded; pod train-0: container main: ImagePullBackOff (and 1 more pods)"
+
+
+def test_a_stopping_job_tells_only_that_it_had_won(job: Job) -> None:
+    job.desired, job.event = Desired.STOP, Event.FAIL
+    assert assess(job) is None
+    job.event = Event.SUCCEED
+    assert assess(job) is not None
+
+
+def test_counts_begin_with_the_object(job: Job) -> None:
+    """The ledger tells from them that the workload was made: it must not be made twice."""
+    job.created, job.problem = False, "busy"
+    found = assess(job)
+    assert found is not None
+    assert found.roles == ()
+    job.created = True
+    again = assess(job)
+    assert again is not None
+    assert again.roles
+
+
+async def test_a_new_stream_gets_what_is_not_acknowledged_and_nothing_twice(job: Job, reporter: Reporter) -> None:
+    job.event = Event.RUNNING
+    reporter.poke("j-1")
+    await reporter.round(0.0)
+    [again] = await reporter.unacked()
+    assert again.event is Event.RUNNING
+    job.event = Event.SUCCEED
+    reporter.poke("j-1")
+    await reporter.round(0.1)
+    assert [report.event for report in await reporter.wait()] == [Event.SUCCEED]

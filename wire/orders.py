@@ -1,0 +1,97 @@
+"""What hub and spoke say to each other about jobs, as values: commands down, acknowledgements and reports up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from placement.lifecycle import Event
+from placement.workload import Workload
+
+Object = Mapping[str, Any]  # a Kubernetes object as JSON
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JobRef:
+    """One placement attempt of one job."""
+
+    job: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    objects: Sequence[Object]  # rendered: dependencies first, the workload last
+    workload: Workload
+    spot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    grace_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    id: int  # the hub's outbox row
+    ref: JobRef
+    order: Start | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAck:
+    id: int
+    ref: JobRef
+    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid"
+    refused_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCount:
+    role: str
+    ready: int
+    succeeded: int
+    failed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlace:
+    pod: str
+    role: str
+    node: str
+    gpus: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    ref: JobRef
+    seq: int  # from 1, by one, per (job, epoch)
+    event: Event
+    reason: str
+    at: datetime
+    roles: tuple[RoleCount, ...] = ()
+    pods: tuple[PodPlace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAck:
+    ref: JobRef
+    seq: int  # this one and every earlier one are committed at the hub
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    ref: JobRef
+    role: str  # "" means every role
+    follow: bool
+    tail_lines: int  # 0 means from the beginning
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    pod: str
+    data: bytes  # whole lines

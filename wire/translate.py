@@ -1,0 +1,315 @@
+"""The only translator between the link's messages and the domain's values.
+
+Outgoing: every domain value that the messages have room for becomes one; what does not fit (a negative count, a number
+over 32 bits) raises ProtocolError and is a bug of this side. Incoming: the peer is not trusted, so every enum,
+index and reference is checked here and ProtocolError names the field; whatever passes needs no second look.
+The lists that hold many jobs (`commands`, `reports` …) are read item by item: one bad item is set aside with its error
+and the rest is used. Not carried, because a spoke needs none of it: a workload's references, its warnings and its hints
+but for the priority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from placement.lifecycle import Event
+from placement.workload import (
+    DeviceNeed,
+    Hints,
+    LabelRequirement,
+    NodeConstraint,
+    Operator,
+    Role,
+    Toleration,
+    TopologyMode,
+    TopologyRequest,
+    Workload,
+)
+from wire import link_pb2 as pb
+from wire.checks import ProtocolError, amounts_of, each, enum_value, fits, time_of
+from wire.orders import (
+    Command,
+    CommandAck,
+    JobRef,
+    LogLines,
+    LogQuery,
+    Object,
+    PodPlace,
+    Report,
+    ReportAck,
+    RoleCount,
+    Start,
+    Stop,
+)
+
+# What a spoke may say of a job. The other events are the hub's own, and no report can cause them.
+REPORTABLE = frozenset({Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.REFUSE})
+
+
+def command_to_wire(command: Command) -> pb.Command:
+    match command.order:
+        case Start() as start:
+            return _start_to_wire(command, start)
+        case Stop() as stop:
+            return _stop_to_wire(command, stop)
+
+
+@fits("start")
+def _start_to_wire(command: Command, start: Start) -> pb.Command:
+    body = pb.Start(objects_json=objects_to_json(start.objects), workload=_workload_to_wire(start.workload))
+    body.spot = start.spot
+    return pb.Command(id=command.id, ref=ref_to_wire(command.ref), start=body)
+
+
+@fits("stop")
+def _stop_to_wire(command: Command, stop: Stop) -> pb.Command:
+    return pb.Command(
+        id=command.id, ref=ref_to_wire(command.ref), stop=pb.Stop(grace_s=stop.grace_s, reason=stop.reason)
+    )
+
+
+def commands_from_wire(message: pb.Commands) -> tuple[list[Command], list[tuple[pb.Command, ProtocolError]]]:
+    return each(message.commands, command_from_wire)
+
+
+def command_from_wire(message: pb.Command) -> Command:
+    if not message.id:
+        raise ProtocolError("command.id", "is missing")
+    ref = ref_from_wire(message.ref, "command.ref")
+    match message.WhichOneof("order"):
+        case "start":
+            start = message.start
+            objects = objects_from_json(start.objects_json, "start.objects_json")
+            workload = workload_from_wire(start.workload, "start.workload")
+            return Command(message.id, ref, Start(objects, workload, start.spot))
+        case "stop":
+            if not 0 <= message.stop.grace_s < float("inf"):
+                raise ProtocolError("stop.grace_s", f"{message.stop.grace_s} is not a number of seconds from 0 on")
+            return Command(message.id, ref, Stop(message.stop.grace_s, message.stop.reason))
+        case _:
+            raise ProtocolError("command.order", "is neither start nor stop; is this agent older than its hub?")
+
+
+def objects_to_json(objects: Sequence[Object]) -> bytes:
+    return orjson.dumps([dict(obj) for obj in objects])
+
+
+def objects_from_json(text: bytes, where: str) -> tuple[Object, ...]:
+    try:
+        objects = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(where, f"is not JSON: {error}") from error
+    if not isinstance(objects, list) or not objects or not all(isinstance(obj, dict) for obj in objects):
+        raise ProtocolError(where, "is not a list of one or more objects")
+    return tuple(objects)
+
+
+@fits("ack")
+def ack_to_wire(ack: CommandAck) -> pb.CommandAck:
+    return pb.CommandAck(
+        id=ack.id, ref=ref_to_wire(ack.ref), refused_code=ack.refused_code, refused_message=ack.refused_message
+    )
+
+
+def acks_from_wire(message: pb.CommandAcks) -> tuple[list[CommandAck], list[tuple[pb.CommandAck, ProtocolError]]]:
+    return each(message.acks, ack_from_wire)
+
+
+def ack_from_wire(message: pb.CommandAck) -> CommandAck:
+    if not message.id:
+        raise ProtocolError("ack.id", "is missing")
+    ref = ref_from_wire(message.ref, "ack.ref")
+    return CommandAck(message.id, ref, message.refused_code, message.refused_message)
+
+
+def ref_to_wire(ref: JobRef) -> pb.JobEpoch:
+    return pb.JobEpoch(job=ref.job, epoch=ref.epoch)
+
+
+def ref_from_wire(message: pb.JobEpoch, where: str) -> JobRef:
+    if not message.job:
+        raise ProtocolError(f"{where}.job", "is missing")
+    if not message.epoch:
+        raise ProtocolError(f"{where}.epoch", "is missing; epochs start at 1")
+    return JobRef(message.job, message.epoch)
+
+
+# ---- jobs: reports up ----
+
+
+@fits("report")
+def report_to_wire(report: Report) -> pb.Report:
+    return pb.Report(
+        ref=ref_to_wire(report.ref),
+        seq=report.seq,
+        event=report.event,
+        reason=report.reason,
+        roles=[
+            pb.RoleCount(role=r.role, ready=r.ready, succeeded=r.succeeded, failed=r.failed, total=r.total)
+            for r in report.roles
+        ],
+        pods=[pb.PodPlace(pod=p.pod, role=p.role, node=p.node, gpus=p.gpus) for p in report.pods],
+        at=report.at.timestamp(),
+    )
+
+
+def reports_from_wire(message: pb.Reports) -> tuple[list[Report], list[tuple[pb.Report, ProtocolError]]]:
+    return each(message.reports, report_from_wire)
+
+
+def report_from_wire(message: pb.Report) -> Report:
+    ref = ref_from_wire(message.ref, "report.ref")
+    if not message.seq:
+        raise ProtocolError("report.seq", "is missing; it starts at 1")
+    event = enum_value(Event, message.event, "report.event")
+    if event not in REPORTABLE:
+        raise ProtocolError("report.event", f"'{event}' is not a spoke's to say")
+    return Report(
+        ref=ref,
+        seq=message.seq,
+        event=event,
+        reason=message.reason,
+        at=time_of(message.at, "report.at"),
+        roles=tuple(RoleCount(r.role, r.ready, r.succeeded, r.failed, r.total) for r in message.roles),
+        pods=tuple(PodPlace(p.pod, p.role, p.node, tuple(p.gpus)) for p in message.pods),
+    )
+
+
+@fits("report_ack")
+def report_ack_to_wire(ack: ReportAck) -> pb.ReportAck:
+    return pb.ReportAck(ref=ref_to_wire(ack.ref), seq=ack.seq)
+
+
+def report_acks_from_wire(message: pb.ReportAcks) -> tuple[list[ReportAck], list[tuple[pb.ReportAck, ProtocolError]]]:
+    return each(message.acks, report_ack_from_wire)
+
+
+def report_ack_from_wire(message: pb.ReportAck) -> ReportAck:
+    return ReportAck(ref_from_wire(message.ref, "report_ack.ref"), message.seq)
+
+
+# ---- logs ----
+
+
+@fits("log_request")
+def log_request_to_wire(request_id: int, query: LogQuery, window: int) -> pb.LogRequest:
+    return pb.LogRequest(
+        id=request_id,
+        ref=ref_to_wire(query.ref),
+        role=query.role,
+        follow=query.follow,
+        tail_lines=query.tail_lines,
+        window=window,
+    )
+
+
+def log_query_from_wire(message: pb.LogRequest) -> LogQuery:
+    return LogQuery(
+        ref_from_wire(message.ref, "log_request.ref"), message.role, message.follow, tail_lines=message.tail_lines
+    )
+
+
+@fits("log_chunk")
+def log_lines_to_wire(request_id: int, lines: LogLines) -> pb.LogChunk:
+    return pb.LogChunk(id=request_id, pod=lines.pod, data=lines.data)
+
+
+def log_lines_from_wire(message: pb.LogChunk) -> LogLines:
+    return LogLines(message.pod, message.data)
+
+
+# ---- the workload ----
+
+
+@fits("workload")
+def workload_to_wire(workload: Workload) -> pb.Workload:
+    return _workload_to_wire(workload)
+
+
+def _workload_to_wire(workload: Workload) -> pb.Workload:
+    return pb.Workload(
+        api_version=workload.api_version,
+        kind=workload.kind,
+        name=workload.name,
+        namespace=workload.namespace,
+        roles=[_role_to_wire(role) for role in workload.roles],
+        min_pods=workload.min_pods,
+        topology_level=workload.topology.level if workload.topology else "",
+        topology_mode=workload.topology.mode if workload.topology else "",
+        long_running=workload.long_running,
+        priority=workload.hints.priority,
+    )
+
+
+def _role_to_wire(role: Role) -> pb.Role:
+    return pb.Role(
+        name=role.name,
+        replicas=role.replicas,
+        minimum=role.minimum,
+        requests=dict(role.requests),
+        devices=[pb.DeviceNeed(resource=d.resource, amount=d.amount, is_share=d.is_share) for d in role.devices],
+        constraint=_constraint_to_wire(role.constraint),
+        products=role.products,
+        maximum=role.maximum or 0,
+    )
+
+
+def _constraint_to_wire(constraint: NodeConstraint) -> pb.NodeConstraint:
+    return pb.NodeConstraint(
+        terms=[
+            pb.Term(
+                requirements=[
+                    pb.LabelRequirement(key=r.key, operator=r.operator, values=r.values) for r in requirements
+                ]
+            )
+            for requirements in constraint.terms
+        ],
+        tolerations=[
+            pb.Toleration(key=t.key, operator=t.operator, value=t.value, effect=t.effect)
+            for t in constraint.tolerations
+        ],
+    )
+
+
+def workload_from_wire(message: pb.Workload, where: str = "workload") -> Workload:
+    for name, value in (("api_version", message.api_version), ("kind", message.kind), ("name", message.name)):
+        if not value:
+            raise ProtocolError(f"{where}.{name}", "is missing")
+    topology = None
+    if message.topology_level:
+        mode = enum_value(TopologyMode, message.topology_mode, f"{where}.topology_mode")
+        topology = TopologyRequest(message.topology_level, mode)
+    return Workload(
+        api_version=message.api_version,
+        kind=message.kind,
+        name=message.name,
+        namespace=message.namespace,
+        roles=tuple(_role_from_wire(role, f"{where}.roles[{i}]") for i, role in enumerate(message.roles)),
+        min_pods=message.min_pods,
+        topology=topology,
+        hints=Hints(priority=message.priority),
+        long_running=message.long_running,
+    )
+
+
+def _role_from_wire(message: pb.Role, where: str) -> Role:
+    terms = tuple(
+        tuple(
+            LabelRequirement(r.key, enum_value(Operator, r.operator, f"{where}.constraint.operator"), tuple(r.values))
+            for r in term.requirements
+        )
+        for term in message.constraint.terms
+    )
+    tolerations = tuple(Toleration(t.key, t.operator, t.value, t.effect) for t in message.constraint.tolerations)
+    return Role(
+        name=message.name,
+        replicas=message.replicas,
+        minimum=message.minimum,
+        requests=amounts_of(message.requests, f"{where}.requests"),
+        devices=tuple(DeviceNeed(d.resource, d.amount, d.is_share) for d in message.devices),
+        constraint=NodeConstraint(terms, tolerations),
+        products=tuple(message.products),
+        maximum=message.maximum or None,
+    )
