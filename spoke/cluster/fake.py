@@ -105,14 +105,6 @@ class FakeCluster:
         self._ensure_namespace(key.namespace)
         self.put(obj)
 
-    async def apply(self, obj: Object) -> None:
-        key = key_of(obj)
-        await self._call("apply", key)
-        self._check(obj)
-        self._ensure_namespace(key.namespace)
-        present = self._objects.get(key)
-        self.put(obj if present is None else _merged(present, obj))
-
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         await self._call("delete", key)
         present = self._objects.get(key)
@@ -262,16 +254,3 @@ def _label_matches(term: str, labels: Mapping[str, str]) -> bool:
 
 def _owners(obj: Object) -> set[str]:
     return {owner["uid"] for owner in obj["metadata"].get("ownerReferences", ())}
-
-
-def _merged(present: Object, applied: Object) -> dict[str, Any]:
-    """What was applied, with what only the cluster knows kept: status, a pod's node, earlier annotations."""
-    merged = deepcopy(dict(applied))
-    merged["metadata"] = {**present["metadata"], **merged["metadata"]}
-    if "status" in present:
-        merged.setdefault("status", present["status"])
-    if node := present.get("spec", {}).get("nodeName"):
-        merged["spec"] = {**merged["spec"], "nodeName": node}
-        annotations = {**present["metadata"].get("annotations", {}), **merged["metadata"].get("annotations", {})}
-        merged["metadata"]["annotations"] = annotations
-    return merged

@@ -23,7 +23,7 @@ from spoke.cluster import host_logs, host_pods
 from spoke.cluster.host_controllers import Controllers
 from spoke.cluster.host_kubelet import DEFAULT_GRACE_S, Kubelet
 from spoke.cluster.host_runs import Runs
-from spoke.cluster.host_store import HostStore, key_of, merge, rfc3339
+from spoke.cluster.host_store import HostStore, key_of, rfc3339
 from spoke.cluster.port import (
     Change,
     ClusterError,
@@ -117,13 +117,6 @@ class HostCluster:
             raise Conflict(f'{key.kind} "{key.name}" already exists')
         self._admit(obj)
 
-    async def apply(self, obj: Object) -> None:
-        obj = self._accepted(obj)
-        present = self._store.find(key_of(obj))
-        if present is not None and obj["kind"] == "Pod":
-            _refuse_new_spec(present, obj)
-        self._admit(obj)
-
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         present = self._store.find(key)
         if present is None or uid not in ("", present["metadata"]["uid"]):
@@ -194,9 +187,9 @@ class HostCluster:
         with self._store.together():
             if namespace and self._store.find(ObjectKey("v1", "Namespace", "", namespace)) is None:
                 self._store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-            applied = self._store.apply(obj)
-            if obj["kind"] == "Pod" and "status" not in applied:
-                self._store.put({**applied, "status": host_pods.PENDING})
+            # Its status is this cluster's to say, whatever came along.
+            stateless = {key: value for key, value in obj.items() if key != "status"}
+            self._store.create(stateless | ({"status": host_pods.PENDING} if obj["kind"] == "Pod" else {}))
         self._woken.set()
 
     def _delete(self, obj: Object, grace_s: float | None) -> None:
@@ -245,9 +238,11 @@ class HostCluster:
             for key in [key for key in self._store.objects_by_key() if key.kind == "Node" and key not in named]:
                 self._store.remove(key)
             for node in nodes:
-                self._store.apply(node)
-                present = self._store.get(key_of(node))
-                self._store.put({**present, "status": node["status"]})
+                present = self._store.find(key_of(node))
+                if present is None:
+                    self._store.create(node)
+                else:
+                    self._store.put({**present, **node, "metadata": {**present["metadata"], **node["metadata"]}})
 
     def _collect(self) -> None:
         """After a crash: dependents whose owner is gone, and directories of pods that are."""
@@ -276,9 +271,3 @@ async def _lock(state: Path) -> int:
 
 def _owners(obj: Object) -> set[str]:
     return {owner["uid"] for owner in obj["metadata"].get("ownerReferences") or ()}
-
-
-def _refuse_new_spec(present: Object, applied: Object) -> None:
-    if merge(present["spec"], {}, applied["spec"]) != present["spec"]:
-        name = present["metadata"]["name"]
-        raise Refused(f'Pod "{name}" is invalid: spec: cannot be changed; delete the pod and create it again')

@@ -117,10 +117,12 @@ class Runs:
         """Asks once; asking again with less grace shortens it. A run that has ended is left alone."""
         if run.exit is not None or _asked_grace_s(run.directory) <= grace_s:
             return
-        if run.state is RunState.RUNNING:
-            pod_shim.ask_to_stop(run.directory, grace_s)
-        else:  # its shim finds this before it starts anything
+        if run.state is RunState.STARTING:
+            # Its shim claims the run, then looks for this: what has not claimed it after this is written finds it.
             pod_shim.write_json(run.directory / "stop.json", {"grace_s": grace_s})
+            if not (run.directory / "shim.json").exists():
+                return
+        pod_shim.ask_to_stop(run.directory, grace_s)
 
     def remove(self, uid: str) -> None:
         """Forgets a pod whose runs have all ended: logs, working directory, volumes."""

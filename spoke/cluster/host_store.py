@@ -1,8 +1,6 @@
 """The host cluster's objects: what an API server and etcd are to Kubernetes, for one process on one machine.
 
-Objects live in memory and, before anybody hears of a change, in one SQLite file. `apply` merges as server-side apply
-does for a single manager: what the last applied version named and this one does not is removed, what others wrote
-(status, node name, annotations of a binding) stays; lists are replaced whole.
+Objects live in memory and, before anybody hears of a change, in one SQLite file.
 
 Not promised: durability against power loss of the last second (`synchronous=NORMAL`: the machine's processes are gone
 then too); history (a watcher that comes late gets the present state, never the past); field validation.
@@ -35,13 +33,12 @@ class HostStore:
     def __init__(self, file: Path, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._objects: dict[ObjectKey, Body] = {}
-        self._applied: dict[ObjectKey, Body] = {}
         self._watchers: list[_Watcher] = []
         self._revision = 0
         self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.execute("CREATE TABLE IF NOT EXISTS object (key BLOB PRIMARY KEY, body BLOB, applied BLOB)")
+        self._database.execute("CREATE TABLE IF NOT EXISTS object (key BLOB PRIMARY KEY, body BLOB)")
         self._load()
 
     def get(self, key: ObjectKey) -> Object:
@@ -59,39 +56,23 @@ class HostStore:
         """As of now; later changes are not seen."""
         return dict(self._objects)
 
-    def apply(self, obj: Object) -> Object:
-        """Creates or merges; the object as it is now. Without any difference nothing is written and nobody told."""
-        key = key_of(obj)
-        wanted = copy.deepcopy(dict(obj))
-        wanted.pop("status", None)
-        present = self._objects.get(key)
-        if present is None:
-            return self._write(key, {**wanted, "metadata": self._identity(wanted)}, wanted)
-        merged = merge(present, self._applied.get(key, {}), wanted)
-        if merged == present:
-            return present
-        if merged.get("spec") != present.get("spec"):
-            merged["metadata"]["generation"] = int(present["metadata"].get("generation", 1)) + 1
-        return self._write(key, merged, wanted)
-
     def create(self, obj: Object) -> Object:
-        """Made by the cluster itself (a controller's pod): never merged by a later apply."""
+        """With an identity of its own; whoever calls has made sure that none of that name is there."""
         body = copy.deepcopy(dict(obj))
         body["metadata"] = self._identity(body)
-        return self._write(key_of(obj), body, None)
+        return self._write(key_of(obj), body)
 
     def put(self, obj: Object) -> Object:
         """Replaces an object that is there. Raises NotFound."""
         key = key_of(obj)
         if self._present(key) == obj:
             return obj
-        return self._write(key, dict(obj), self._applied.get(key))
+        return self._write(key, dict(obj))
 
     def remove(self, key: ObjectKey) -> None:
         body = self._objects.pop(key, None)
         if body is None:
             return
-        self._applied.pop(key, None)
         self._database.execute("DELETE FROM object WHERE key = ?", (_row_key(key),))
         self._publish(key, Gone(body))
 
@@ -137,17 +118,14 @@ class HostStore:
         metadata["generation"] = 1
         return metadata
 
-    def _write(self, key: ObjectKey, body: Body, applied: Body | None) -> Body:
+    def _write(self, key: ObjectKey, body: Body) -> Body:
         self._revision += 1
         # A new value each time: what readers and watchers were given is never changed under them.
         body = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self._revision)}}
         self._database.execute(
-            "INSERT OR REPLACE INTO object (key, body, applied) VALUES (?, ?, ?)",
-            (_row_key(key), orjson.dumps(body), None if applied is None else orjson.dumps(applied)),
+            "INSERT OR REPLACE INTO object (key, body) VALUES (?, ?)", (_row_key(key), orjson.dumps(body))
         )
         self._objects[key] = body
-        if applied is not None:
-            self._applied[key] = applied
         self._publish(key, Upsert(body))
         return body
 
@@ -156,11 +134,9 @@ class HostStore:
             watcher.hear(key, change)
 
     def _load(self) -> None:
-        for row_key, body, applied in self._database.execute("SELECT key, body, applied FROM object"):
+        for row_key, body in self._database.execute("SELECT key, body FROM object"):
             key = ObjectKey(*orjson.loads(row_key))
             self._objects[key] = orjson.loads(body)
-            if applied is not None:
-                self._applied[key] = orjson.loads(applied)
             self._revision = max(self._revision, int(self._objects[key]["metadata"]["resourceVersion"]))
 
 
@@ -188,19 +164,6 @@ def key_of(obj: Object) -> ObjectKey:
 
 def rfc3339(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def merge(present: Mapping[str, Any], before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Body:
-    """Three ways: keys that only `before` names go, `wanted` wins, the rest of `present` stays."""
-    merged = {key: value for key, value in present.items() if key in wanted or key not in before}
-    for key, value in wanted.items():
-        old = present.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            past = before.get(key)
-            merged[key] = merge(old, past if isinstance(past, Mapping) else {}, value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
 
 
 def _selects(selection: Selection, key: ObjectKey, obj: Object) -> bool:

@@ -33,7 +33,7 @@ from spoke.cluster.port import (
     Unavailable,
     Upsert,
 )
-from spoke.cluster.rest import APPLY_PATCH, Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect
+from spoke.cluster.rest import Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect
 
 FIELD_MANAGER = "muster"
 _PAGE = 500
@@ -107,10 +107,15 @@ class KubeCluster:
                 continue
 
     async def create(self, obj: Object) -> None:
-        await self._write("POST", obj, f"?fieldManager={FIELD_MANAGER}", "application/json", named=False)
-
-    async def apply(self, obj: Object) -> None:
-        await self._write("PATCH", obj, f"?fieldManager={FIELD_MANAGER}&force=true", APPLY_PATCH, named=True)
+        served = await self._served(obj["apiVersion"], obj["kind"])
+        namespace = obj["metadata"].get("namespace", "default") if served.namespaced else ""
+        path = f"{served.path(namespace)}?fieldManager={FIELD_MANAGER}"
+        with self._noticing(served):
+            try:
+                await self._rest.request("POST", path, obj)
+            except NamespaceMissing:
+                await self._make_namespace(namespace)
+                await self._rest.request("POST", path, obj)
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         served = await self._served(key.api_version, key.kind)
@@ -218,18 +223,6 @@ class KubeCluster:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     yield _change(line)
-
-    async def _write(self, method: str, obj: Object, query: str, content_type: str, *, named: bool) -> None:
-        served = await self._served(obj["apiVersion"], obj["kind"])
-        metadata = obj["metadata"]
-        namespace = metadata.get("namespace", "default") if served.namespaced else ""
-        path = served.path(namespace, metadata["name"] if named else "") + query
-        with self._noticing(served):
-            try:
-                await self._rest.request(method, path, obj, content_type=content_type)
-            except NamespaceMissing:
-                await self._make_namespace(namespace)
-                await self._rest.request(method, path, obj, content_type=content_type)
 
     async def _make_namespace(self, name: str) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -100,9 +100,6 @@ class ClusterPort(Protocol):
         Creates the namespace where it is missing. Raises Refused, Unavailable.
         """
 
-    async def apply(self, obj: Object) -> None:
-        """Server-side apply, field manager `muster`, forced; creates the namespace where it is missing."""
-
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         """With its dependents, in the background. An object that is gone, or has another uid, is no error."""
 

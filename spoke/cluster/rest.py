@@ -27,7 +27,6 @@ from spoke.cluster.port import ClusterError, Conflict, NotFound, Refused, Unavai
 
 kube_config: Any = kubernetes.aio.config  # without annotations
 JSON = "application/json"
-APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 
 _AT_ONCE = 64  # requests in flight, watches and logs not counted
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
@@ -95,14 +94,12 @@ class Rest:
     async def get(self, path: str, *, accept: str = JSON) -> Any:
         return orjson.loads(await self.request("GET", path, accept=accept))
 
-    async def request(
-        self, method: str, path: str, body: Any = None, *, content_type: str = JSON, accept: str = JSON
-    ) -> bytes:
+    async def request(self, method: str, path: str, body: Any = None, *, accept: str = JSON) -> bytes:
         """`path` holds the query. Raises the port's errors, Expired on 410."""
         headers = {"Accept": accept}
         data = None
         if body is not None:
-            headers["Content-Type"] = content_type
+            headers["Content-Type"] = JSON
             data = orjson.dumps(body)
         try:
             return await self._attempt(method, path, headers, data)

@@ -116,31 +116,14 @@ class ClusterContract:
         now = await arena.port.get(arena.key("ConfigMap", "settings"))
         assert (now["metadata"]["uid"], now["data"]) == (made["metadata"]["uid"], {"a": "1"})
 
-    async def test_applying_twice_equals_applying_once(self, arena: Arena) -> None:
-        await arena.port.apply(arena.config("settings", a="1"))
-        first = await arena.port.get(arena.key("ConfigMap", "settings"))
-        await arena.port.apply(arena.config("settings", a="1"))
-        again = await arena.port.get(arena.key("ConfigMap", "settings"))
-        assert first["metadata"]["uid"] == again["metadata"]["uid"]
-        assert again["data"] == {"a": "1"}
-
-    async def test_apply_changes_what_exists(self, arena: Arena) -> None:
-        await arena.port.apply(arena.config("settings", a="1"))
-        await arena.port.apply(arena.config("settings", b="2"))
-        assert (await arena.port.get(arena.key("ConfigMap", "settings")))["data"] == {"b": "2"}
-
     async def test_a_kind_that_is_not_served_is_refused(self, arena: Arena) -> None:
         obj = {"apiVersion": "no.such/v1", "kind": "Thing", "metadata": {"name": "x", "namespace": arena.namespace}}
-        with pytest.raises(Refused):
-            await arena.port.apply(obj)
         with pytest.raises(Refused):
             await arena.port.create(obj)
         with pytest.raises(Refused):
             await anext(arena.port.watch(Selection("no.such/v1", "Thing")))
 
     async def test_an_invalid_object_is_refused_with_the_field(self, arena: Arena) -> None:
-        with pytest.raises(Refused, match=r"metadata\.name"):
-            await arena.port.apply(arena.config("Not_A_Name"))
         with pytest.raises(Refused, match=r"metadata\.name"):
             await arena.port.create(arena.config("Not_A_Name"))
 
@@ -217,7 +200,7 @@ class ClusterContract:
         await arena.gone("Pod", "p")
 
     async def test_many_at_once(self, arena: Arena) -> None:
-        await asyncio.gather(*(arena.port.apply(arena.config(f"c{i}", n=str(i))) for i in range(50)))
+        await asyncio.gather(*(arena.port.create(arena.config(f"c{i}", n=str(i))) for i in range(50)))
         found = await asyncio.gather(*(arena.port.get(arena.key("ConfigMap", f"c{i}")) for i in range(50)))
         assert [obj["data"]["n"] for obj in found] == [str(i) for i in range(50)]
 

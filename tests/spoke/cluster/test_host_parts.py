@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from spoke.cluster import host_nodes, host_pods, host_selectors, pod_shim
 from spoke.cluster.host_env import expand
 from spoke.cluster.host_nodes import NodesFileError
-from spoke.cluster.host_runs import Exit, Run, RunState
-from spoke.cluster.host_store import HostStore, merge
+from spoke.cluster.host_runs import Command, Exit, Run, Runs, RunState
+from spoke.cluster.host_store import HostStore
 from spoke.cluster.port import Gone, ObjectKey, Refused, Selection, Snapshot, Upsert
 from spoke.nodes import LINKS_ANNOTATION
 
@@ -50,34 +50,6 @@ def test_a_selector_that_cannot_be_read_is_refused(selector: str) -> None:
         host_selectors.matches(selector, {})
 
 
-trees: Any = st.recursive(
-    st.integers(0, 3),
-    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=3) | st.lists(inner, max_size=2),
-    max_leaves=8,
-)
-objects = st.dictionaries(st.sampled_from("abcd"), trees, max_size=4)
-
-
-@given(objects, objects)
-def test_merging_leaves_what_was_applied(present: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """With nobody else writing, the object is what was applied last."""
-    assert merge(present, present, wanted) == wanted
-
-
-@given(objects, objects, objects)
-def test_merging_twice_equals_merging_once(present: Any, before: Any, wanted: Any) -> None:
-    once = merge(present, before, wanted)
-    assert merge(once, wanted, wanted) == once
-
-
-def test_merging_keeps_what_others_wrote() -> None:
-    present = {"spec": {"a": 1, "nodeName": "n1"}, "status": {"phase": "Running"}}
-    assert merge(present, {"spec": {"a": 1}}, {"spec": {"b": 2}}) == {
-        "spec": {"b": 2, "nodeName": "n1"},
-        "status": {"phase": "Running"},
-    }
-
-
 async def test_the_store_tells_and_remembers(tmp_path: Path) -> None:
     store = HostStore(tmp_path / "objects", lambda: NOW)
     key = ObjectKey("v1", "ConfigMap", "n", "c")
@@ -88,15 +60,14 @@ async def test_the_store_tells_and_remembers(tmp_path: Path) -> None:
     }
     watch = store.watch(Selection("v1", "ConfigMap", "n", "x=1"))
     assert await anext(watch) == Snapshot(())
-    first = store.apply(made)
+    first = store.create(made)
     assert await anext(watch) == Upsert(first)
-    store.apply(made)  # no difference: nobody hears of it
-    relabelled = store.apply({**made, "metadata": {**made["metadata"], "labels": {"x": "2"}}})
+    store.put(first)  # no difference: nobody hears of it
+    relabelled = store.put({**first, "metadata": {**first["metadata"], "labels": {"x": "2"}}})
     assert await anext(watch) == Gone(relabelled)
     store.close()
     again = HostStore(tmp_path / "objects", lambda: NOW)
     assert again.get(key) == relabelled
-    assert again.apply({**made, "metadata": {"name": "c", "namespace": "n"}})["metadata"].get("labels") is None
     again.close()
 
 
@@ -275,3 +246,17 @@ def test_a_run_stopped_before_it_began_never_begins(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-I", "-S", pod_shim.__file__, str(tmp_path)], timeout=30).returncode == 0
     assert json.loads((tmp_path / "exit.json").read_text())["code"] == 143
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_whose_shim_looked_for_a_stop_just_before_it_was_asked_is_told_by_signal(tmp_path: Path) -> None:
+    """The spoke had read it as starting; its shim claimed the run in between."""
+    runs = Runs(tmp_path)
+    runs.start("p", "side", 0, 0, Command(("sleep", "60"), {"PATH": "/usr/bin:/bin"}, str(tmp_path)))
+    deadline = time.monotonic() + 30
+    while (claimed := runs.of_pod("p")["side"]).state is RunState.STARTING and time.monotonic() < deadline:
+        time.sleep(0.01)
+    runs.stop(replace(claimed, state=RunState.STARTING, started_at=None), grace_s=5)
+    while (ended := runs.of_pod("p")["side"]).exit is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended.exit is not None
+    assert ended.exit.code == 143
