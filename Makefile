@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PROVIDER ?= planes
+BASE_IMAGE ?= python:3.11-slim
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off
@@ -10,12 +11,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar o
 locked = rm -f $(VENV)/pip.failed; { $(PIP) --require-hashes -r $(1) || touch $(VENV)/pip.failed; } \
 	| sed -n 's/^Collecting \([^ ]*\).*/   \1/p; /^ERROR/p'; test ! -e $(VENV)/pip.failed
 
-.PHONY: help demo test lint types layers unit e2e planes generate lock clean
+.PHONY: help demo test lint types layers unit e2e bed-planes bed-kind planes helm images charts generate lock clean
 
 help:
 	@echo "make demo      a federation of three clusters on this machine: fleet, plan, a gang that runs, one that waits"
 	@echo "make test      every check and every test, on three real Kubernetes control planes"
 	@echo "make lint types layers unit e2e    the parts of 'make test'"
+	@echo "make e2e PROVIDER=kind    the scenarios on three real clusters that kind makes; NODE_IMAGE=... names their image"
+	@echo "make images    the image of hub and spoke, by the Docker engine that DOCKER_HOST names; BASE_IMAGE=$(BASE_IMAGE)"
+	@echo "make charts    both Helm charts, checked and packed into build/charts"
 	@echo "make generate  the generated files: wire/link_pb2*, docs/states.md"
 	@echo "make lock      the hash-pinned lock files, from pyproject.toml"
 
@@ -42,12 +46,25 @@ unit: $(VENV)/dev.stamp
 	@echo "== unit, property, contract and process tests"
 	@$(BIN)/pytest -q tests
 
-e2e: $(VENV)/dev.stamp planes
+e2e: $(VENV)/dev.stamp bed-$(PROVIDER)
 	@echo "== end to end on real API servers (PROVIDER=$(PROVIDER))"
 	@PROVIDER=$(PROVIDER) $(BIN)/pytest -q e2e
 
+# What each provider needs to have been built. kind's operator is the planes' one, in an image.
+bed-planes: planes
+bed-kind: planes helm images
+
 planes: $(VENV)/dev.stamp
 	@$(BIN)/python -m e2e.planes.build
+
+helm: $(VENV)/dev.stamp
+	@command -v helm || $(BIN)/python -m e2e.kind.tools.build
+
+images: $(VENV)/runtime.stamp
+	@$(BIN)/python deploy/image/build.py --base $(BASE_IMAGE)
+
+charts: $(VENV)/dev.stamp
+	@$(BIN)/python deploy/charts.py
 
 generate: $(VENV)/dev.stamp
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --mypy_out=quiet:. \

@@ -29,10 +29,10 @@ import httpx
 from benchmarks import history
 from benchmarks.measure import Watched, latency_ms
 from e2e import manifests
-from e2e.federation import Federation
 from e2e.objects import ApiError, Object
 from e2e.planes.plane import PlaneSettings
 from e2e.planes.provider import PlaneCluster, PlanesProvider
+from e2e.processes import ProcessFederation
 from e2e.programs import HubSettings
 from e2e.shapes import A100, H100, T4, ClusterShape, Pool
 from e2e.truth import JOB_LABEL
@@ -69,7 +69,9 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         try:
             _say(f"three control planes with {asked.nodes} nodes each")
             clusters = provider.make(_shapes(asked.nodes))
-            federation = Federation(Path(directory) / "federation", clusters, HubSettings(heartbeat_s=5, lease_s=60))
+            federation = ProcessFederation(
+                Path(directory) / "federation", clusters, HubSettings(heartbeat_s=5, lease_s=60)
+            )
             try:
                 federation.start(witness=False)
                 return _run(federation, clusters, asked)
@@ -79,7 +81,9 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
             provider.close()
 
 
-def _run(federation: Federation, clusters: Mapping[str, PlaneCluster], asked: argparse.Namespace) -> dict[str, Any]:
+def _run(
+    federation: ProcessFederation, clusters: Mapping[str, PlaneCluster], asked: argparse.Namespace
+) -> dict[str, Any]:
     texts = [
         manifests.text(manifests.job(f"job-{i:05}", gpus=1, run_for=asked.run_for)).decode() for i in range(asked.jobs)
     ]
@@ -176,7 +180,7 @@ def _shapes(nodes: int) -> tuple[ClusterShape, ...]:
     return shape("onprem-a", "beijing", A100), shape("cloud-b", "us-east", H100), shape("edge-c", "shanghai", T4)
 
 
-def _pids(federation: Federation, clusters: Mapping[str, PlaneCluster]) -> dict[str, list[int]]:
+def _pids(federation: ProcessFederation, clusters: Mapping[str, PlaneCluster]) -> dict[str, list[int]]:
     return (
         {"hub": [federation.hub.process.pid], "this process": [os.getpid()]}
         | {f"spoke {name}": [spoke.process.pid] for name, spoke in federation.spokes.items()}

@@ -36,6 +36,7 @@ SAID_BY = {
     Event.EVICT: "hub",
     Event.CANCEL: "user",
     Event.STOPPED: "spoke",
+    Event.INTERRUPTED: "spoke",
     Event.REJECT: "hub",
 }
 

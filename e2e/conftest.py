@@ -1,35 +1,62 @@
-"""Member clusters once per session, one federation on them for as long as its scenarios leave it whole."""
+"""Member clusters once per session, one federation on them for as long as its scenarios leave it whole.
+
+What a failed scenario leaves to be read is in its report and, where that is too long, under build/e2e/PROVIDER/SCENARIO
+until the next session.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from e2e import evidence, provider, shapes
+from e2e import bed, evidence
+from e2e.bed import KEPT, Bed
 from e2e.federation import Federation, wipe
 from e2e.provider import MemberCluster
 from e2e.volcano import VolcanoController
 
+HERE = Path(__file__).resolve().parent
+BED = bed.chosen()
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first scenario of a session also waits for three control planes, on whatever machine this is."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in bed.MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    # However a session is ended, it tidies up: a runner may stop it with SIGTERM, or have begun it with Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what this bed cannot show; pytest prints how many that were."""
+    out = []
     for item in items:
-        if not item.path.is_relative_to(Path(__file__).parent):
+        if not item.path.is_relative_to(HERE):
             continue
         item.add_marker("planes")
+        if item.path.is_relative_to(HERE / "kind"):
+            item.add_marker("pods")
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(BED.timeout_s))
+        if any(item.get_closest_marker(name) for name in BED.lacks):
+            out.append(item)
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
 
 
 @pytest.fixture(scope="session")
 def session_directory() -> Iterator[Path]:
     """Removed at the end, unless E2E_KEEP is set: then its place is printed, with every log in it."""
     directory = Path(tempfile.mkdtemp(prefix="muster-e2e-"))
+    shutil.rmtree(KEPT, ignore_errors=True)
     yield directory
     if os.environ.get("E2E_KEEP"):
         print(f"\nlogs of this session: {directory}")
@@ -38,18 +65,24 @@ def session_directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def clusters(session_directory: Path) -> Iterator[Mapping[str, MemberCluster]]:
-    made = provider.from_environment(session_directory / "clusters")
+def clusters(request: pytest.FixtureRequest, session_directory: Path) -> Iterator[Mapping[str, MemberCluster]]:
+    """Making them may take minutes: what the provider says of it is shown as it comes."""
+    made = BED.provider(session_directory / "clusters")
+    shown = request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled
     try:
-        yield made.make(shapes.STANDARD)
+        with shown():
+            ready = made.make(BED.shapes)
+        yield ready
     finally:
-        made.close()
+        with shown():
+            made.close()
 
 
 class Standing:
     """The federation that scenarios share. One that a failed scenario leaves behind is replaced, not repaired."""
 
-    def __init__(self, directory: Path, clusters: Mapping[str, MemberCluster]) -> None:
+    def __init__(self, bed: Bed, directory: Path, clusters: Mapping[str, MemberCluster]) -> None:
+        self._bed = bed
         self._directory = directory
         self._clusters = clusters
         self._number = 0
@@ -58,12 +91,13 @@ class Standing:
     def get(self) -> Federation:
         if self._federation is None:
             self._number += 1
-            federation = Federation(self._directory / f"federation-{self._number}", self._clusters)
+            federation = self._bed.new_federation(self._directory / f"federation-{self._number}", self._clusters)
             self._federation = federation
             try:
                 federation.start()
             except BaseException as error:
                 error.add_note(evidence.text(federation))
+                federation.keep_evidence(KEPT / f"start-{self._number}")
                 self.drop()
                 raise
         return self._federation
@@ -78,7 +112,7 @@ class Standing:
 
 @pytest.fixture(scope="session")
 def standing(session_directory: Path, clusters: Mapping[str, MemberCluster]) -> Iterator[Standing]:
-    standing = Standing(session_directory, clusters)
+    standing = Standing(BED, session_directory, clusters)
     yield standing
     standing.drop()
 
@@ -94,6 +128,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         live = getattr(item, "funcargs", {}).get("federation")
         if isinstance(live, Federation) and report.when == "call":
             report.sections.extend(evidence.of(live).items())
+            live.keep_evidence(KEPT / _file_name(item))
     return report
 
 
@@ -109,6 +144,7 @@ def federation(request: pytest.FixtureRequest, standing: Standing) -> Iterator[F
         live.clear()
     except BaseException as error:
         error.add_note(evidence.text(live))
+        live.keep_evidence(KEPT / f"{_file_name(request.node)}-after")
         standing.drop()
         raise
 
@@ -120,3 +156,7 @@ def volcano(clusters: Mapping[str, MemberCluster]) -> Iterator[None]:
     yield
     for controller in controllers:
         controller.stop()
+
+
+def _file_name(item: pytest.Item) -> str:
+    return re.sub(r"[^\w.-]+", "-", item.name).strip("-")

@@ -1,18 +1,19 @@
-"""A whole federation of the real programs: `muster hub` and one `muster spoke` per member cluster, as processes.
+"""A whole federation of the real programs: a hub, one spoke per member cluster, and what scenarios ask of them.
 
-Spokes join with one-time tokens over the hub's own doors, and reach it through a `Cable` each, so that a scenario can
-kill any program, cut any connection and start it again. What the scenarios ask of the hub goes through its REST API.
+What is asked goes through the hub's REST API and the clusters' API servers, so the same scenario runs wherever the
+programs do: as processes of this machine (`e2e.processes`) or installed in the clusters (`e2e.kind.installed`).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from e2e import manifests, truth
 from e2e.manifests import Manifest
-from e2e.programs import HubProgram, HubSettings, SpokeProgram
+from e2e.objects import Object
 from e2e.provider import MemberCluster
 from e2e.recorder import Recorder
 from e2e.waiting import until
@@ -27,55 +28,77 @@ prices:
 - {cluster: cloud-b, on_demand: 1.5}
 - {cluster: edge-c, on_demand: 3.0}
 """
+# Of a cluster's own, and of what the test bed puts there: never emptied.
+SYSTEM_NAMESPACES = frozenset(
+    {"kube-system", "kube-public", "kube-node-lease", "local-path-storage", "kubeflow", "muster-system"}
+)
 
 
-class Federation:
-    def __init__(
-        self, directory: Path, clusters: Mapping[str, MemberCluster], settings: HubSettings | None = None
-    ) -> None:
+class Federation(ABC):
+    def __init__(self, directory: Path, clusters: Mapping[str, MemberCluster]) -> None:
         self.directory = directory
         self.clusters = clusters
-        self.hub = HubProgram(directory / "hub", settings or HubSettings())
-        self.spokes = {
-            name: SpokeProgram(name, directory / name, cluster.kubeconfig, self.hub)
-            for name, cluster in clusters.items()
-        }
         self.recorders: dict[str, Recorder] = {}
         self._admin: MusterClient | None = None
+        directory.mkdir(parents=True, exist_ok=True)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
     def start(self, *, witness: bool = True) -> None:
         """Returns when every spoke has joined, and the hub knows every GPU. Witnesses cost time: see `recorder`."""
-        self.hub.start()
+        self.start_hub()
         self.admin.set_prices(PRICES)
         if witness:
             self.recorders = {name: Recorder(cluster) for name, cluster in self.clusters.items()}
-        with ThreadPoolExecutor(len(self.spokes)) as threads:
-            list(threads.map(self.join, self.spokes))
+        with ThreadPoolExecutor(len(self.clusters)) as threads:
+            list(threads.map(self.join, self.clusters))
         self.wait_agreed()
 
+    @abstractmethod
+    def start_hub(self) -> None:
+        """Returns when it answers."""
+
+    @abstractmethod
     def join(self, name: str) -> None:
-        """With a fresh token, as an operator would."""
-        self.spokes[name].join(self.admin.cluster_token(name, region=self.clusters[name].shape.region))
+        """Starts the cluster's spoke with a fresh token, as an operator would."""
 
     def stop(self) -> None:
+        """Ends every program. What jobs left in the clusters is `wipe`'s business."""
         for recorder in self.recorders.values():
             recorder.stop()
-        for spoke in self.spokes.values():
-            spoke.stop()
-        self.hub.stop()
+        self.stop_programs()
         if self._admin is not None:
             self._admin.close()
+
+    @abstractmethod
+    def stop_programs(self) -> None: ...
 
     @property
     def admin(self) -> MusterClient:
         if self._admin is None:
-            self._admin = self.hub.client(self.hub.admin_token)
+            self._admin = self.client(self.admin_token)
         return self._admin
 
+    @property
+    @abstractmethod
+    def admin_token(self) -> str: ...
+
+    @abstractmethod
+    def client(self, token: str) -> MusterClient:
+        """Of the REST API, as whoever the token says."""
+
+    @property
+    @abstractmethod
+    def link_address(self) -> str:
+        """HOST:PORT of the hub's gRPC, as this process reaches it."""
+
+    @abstractmethod
     def logs(self) -> dict[str, str]:
-        return {p.name: p.tail(150) for p in (self.hub.process, *(spoke.process for spoke in self.spokes.values()))}
+        """The ends of the programs' logs, for the report of a failed scenario."""
+
+    @abstractmethod
+    def keep_evidence(self, directory: Path) -> None:
+        """What is too long for a report, as files."""
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
@@ -198,7 +221,13 @@ def wipe(cluster: MemberCluster) -> None:
         ("v1", "Pod"),
     ):
         if cluster.client.serves(api_version, kind):
-            for obj in cluster.client.list(api_version, kind):
+            for obj in _users(cluster, api_version, kind):
                 metadata = obj["metadata"]
                 cluster.client.delete(api_version, kind, metadata["name"], metadata["namespace"], grace_s=0)
-    until(f"no pod left in {cluster.name}", lambda: not cluster.client.list("v1", "Pod"))
+    until(f"no pod left in {cluster.name}", lambda: not _users(cluster, "v1", "Pod"))
+
+
+def _users(cluster: MemberCluster, api_version: str, kind: str) -> list[Object]:
+    return [
+        obj for obj in cluster.client.list(api_version, kind) if obj["metadata"]["namespace"] not in SYSTEM_NAMESPACES
+    ]

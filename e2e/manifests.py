@@ -1,6 +1,6 @@
 """The manifests that scenarios submit: ordinary ones, as a user of each kind would write them.
 
-How long their pods run is said by annotations that the test bed reads (see planes/stages/pod.yaml).
+What their pods do, and for how long ("3s"), is said in the way that the test bed understands: see `e2e.pods`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+
+from e2e import pods as bodies
+from e2e.pods import Course
 
 Manifest = dict[str, Any]
 
@@ -28,7 +31,7 @@ def pytorchjob(
     namespace: str = "default",
 ) -> Manifest:
     """One master and `workers` workers, `gpus` each."""
-    template = _template("pytorch", gpus, product, run_for)
+    template = bodies.template("pytorch", gpus, product, Course(run_for))
 
     def replicas(count: int) -> Manifest:
         return {"replicas": count, "restartPolicy": "OnFailure", "template": template}
@@ -49,11 +52,12 @@ def indexed_job(
     product: str = "",
     run_for: str = "",
     fail_after: str = "",
+    stop_for: str = "",
     hints: Mapping[str, str] | None = None,
     namespace: str = "default",
 ) -> Manifest:
     """A gang: every index runs at once."""
-    template = _template("main", gpus, product, run_for, fail_after)
+    template = bodies.template("main", gpus, product, Course(run_for, fail_after, stop_for))
     template["spec"]["restartPolicy"] = "Never"
     return {
         "apiVersion": "batch/v1",
@@ -71,7 +75,7 @@ def indexed_job(
 
 def job(name: str, *, gpus: int = 1, run_for: str = "", product: str = "", namespace: str = "default") -> Manifest:
     """One pod."""
-    template = _template("main", gpus, product, run_for)
+    template = bodies.template("main", gpus, product, Course(run_for))
     template["spec"]["restartPolicy"] = "Never"
     return {
         "apiVersion": "batch/v1",
@@ -91,7 +95,7 @@ def volcano_job(
     hints: Mapping[str, str] | None = None,
     namespace: str = "default",
 ) -> Manifest:
-    template = _template("worker", gpus, product, run_for)
+    template = bodies.template("worker", gpus, product, Course(run_for))
     template["spec"]["restartPolicy"] = "Never"
     return {
         "apiVersion": "batch.volcano.sh/v1alpha1",
@@ -108,7 +112,7 @@ def volcano_job(
 
 def foreign_pod(name: str, node: str, gpus: int, namespace: str = "default") -> Manifest:
     """A pod of somebody else's, already on its node by whatever scheduler they use."""
-    template = _template("main", gpus, "", "")
+    template = bodies.template("main", gpus, "", Course())
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -120,17 +124,3 @@ def foreign_pod(name: str, node: str, gpus: int, namespace: str = "default") -> 
 def _metadata(name: str, namespace: str, hints: Mapping[str, str] | None) -> Manifest:
     annotations = {f"muster.dev/{key}": value for key, value in (hints or {}).items()}
     return {"name": name, "namespace": namespace} | ({"annotations": annotations} if annotations else {})
-
-
-def _template(container: str, gpus: int, product: str, run_for: str, fail_after: str = "") -> Manifest:
-    amounts = {"cpu": "2", "memory": "8Gi"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
-    spec: Manifest = {
-        "containers": [
-            {"name": container, "image": "train:1", "resources": {"requests": dict(amounts), "limits": dict(amounts)}}
-        ]
-    }
-    if product:
-        spec["nodeSelector"] = {"nvidia.com/gpu.product": product}
-    plays = {"e2e.muster.test/run-for": run_for, "e2e.muster.test/fail-after": fail_after}
-    annotations = {key: value for key, value in plays.items() if value}
-    return ({"metadata": {"annotations": annotations}} if annotations else {}) | {"spec": spec}

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import orjson
 
 Object = dict[str, Any]
 PATIENCE_S = 10
+WATCH_S = 25
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
@@ -23,13 +25,20 @@ class ApiError(Exception):
 
 
 class ObjectClient:
-    """Named by `apiVersion` and `Kind`; the plural and the scope are asked of the server once."""
+    """Named by `apiVersion` and `Kind`; the plural and the scope are asked of the server once.
 
-    def __init__(self, url: str, token: str, ca_pem: bytes, timeout_s: float = 30) -> None:
+    The caller is who the token says or, where it is "", the certificate: a PEM file with the key in it.
+    """
+
+    def __init__(
+        self, url: str, token: str, ca_pem: bytes, timeout_s: float = 30, certificate: Path | None = None
+    ) -> None:
         context = ssl.create_default_context(cadata=ca_pem.decode())
+        if certificate is not None:
+            context.load_cert_chain(certificate)
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             verify=context,
             timeout=timeout_s,
             trust_env=False,
@@ -141,13 +150,14 @@ class ObjectClient:
     ) -> Iterator[Iterator[Object]]:
         """Watch events of every namespace as they come, `{"type", "object"}`; from now on where `since` is not given.
 
-        Ends when the server ends it, as it does with a reader that falls behind.
+        Ends when the server ends it, as it does with a reader that falls behind, and after WATCH_S in any case: a
+        connection that a broken network left hanging would say nothing for ever.
         """
-        params = {"watch": "true"} | ({"labelSelector": labels} if labels else {})
+        params = {"watch": "true", "timeoutSeconds": str(WATCH_S)} | ({"labelSelector": labels} if labels else {})
         if since:
             params["resourceVersion"] = since
         headers = {"Accept": METADATA_ONLY} if metadata_only else {}
-        timeout = httpx.Timeout(30, read=None)
+        timeout = httpx.Timeout(30, read=WATCH_S + 5)
         path = self.path(api_version, kind)
         with self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as answer:
             answer.raise_for_status()

@@ -1,13 +1,12 @@
-"""Where a session's member clusters come from: the only place that knows is chosen by the PROVIDER variable.
+"""What a session's member clusters are to the scenarios, wherever they come from.
 
-A provider makes clusters of named shapes, each with a kubeconfig for the spoke and a client for assertions. Scenarios
-see these two types and nothing else, so the same scenario runs on bare control planes (`planes`, the default) and on
-whatever else learns to answer the same questions.
+A provider makes clusters of named shapes, each with a client for assertions. Scenarios see these types and nothing
+else, so the same scenario runs on bare control planes (`planes`, the default) and on real nodes (`kind`); which of them
+a session uses is `e2e.bed`'s to say.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -27,15 +26,16 @@ class MemberCluster(Protocol):
     def client(self) -> ObjectClient:
         """An admin's, for assertions and for playing other people."""
 
+
+class OutsideCluster(MemberCluster, Protocol):
+    """One whose spoke runs outside it, as a process of this machine."""
+
     @property
     def kubeconfig(self) -> Path:
         """The spoke's: the ServiceAccount of deploy/spoke and its RBAC."""
 
     def restart_api_server(self) -> None:
         """As after a crash: every connection and watch breaks. Returns when it is ready again."""
-
-    def logs(self) -> Mapping[str, str]:
-        """The ends of the programs' logs, for the report of a failed test."""
 
 
 class Provider(Protocol):
@@ -44,13 +44,3 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Ends everything it started."""
-
-
-def from_environment(directory: Path) -> Provider:
-    """The provider that PROVIDER names. Raises ValueError for one that does not exist."""
-    name = os.environ.get("PROVIDER", "planes")
-    if name == "planes":
-        from e2e.planes.provider import PlanesProvider
-
-        return PlanesProvider(directory)
-    raise ValueError(f"PROVIDER={name}: no such provider; there is: planes")

@@ -71,12 +71,16 @@ class Recorder:
             self._pods = {}
             for pod in listed["items"]:
                 self._see("ADDED", pod)
-        with client.watch("v1", "Pod", since=listed["metadata"]["resourceVersion"]) as events:
-            for event in events:
-                if self._stopping or event["type"] == "ERROR":
-                    return
-                with self._changed:
-                    self._see(event["type"], event["object"])
+        since = listed["metadata"]["resourceVersion"]
+        # Each watch goes on where the one before it ended: what lived only between two would not be seen.
+        while not self._stopping:
+            with client.watch("v1", "Pod", since=since) as events:
+                for event in events:
+                    if self._stopping or event["type"] == "ERROR":
+                        return
+                    since = event["object"]["metadata"]["resourceVersion"]
+                    with self._changed:
+                        self._see(event["type"], event["object"])
 
     def _see(self, kind: str, pod: Object) -> None:
         uid = pod["metadata"]["uid"]

@@ -1,4 +1,8 @@
-"""The member clusters that the scenarios ask a provider for, as plain data: which GPUs, in which racks, which kinds."""
+"""Member clusters as plain data: which GPUs, in which racks, which kinds. `STANDARD` is what bare planes are made like.
+
+A scenario that runs on other shapes too asks the shape for its numbers (`nodes_of`, `rack_of`), and names nothing
+but the three clusters and their products.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,30 @@ class Pool:
     labels: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)  # further allocatable: {"rdma/hca": "8"}
 
+    @property
+    def nodes(self) -> int:
+        return self.racks * self.nodes_per_rack
+
+    def labels_in(self, region: str, rack: int) -> dict[str, str]:
+        """Topology, and what GPU Feature Discovery would say, of a node in the pool's rack number so-and-so."""
+        topology = {
+            "topology.kubernetes.io/region": region,
+            ZONE: f"{region}-1",
+            BLOCK: self.prefix,
+            RACK: f"{self.prefix}-{rack}",
+        }
+        if not self.gpus:
+            return topology | dict(self.labels)
+        gpus = {
+            "nvidia.com/gpu.present": "true",
+            "nvidia.com/gpu.product": self.product,
+            "nvidia.com/gpu.count": str(self.gpus),
+            "nvidia.com/gpu.memory": str(MEMORY_MIB[self.product]),
+            "nvidia.com/gpu.replicas": "1",
+            "nvidia.com/mig.capable": str(self.product in (A100, H100)).lower(),
+        }
+        return topology | gpus | dict(self.labels)
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterShape:
@@ -39,14 +67,22 @@ class ClusterShape:
     pools: tuple[Pool, ...]
     training_operator: bool = False  # the PyTorchJob CRD and the real operator
     volcano: bool = False  # the Volcano Job CRD; the scenario plays its controller
+    single_node: bool = False  # kind: the control plane is the only node, and has the GPUs
 
     @property
     def gpus(self) -> int:
-        return sum(pool.racks * pool.nodes_per_rack * pool.gpus for pool in self.pools)
+        return sum(pool.nodes * pool.gpus for pool in self.pools)
 
     @property
     def nodes(self) -> int:
-        return sum(pool.racks * pool.nodes_per_rack for pool in self.pools)
+        return sum(pool.nodes for pool in self.pools)
+
+    def nodes_of(self, product: str) -> int:
+        return sum(pool.nodes for pool in self.pools if pool.product == product)
+
+    def rack_of(self, product: str) -> int:
+        """The nodes of its largest rack."""
+        return max(pool.nodes_per_rack for pool in self.pools if pool.product == product)
 
 
 ONPREM_A = ClusterShape(
@@ -92,30 +128,14 @@ def nodes(shape: ClusterShape) -> list[dict[str, Any]]:
 def _node(shape: ClusterShape, pool: Pool, rack: int, number: int) -> dict[str, Any]:
     name = f"{pool.prefix}-{rack}-{number}"
     amounts = {"cpu": str(pool.cpu), "memory": f"{pool.memory_gib}Gi", "pods": "110", "ephemeral-storage": "1Ti"}
-    labels = {
-        "kubernetes.io/hostname": name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "amd64",
-        "topology.kubernetes.io/region": shape.region,
-        ZONE: f"{shape.region}-1",
-        BLOCK: pool.prefix,
-        RACK: f"{pool.prefix}-{rack}",
-    }
+    machine = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
     if pool.gpus:
         amounts["nvidia.com/gpu"] = str(pool.gpus)
-        labels |= {
-            "nvidia.com/gpu.present": "true",
-            "nvidia.com/gpu.product": pool.product,
-            "nvidia.com/gpu.count": str(pool.gpus),
-            "nvidia.com/gpu.memory": str(MEMORY_MIB[pool.product]),
-            "nvidia.com/gpu.replicas": "1",
-            "nvidia.com/mig.capable": str(pool.product in (A100, H100)).lower(),
-        }
     amounts |= pool.extra
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": labels | dict(pool.labels)},
+        "metadata": {"name": name, "labels": machine | pool.labels_in(shape.region, rack)},
         "status": {"capacity": amounts, "allocatable": amounts, "nodeInfo": _node_info(name)},
     }
 

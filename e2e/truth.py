@@ -43,11 +43,17 @@ def indices_of(pod: Mapping[str, Any]) -> list[int]:
 
 
 def free_gpus(cluster: MemberCluster) -> int:
-    """On ready, schedulable nodes, less what bound pods ask for that have not ended."""
-    total = sum(
-        capacity_of(node) for node in cluster.client.list("v1", "Node") if not node["spec"].get("unschedulable")
-    )
-    return total - sum(gpus_of(pod) for pod in bound(cluster.client.list("v1", "Pod")) if is_live(pod))
+    """On ready, schedulable nodes, less what pods bound there ask for that have not ended."""
+    free = {node["metadata"]["name"]: capacity_of(node) for node in cluster.client.list("v1", "Node") if _usable(node)}
+    for pod in bound(cluster.client.list("v1", "Pod")):
+        if is_live(pod) and pod["spec"]["nodeName"] in free:
+            free[pod["spec"]["nodeName"]] -= gpus_of(pod)
+    return sum(free.values())
+
+
+def _usable(node: Mapping[str, Any]) -> bool:
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", ()))
+    return ready and not node["spec"].get("unschedulable")
 
 
 def capacity_of(node: Mapping[str, Any]) -> int:
@@ -55,7 +61,9 @@ def capacity_of(node: Mapping[str, Any]) -> int:
 
 
 def racks_of(cluster: MemberCluster, pods: Iterable[Object]) -> set[str]:
-    racks = {node["metadata"]["name"]: node["metadata"]["labels"][RACK] for node in cluster.client.list("v1", "Node")}
+    racks = {
+        node["metadata"]["name"]: node["metadata"]["labels"].get(RACK, "") for node in cluster.client.list("v1", "Node")
+    }
     return {racks[pod["spec"]["nodeName"]] for pod in pods}
 
 

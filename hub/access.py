@@ -25,6 +25,9 @@ from hub.store.users import User
 PREFIX = "muster-"
 FIRST_USER = "admin"
 FIRST_TENANT = "default"
+# What a token made elsewhere must be like, so that it can be found by its id and not be guessed.
+_TOKEN = re.compile(r"muster-(?P<id>[A-Za-z0-9_-]{1,57})\.(?P<secret>[A-Za-z0-9_-]{32,})")
+_DIFFERENT_CHARACTERS = 12
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9_.@]{0,61}[a-z0-9])?")
 
 
@@ -130,6 +133,19 @@ class Access:
 
 def new_bootstrap_token() -> str:
     return new_secret(PREFIX).text
+
+
+def weakness_of(token: str) -> str:
+    """Why it cannot be the first admin's token; "" where it can."""
+    found = _TOKEN.fullmatch(token)
+    if found is None:
+        return (
+            "is not of the form muster-ID.SECRET, ID of 1 to 57 and SECRET of 32 or more letters, digits, '-' and '_'"
+        )
+    different = len(set(found["secret"]))
+    if different < _DIFFERENT_CHARACTERS:
+        return f"has a secret of only {different} different characters: take {len(found['secret'])} random ones"
+    return ""
 
 
 def _admins_only(actor: Actor | None, what: str) -> None:

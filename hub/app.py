@@ -1,12 +1,15 @@
 """The composition root: every part of the hub made, joined, started in order and stopped in reverse.
 
-One event loop for all of it. What is listened on comes last, so that nobody is let in before the store, the fleet and
-the loops are there; and what ends first are the open streams, so that stopping takes as long as the last request.
+One event loop for all of it. The REST port answers from the beginning, but only that the hub is not ready, and why; its
+API and the spokes' port open last, so that nobody is let in before the store, the fleet and the loops are there. On
+PostgreSQL there is a wait in between, for this replica to lead. What ends first are the open streams, so that stopping
+takes as long as the last request; what ends last is the term, when nothing is written any more.
 
     async with Hub(HubSettings(data_dir=path, rest_port=0, grpc_port=0)) as hub:
         MusterClient(hub.rest_url, hub.admin_token, ca=hub.ca_file)
 
-Not promised: supervision. When a loop ends that should not, `failed` says so and `run` ends the process.
+Not promised: supervision. When a loop ends that should not, or another replica has taken over, `failed` says so and
+`run` ends the process; whoever started it starts it again.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -27,26 +31,32 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub import admission, rest
-from hub.access import Access, new_bootstrap_token
+from hub import admission, leadership, rest
+from hub.access import Access, new_bootstrap_token, weakness_of
 from hub.admission import Submission
 from hub.api import pricebook
 from hub.api.app import create_api
-from hub.api.services import Services
+from hub.api.services import NotReady, Services
+from hub.api.standby import Door
 from hub.clusters import Clusters
+from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.jobs import Jobs
+from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
 from hub.link.directory import Directory
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
-from hub.pki import Authority, DamagedAuthority
+from hub.pki import Authority, DamagedAuthority, GivenRefused
 from hub.prices import Prices
 from hub.records import Actor, Object, UserRole
+from hub.rest_tls import GivenFiles, RestTls
 from hub.settings import HubSettings
 from hub.store import users
-from hub.store.dialect import DatabaseInUse
+from hub.store.dialect import DatabaseInUse, is_sqlite
+from hub.store.leadership import Candidate, Deposed, Term
+from hub.store.migrate import NewerDatabase
 from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
@@ -59,6 +69,8 @@ log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 
+# Given by hand, so it is a person's to renew.
+CA_NEAR_ITS_END = timedelta(days=60)
 _ITSELF = Actor("hub", "", UserRole.ADMIN)
 
 
@@ -85,6 +97,7 @@ class Hub:
         self.grpc_address = ""
         self._clock = clock
         self._rng = rng or SystemRandom()
+        self._door = Door()
         self._resources = AsyncExitStack()
 
     @property
@@ -113,7 +126,10 @@ class Hub:
     async def _start(self) -> None:
         settings, clock = self.settings, self._clock
         authority = self._authority()
-        store = await self._store()
+        self._known_token()  # one that cannot be used is told before there is anything to wait for
+        server = await self._listen(authority)
+        term = await self._lead(authority)
+        store = await self._store(term)
         copies = Copies.empty(_federation(settings))
         await resume(store, copies, clock)
         parts = _assemble(store, copies, authority, clock, self._rng, settings)
@@ -121,39 +137,100 @@ class Hub:
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
         self._run_loop("health", parts.health.run())
+        if term is not None:
+            self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
-        self.rest_url = await self._open_rest(parts, authority)
+        self._open_api(parts, authority, server)
         self._save_context()
         log.info("hub started rest=%s link=%s data=%s", self.rest_url, self.grpc_address, settings.data_dir)
 
     def _authority(self) -> Authority:
-        """Makes the data directory, the CA in it, and the CA's certificate for people to copy."""
-        data_dir = self.settings.data_dir
+        """Makes the data directory, the CA in it unless one is given, and the CA's certificate for people to copy."""
+        data_dir, given = self.settings.data_dir, self.settings.ca_dir
+        now, life = self._clock(), timedelta(seconds=self.settings.certificate_life_s)
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            life = timedelta(seconds=self.settings.certificate_life_s)
-            authority = Authority.open(data_dir / "pki", self._clock(), spoke_life=life)
-            if not self.ca_file.exists() or self.ca_file.read_bytes() != authority.ca_pem:
+            if given is None:
+                authority = Authority.open(data_dir / "pki", now, spoke_life=life)
+            else:
+                authority = Authority.given(given, data_dir / "pki", now, spoke_life=life)
+            before = self.ca_file.read_bytes() if self.ca_file.exists() else None
+            if before not in (None, authority.ca_pem):
+                log.warning("the CA is not the one before: every cluster must join again, with a new token")
+            if before != authority.ca_pem:
                 private_file.write(self.ca_file, authority.ca_pem)
                 self.ca_file.chmod(0o644)
         except DamagedAuthority as error:
             raise CannotStart(str(error), "see above") from error
+        except GivenRefused as error:
+            raise CannotStart(str(error), "mend the files that --ca-dir names") from error
         except OSError as error:
             raise CannotStart(
                 f"the data directory {data_dir} cannot be used: {error}", "mend it, or give another --data-dir"
             ) from error
+        if authority.expires_at - now < CA_NEAR_ITS_END:
+            log.warning("the CA is good until %s UTC only: no certificate outlives it", f"{authority.expires_at:%F %T}")
         return authority
 
-    async def _store(self) -> Store:
-        store = Store(self.settings.database)
+    async def _listen(self, authority: Authority) -> rest.RestServer:
+        """The REST port, which answers that the hub is not ready until its API is opened."""
+        settings = self.settings
+        given = None
+        if settings.rest_certificate is not None and settings.rest_key is not None:
+            given = GivenFiles(settings.rest_certificate, settings.rest_key)
+        try:
+            tls = RestTls(authority, settings.certificate_names, given, self._clock)
+        except GivenRefused as error:
+            raise CannotStart(str(error), "mend the files that --rest-certificate and --rest-key name") from error
+        try:
+            listener = rest.listen(settings.rest_host, settings.rest_port)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {settings.rest_host}:{settings.rest_port}: {error.strerror}",
+                "give another --rest-host or --rest-port",
+            ) from error
+        server = rest.RestServer(self._door, listener, tls, on_end=self.failed.set)
+        self._resources.push_async_callback(server.stop)
+        await server.start()
+        self.rest_url = f"https://{_address(settings.rest_host, listener.getsockname()[1])}"
+        return server
+
+    async def _lead(self, authority: Authority) -> Term | None:
+        """Returns when this hub leads; None where the database is a file, whose lock says as much."""
+        settings = self.settings
+        try:
+            if is_sqlite(settings.database):
+                return None
+            candidate = Candidate(settings.replica, authority.ca_fingerprint, settings.leader_lease_s)
+            campaign = Campaign(settings.database, candidate)
+        except (SQLAlchemyError, ValueError) as error:
+            raise _no_database(error) from error
+        log.info("%s stands by on %s", candidate.name, self.rest_url)
+
+        def tell(words: str) -> None:
+            self._door.waits_for = words
+
+        try:
+            term = await campaign.lead(tell)
+        except AnotherAuthority as error:
+            raise CannotStart(str(error), "give every replica the same --ca-dir") from error
+        except NewerDatabase as error:
+            raise CannotStart(str(error), "or give another --database-url") from error
+        self._resources.push_async_callback(campaign.give_back, term)
+        log.info("%s leads in term %d", candidate.name, term.number)
+        self._door.waits_for = "this hub leads from now on and reads what there is"
+        return term
+
+    async def _store(self, term: Term | None) -> Store:
+        store = Store(self.settings.database, term=term, settle_s=self.settings.leader_lease_s)
         try:
             await store.open()
         except DatabaseInUse as error:
             raise CannotStart(str(error), "or give another --data-dir") from error
+        except (NewerDatabase, Deposed) as error:
+            raise CannotStart(str(error), "or give another --database-url") from error
         except (SQLAlchemyError, OSError, ValueError) as error:
-            raise CannotStart(
-                f"the database cannot be opened: {str(error).splitlines()[0]}", "mend --database-url, or the file"
-            ) from error
+            raise _no_database(error) from error
         self._resources.push_async_callback(store.close)
         return store
 
@@ -169,18 +246,43 @@ class Hub:
             await prices.replace(_ITSELF, book)
 
     async def _first_admin(self, access: Access) -> str:
-        """The token is on disk before it counts: a crash in between makes it count at the next start."""
-        path = self.settings.token_path
-        known = path.read_text().strip() if path.exists() else ""
+        """The token is on disk before it counts: a crash in between makes it count at the next start.
+
+        A file that somebody else has made is read and never written.
+        """
+        path, known = self.settings.token_path, self._known_token()
         token = known or new_bootstrap_token()
         if not known:
-            private_file.write(path, token.encode() + b"\n")
+            try:
+                private_file.write(path, token.encode() + b"\n")
+            except OSError as error:
+                raise CannotStart(
+                    f"the admin token cannot be written to {path}: {error}", "give another --admin-token-file"
+                ) from error
         if await access.bootstrap(token) is not None:
             log.info("the first admin's token is in %s", path)
         elif not known:
             path.unlink()  # there are users already, and this token is none of theirs
             return ""
+        elif not await _counts(access, token):
+            log.warning("the token in %s is no user's: it counts only where there are no users yet", path)
+            return ""
         return token
+
+    def _known_token(self) -> str:
+        """ "" where there is no file."""
+        path = self.settings.token_path
+        try:
+            known = path.read_text().strip() if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise CannotStart(
+                f"the admin token cannot be read from {path}: {error}", "give another --admin-token-file"
+            ) from error
+        if known is None:
+            return ""
+        if problem := weakness_of(known):
+            raise CannotStart(f"the admin token in {path} {problem}", "put a better one there, or remove the file")
+        return known
 
     def _run_loop(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(loop, name=name)
@@ -215,15 +317,8 @@ class Hub:
         self._resources.push_async_callback(link.stop)
         return _address(settings.grpc_host, link.port)
 
-    async def _open_rest(self, parts: _Parts, authority: Authority) -> str:
+    def _open_api(self, parts: _Parts, authority: Authority, server: rest.RestServer) -> None:
         settings = self.settings
-        try:
-            listener = rest.listen(settings.rest_host, settings.rest_port)
-        except OSError as error:
-            raise CannotStart(
-                f"cannot listen on {settings.rest_host}:{settings.rest_port}: {error.strerror}",
-                "give another --rest-host or --rest-port",
-            ) from error
         closing = asyncio.Event()
         services = Services(
             jobs=parts.jobs,
@@ -233,14 +328,18 @@ class Hub:
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
-            check_ready=parts.check_ready,
+            check_ready=lambda: self._check_ready(parts.store),
             closing=closing,
         )
-        server = rest.RestServer(create_api(services), listener, authority, settings.certificate_names, self._clock)
-        self._resources.push_async_callback(server.stop)
-        await server.start()
+        self._door.open(create_api(services))
+        self._resources.push_async_callback(server.stop)  # before the parts that its requests use
         self._resources.callback(closing.set)  # first of all when stopping
-        return f"https://{_address(settings.rest_host, listener.getsockname()[1])}"
+
+    async def _check_ready(self, store: Store) -> None:
+        """Raises NotReady, or what the store raised."""
+        if self.failed.is_set():
+            raise NotReady("a part of the hub has failed; the hub is ending")
+        await store.read(users.count)
 
     def _save_context(self) -> None:
         """What `muster` needs to talk to this hub from this machine: MUSTER_CONTEXT=<data>/context.json."""
@@ -263,9 +362,6 @@ class _Parts:
     placing: PlacingLoop
     health: HealthLoop
     store: Store
-
-    async def check_ready(self) -> None:
-        await self.store.read(users.count)
 
 
 def _federation(settings: HubSettings) -> Federation:
@@ -306,6 +402,33 @@ def _assemble(
     )
 
 
+def _no_database(error: Exception) -> CannotStart:
+    return CannotStart(
+        f"the database cannot be opened: {str(error).splitlines()[0]}", "mend --database-url, or the file"
+    )
+
+
+async def _counts(access: Access, token: str) -> bool:
+    try:
+        await access.authenticate(token)
+    except Unauthenticated:
+        return False
+    return True
+
+
+async def _keep(store: Store, term: Term, lease_s: float) -> None:
+    """Returns when the term is lost."""
+    keeping = asyncio.ensure_future(leadership.keep(store, lease_s, clock=time.monotonic, sleep=asyncio.sleep))
+    losing = asyncio.ensure_future(store.lost.wait())
+    try:
+        await asyncio.wait((keeping, losing), return_when=asyncio.FIRST_COMPLETED)
+        why = keeping.result() if keeping.done() else "a write was refused, since another replica has taken over"
+        log.critical("this replica no longer leads (term %d): %s; it ends, to stand by anew", term.number, why)
+    finally:
+        keeping.cancel()
+        losing.cancel()
+
+
 def _address(host: str, port: int) -> str:
     """As this machine reaches it."""
     host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104
@@ -332,16 +455,25 @@ async def _serve(settings: HubSettings) -> bool:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked.set)
-    async with Hub(settings) as hub:
-        _greet(hub)
-        waiting = [asyncio.ensure_future(event.wait()) for event in (asked, hub.failed)]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for one in waiting:
-            one.cancel()
+    hub = Hub(settings)
+    starting = asyncio.ensure_future(hub.start())
+    waiting = [asyncio.ensure_future(event.wait()) for event in (asked, hub.failed)]
+    try:
+        await asyncio.wait((starting, *waiting), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _greet(hub)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)  # a second one ends the process at once
         log.info("hub stopping")
         return not hub.failed.is_set()
+    finally:
+        for one in (starting, *waiting):
+            one.cancel()
+        with suppress(asyncio.CancelledError, CannotStart):
+            await starting
+        await hub.stop()
 
 
 def _greet(hub: Hub) -> None:

@@ -1,25 +1,26 @@
-"""The REST door: uvicorn in the hub's own loop, over TLS with the hub's own certificate.
+"""The REST door: uvicorn in the hub's own loop, over TLS.
 
-Uvicorn would take over the signals and the logging of its process; here it gets a socket and a certificate, and is told
-when to stop. The certificate is looked at again every hour and replaced in the running server when it is renewed.
+Uvicorn would take over the signals and the logging of its process; here it gets a socket and certificates, and is told
+when to stop. The certificates are looked at again every minute and replaced in the running server when they changed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from hub.pki import Authority
+from hub.rest_tls import RestTls
+
+log = logging.getLogger(__name__)
 
 GRACE_S = 5
-CERTIFICATE_CHECK_S = 3600.0
+CERTIFICATE_CHECK_S = 60.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -39,25 +40,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class RestServer:
-    """`start` and `stop` once each."""
+    """`start` once; `stop` as often as one likes."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        listener: socket.socket,
-        authority: Authority,
-        names: Sequence[str],
-        clock: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, tls: RestTls, *, on_end: Callable[[], None]) -> None:
+        """`on_end` is called where serving ends that was not asked to."""
         self._listener = listener
-        self._authority = authority
-        self._names = names
-        self._clock = clock
-        path = str(self._certificate_path())
+        self._tls = tls
+        self._on_end = on_end
         self._config = uvicorn.Config(
             app,
-            ssl_certfile=path,
-            ssl_keyfile=path,
+            ssl_context_factory=lambda config, default: tls.context,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -78,27 +70,33 @@ class RestServer:
         if serving.done():
             serving.result()
             raise RuntimeError("the REST server ended before it began")
-        self._tasks.append(asyncio.create_task(self._keep_certificate(), name="rest certificate"))
+        serving.add_done_callback(self._ended)
+        self._tasks.append(asyncio.create_task(self._keep_certificates(), name="rest certificates"))
 
     async def stop(self) -> None:
         """Waits for the requests under way, GRACE_S at the most."""
         self._server.should_exit = True
-        for task in reversed(self._tasks):
+        tasks, self._tasks = self._tasks, []
+        for task in reversed(tasks):
             if task.get_name() != "rest":
                 task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         self._listener.close()
 
-    async def _keep_certificate(self) -> None:
+    def _ended(self, serving: asyncio.Task[None]) -> None:
+        if not self._server.should_exit:
+            problem = None if serving.cancelled() else serving.exception()
+            log.critical("the REST server ended", exc_info=problem)
+            self._on_end()
+
+    async def _keep_certificates(self) -> None:
         while True:
             await asyncio.sleep(CERTIFICATE_CHECK_S)
-            path = await asyncio.to_thread(self._certificate_path)
-            if isinstance(self._config.ssl, ssl.SSLContext):
-                self._config.ssl.load_cert_chain(path)  # for handshakes from now on
-
-    def _certificate_path(self) -> str:
-        return str(self._authority.server_certificate(self._names, self._clock()).path)
+            try:
+                await asyncio.to_thread(self._tls.refresh)
+            except Exception:
+                log.exception("the certificates could not be looked at; those before are still shown")
 
 
 class _Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
+
+MAX_REPLICA_NAME = 253
 
 Names = Annotated[tuple[str, ...], NoDecode]  # "a,b" in the environment
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -30,7 +33,20 @@ class HubSettings(BaseSettings):
     grpc_public_address: str = Field(
         default="", description="HOST:PORT that spokes dial; else the host they joined at, and the gRPC port."
     )
-    database_url: str = Field(default="", description="SQLAlchemy URL; else SQLite in the data directory.")
+    ca_dir: Path | None = Field(
+        default=None, description="Where a CA lies to be used (ca.crt, ca.key); else the hub makes its own."
+    )
+    rest_certificate: Path | None = Field(
+        default=None, description="PEM: a certificate for the REST API under the names it has; with rest_key."
+    )
+    rest_key: Path | None = Field(default=None, description="PEM: the key of rest_certificate.")
+    database_url: str = Field(
+        default="", description="postgresql://USER:PASSWORD@HOST/NAME; else SQLite in the data directory."
+    )
+    replica_name: str = Field(default="", description="Among replicas on one PostgreSQL; else this machine's name.")
+    leader_lease_s: float = Field(
+        default=10.0, ge=0.5, le=300, description="A replica that leads and is silent for longer is replaced."
+    )
     price_book: Path | None = Field(default=None, description="YAML, read at every start; replaces the stored book.")
     queues: Names = Field(default=("default",), description="The queues that jobs may name.")
     heartbeat_s: float = Field(default=5.0, gt=0, le=300)
@@ -50,6 +66,9 @@ class HubSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> HubSettings:
+        if (self.rest_certificate is None) != (self.rest_key is None):
+            given, other = ("rest_key", "rest_certificate") if self.rest_key else ("rest_certificate", "rest_key")
+            raise ValueError(f"{given} is given and {other} is not: give both, or none")
         if not self.queues:
             raise ValueError("queues: name one at least")
         if self.lease_s < 3 * self.heartbeat_s:
@@ -62,6 +81,10 @@ class HubSettings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'hub.sqlite'}"
+
+    @property
+    def replica(self) -> str:
+        return (self.replica_name or socket.gethostname())[:MAX_REPLICA_NAME]
 
     @property
     def token_path(self) -> Path:

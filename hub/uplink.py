@@ -30,7 +30,9 @@ from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
 log = logging.getLogger(__name__)
 
 # What a spoke may report; everything else in the lifecycle is the hub's or the user's to say.
-REPORTED = frozenset({Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.REFUSE})
+REPORTED = frozenset(
+    {Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.INTERRUPTED, Event.REFUSE}
+)
 
 INVALID = "invalid"
 OLDER = "older-epoch"

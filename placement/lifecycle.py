@@ -32,6 +32,7 @@ class Event(StrEnum):
     EVICT = "evict"  # hub: drain, failover
     CANCEL = "cancel"  # user
     STOPPED = "stopped"  # spoke: nothing of this epoch is left in the cluster
+    INTERRUPTED = "interrupted"  # spoke: a node or an eviction took it, and nothing of this epoch is left there
     REJECT = "reject"  # hub: no cluster could ever hold it and the user asked not to wait
 
 
@@ -45,6 +46,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.QUEUED, Event.REJECT): Phase.FAILED,
     (Phase.PLACED, Event.ACCEPT): Phase.STARTING,
     (Phase.PLACED, Event.REFUSE): Phase.QUEUED,
+    (Phase.PLACED, Event.INTERRUPTED): Phase.QUEUED,
     (Phase.PLACED, Event.EVICT): Phase.EVICTING,
     (Phase.PLACED, Event.CANCEL): Phase.CANCELLING,
     # A report may overtake the acknowledgement of the command that caused it.
@@ -58,6 +60,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.STARTING, Event.SUCCEED): Phase.SUCCEEDED,
     (Phase.STARTING, Event.FAIL): Phase.FAILED,
     (Phase.STARTING, Event.REFUSE): Phase.QUEUED,
+    (Phase.STARTING, Event.INTERRUPTED): Phase.QUEUED,
     (Phase.STARTING, Event.EVICT): Phase.EVICTING,
     (Phase.STARTING, Event.CANCEL): Phase.CANCELLING,
     (Phase.RUNNING, Event.ACCEPT): Phase.RUNNING,
@@ -65,8 +68,9 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.RUNNING, Event.RUNNING): Phase.RUNNING,
     (Phase.RUNNING, Event.SUCCEED): Phase.SUCCEEDED,
     (Phase.RUNNING, Event.FAIL): Phase.FAILED,
-    # The spoke lost its state: nothing of this epoch is left in the cluster.
+    # The spoke lost its state, or a node refused a pod: nothing of this epoch is left in the cluster.
     (Phase.RUNNING, Event.REFUSE): Phase.QUEUED,
+    (Phase.RUNNING, Event.INTERRUPTED): Phase.QUEUED,
     (Phase.RUNNING, Event.EVICT): Phase.EVICTING,
     (Phase.RUNNING, Event.CANCEL): Phase.CANCELLING,
     # While a job is being stopped, what it still reports changes nothing, except that it had already won.
@@ -79,6 +83,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.EVICTING, Event.EVICT): Phase.EVICTING,
     (Phase.EVICTING, Event.CANCEL): Phase.CANCELLING,
     (Phase.EVICTING, Event.STOPPED): Phase.QUEUED,
+    (Phase.EVICTING, Event.INTERRUPTED): Phase.QUEUED,
     (Phase.CANCELLING, Event.ACCEPT): Phase.CANCELLING,
     (Phase.CANCELLING, Event.REFUSE): Phase.CANCELLED,
     (Phase.CANCELLING, Event.STARTING): Phase.CANCELLING,
@@ -88,6 +93,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.CANCELLING, Event.EVICT): Phase.CANCELLING,
     (Phase.CANCELLING, Event.CANCEL): Phase.CANCELLING,
     (Phase.CANCELLING, Event.STOPPED): Phase.CANCELLED,
+    (Phase.CANCELLING, Event.INTERRUPTED): Phase.CANCELLED,
 }
 
 

@@ -19,21 +19,25 @@ from random import Random
 from placement.inventory import Summary
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import logs
+from spoke import heartbeats, logs, lost_nodes, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
 from spoke.entry import Desired, Entry
+from spoke.handing_back import HandingBack
+from spoke.heartbeats import Heartbeats
 from spoke.ingest import POD_KIND, Ingest, Unowned
 from spoke.inventory import Inventory
 from spoke.jobs import Job, Jobs
 from spoke.ledger import Ledger
+from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
 from spoke.schedule import Scheduler
 from spoke.status import Reporter
+from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.watch import Sink, follow
 from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck, Start
@@ -59,9 +63,13 @@ class Agent:
         owner: str,
         keep_finished_s: float = 3600.0,
         lost_after_s: float = 15.0,
+        with_nodes: heartbeats.Patience = heartbeats.PATIENCE,
+        with_starts: stuck.Patience = stuck.PATIENCE,
+        look_at_nodes_s: float = lost_nodes.INTERVAL_S,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
-        does not know counts as lost. It resends right after its welcome what was not acknowledged."""
+        does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
+        `with_starts`: its patience with them."""
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
@@ -79,7 +87,22 @@ class Agent:
         self._inventory = Inventory(levels)
         self._binder = Binder(port, ledger, self._inventory, self.crew, rng, clock)
         self._reporter = Reporter(self._jobs, ledger, clock)
-        self._reconciler = Reconciler(port, ledger, self._jobs, self._reporter, self.crew, rng, owner, self._kinds_here)
+        self._lost_nodes = LostNodes(
+            port, self._inventory, self._jobs, Heartbeats(with_nodes), clock=_loop_time, interval_s=look_at_nodes_s
+        )
+        self._handing_back = HandingBack(port, ledger, self._jobs, self._reporter, self.crew, self._lost_nodes.why)
+        self._reconciler = Reconciler(
+            port,
+            ledger,
+            self._jobs,
+            self._reporter,
+            self.crew,
+            rng,
+            owner,
+            self._kinds_here,
+            lambda node: bool(self._lost_nodes.why(node)),
+        )
+        self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
@@ -93,6 +116,13 @@ class Agent:
         self._binder.poke = self._scheduler.poke
         self._binder.changed = self._reporter.poke
         self._reporter.ended = self._ended
+        self._reporter.in_doubt = self._lost_nodes.in_doubt
+        self._lost_nodes.looked = self._nodes_looked_at
+        self._handing_back.handed_back = self._wake
+        self._stuck.changed = self._reporter.poke
+        self._stuck.without_room = self._handing_back.without_room
+        self._ingest.pods_told = self._pods_told
+        self._ingest.nodes_gone = self._nodes_gone
         self._ingest.schedule = self._scheduler.poke
         self._ingest.report = self._reporter.poke
         self._ingest.reconcile = self._reconciler.poke
@@ -109,13 +139,20 @@ class Agent:
         await self._read_cluster()
         self._pick_up(entries)
         self._ready.set()
+        self._handing_back.look_at_all()  # nodes may have gone while nobody watched
         if self._live is not None:
             await self._remove_orphans(self._live)
         self.crew.spawn(self._scheduler.run(), "scheduling", vital=True)
         self.crew.spawn(self._reporter.run(), "reporting", vital=True)
         self.crew.spawn(self._summaries.run(), "summing up", vital=True)
+        self.crew.spawn(self._lost_nodes.run(), "looking after nodes", vital=True)
+        self.crew.spawn(self._stuck.run(), "looking at what does not start", vital=True)
         self.crew.spawn(self._look_at_kinds(), "looking for new kinds")
         log.info("the cluster is read: %d nodes, %d jobs", len(self._inventory.actual_nodes()), len(self._jobs))
+
+    @property
+    def cluster_read(self) -> bool:
+        return self._ready.is_set()
 
     async def run(self) -> None:
         """Until something fails that ends the agent; raises it."""
@@ -237,8 +274,8 @@ class Agent:
         for ack in acks:
             job = self._jobs.of(ack.ref)
             if job is not None and job.stopped and await self._is_told(job):
-                if job.lost:
-                    self._summaries.say_again()  # the hub has a refusal, and waits for news before it asks again
+                if job.hand_back is not None:
+                    self._summaries.say_again()  # it may be a refusal: the hub waits for news before it asks again
                 await self._forget(job)
 
     async def unacked_reports(self) -> Sequence[Report]:
@@ -336,6 +373,24 @@ class Agent:
             log.info("%s %s/%s is left over from %s and is removed", key.kind, key.namespace, key.name, found.ref)
             self.crew.spawn(self._reconciler.delete_stray(key, found.uid), f"removing what is left of {found.ref}")
 
+    def _pods_told(self, job: Job) -> None:
+        if self._ready.is_set():  # before that a node may merely not have been read yet
+            self._handing_back.look(job)
+
+    def _nodes_gone(self) -> None:
+        if self._ready.is_set():
+            self._handing_back.look_at_all()
+
+    def _nodes_looked_at(self, changed: bool) -> None:
+        """Pods that could not be deleted are tried again at each look; what is being stopped only where it may help."""
+        self._handing_back.look_at_all()
+        if changed:
+            self._summaries.touch()
+            self._scheduler.room_may_have_grown()
+            for job in self._jobs:
+                if not job.runs:
+                    self._reconciler.poke(job.ref.job)
+
     def _silence(self, job: Job) -> None:
         job.silent = True
         self._wake(job.ref.job)
@@ -369,3 +424,7 @@ class Agent:
         self._jobs.drop(job.ref)
         self._binder.forget(job.ref)
         self._scheduler.poke(job.ref.job)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

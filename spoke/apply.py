@@ -60,8 +60,9 @@ class Reconciler:
         rng: Random,
         owner: str,
         kinds: Callable[[], Iterable[Kind]],
+        is_lost: Callable[[str], bool],
     ) -> None:
-        """`kinds` are those that a workload here may be of."""
+        """`kinds` are those that a workload here may be of; `is_lost` tells of a node that its kubelet ends nothing."""
         self._port = port
         self._ledger = ledger
         self._jobs = jobs
@@ -70,6 +71,7 @@ class Reconciler:
         self._rng = rng
         self._owner = owner
         self._kinds = kinds
+        self._is_lost = is_lost
         self._dependencies = Dependencies(port, jobs, owner)
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._busy: set[str] = set()
@@ -205,11 +207,10 @@ class Reconciler:
             self._jobs.drop(job.ref)
         else:
             job.stopped = True
-            told = Assessment(Event.REFUSE, LOST) if job.lost else Assessment(Event.STOPPED, "", job.role_counts())
-            await self._reporter.tell(job, told)
+            await self._reporter.tell(job, _farewell(job))
         return 0.0
 
-    async def _is_gone(self, job: Job, objects: Sequence[Object], grace_s: float) -> bool:
+    async def _is_gone(self, job: Job, objects: Sequence[Object], grace_s: float | None) -> bool:
         """Deletes the workload, then the pods it leaves; true once the API server has none of them."""
         if objects:
             key = key_of(objects[-1])
@@ -247,21 +248,24 @@ class Reconciler:
                     await self._port.delete(key, uid=metadata["uid"])
         return none
 
-    async def _deleted(self, job: Job, key: ObjectKey, grace_s: float) -> bool:
+    async def _deleted(self, job: Job, key: ObjectKey, grace_s: float | None) -> bool:
         present = await self._get(key)
         owner = ref_of(present["metadata"].get("labels") or {}) if present is not None else None
         if present is None or owner is None or owner.job != job.ref.job:
             return True
-        if "deletionTimestamp" not in present["metadata"]:
-            await self._port.delete(key, uid=present["metadata"]["uid"], grace_s=_pod_grace(key.kind, grace_s))
-            present = await self._get(key)
-        return present is None
+        if key.kind == "Pod":
+            await self._delete_pod(present, grace_s)
+        elif "deletionTimestamp" not in present["metadata"]:
+            await self._port.delete(key, uid=present["metadata"]["uid"])
+        else:
+            return False
+        return await self._get(key) is None
 
-    async def _delete_pod(self, pod: Object, grace_s: float) -> None:
+    async def _delete_pod(self, pod: Object, grace_s: float | None) -> None:
         metadata = pod["metadata"]
-        owners = {owner["kind"] for owner in metadata.get("ownerReferences") or ()}
-        # A ReplicaSet makes up for what is deleted under it until it is collected itself; its pods go with it.
-        if "deletionTimestamp" not in metadata and "ReplicaSet" not in owners:
+        if self._is_lost(pod["spec"].get("nodeName") or ""):
+            grace_s = 0.0  # its kubelet would never say that it has ended
+        if _is_to_delete(metadata, grace_s):
             key = ObjectKey("v1", "Pod", metadata.get("namespace", ""), metadata["name"])
             await self._port.delete(key, uid=metadata["uid"], grace_s=grace_s)
 
@@ -279,9 +283,18 @@ class Reconciler:
             return None
 
 
-def _pod_grace(kind: str, grace_s: float) -> float | None:
-    """Only pods end gracefully; for their owners the word would mean nothing."""
-    return grace_s if kind == "Pod" else None
+def _farewell(job: Job) -> Assessment:
+    if job.hand_back is not None:
+        return Assessment(job.hand_back, job.hand_back_reason, job.role_counts())
+    return Assessment(Event.STOPPED, "", job.role_counts())
+
+
+def _is_to_delete(metadata: Object, grace_s: float | None) -> bool:
+    if "deletionTimestamp" in metadata:
+        # By its owner's collection, say, with the pod's own grace: a shorter one counts, a longer one would not.
+        return grace_s is not None and grace_s < metadata.get("deletionGracePeriodSeconds", 0)
+    # A ReplicaSet makes up for what is deleted under it until it is collected itself; its pods go with it.
+    return "ReplicaSet" not in {owner["kind"] for owner in metadata.get("ownerReferences") or ()}
 
 
 def _owned(workload: Object, owner: str, dependencies: Iterable[ObjectKey]) -> Object:

@@ -43,14 +43,15 @@ class Entry:
     desired: Desired
     start: StartOrder | None = None  # None where the epoch was stopped before it ever started
     started: bool = False  # a Start of this epoch was accepted; true still in its tombstone
-    grace_s: float = 0.0  # with STOP
+    grace_s: float | None = 0.0  # with STOP; None: what each pod says itself
     stop_reason: str = ""  # with STOP
     assignment: tuple[PodPlace, ...] = ()  # the intent, written before the first pod is bound
     bound: bool = False  # every pod of the assignment is bound
     seq: int = 0  # of the newest report; kept in tombstones
     acked_seq: int = 0
     created: bool = False  # its workload object was made: never again, whatever becomes of it
-    lost: bool = False  # the hub has it here, and this ledger did not: what is left of it goes, and it is refused
+    # With STOP: it was not told to stop, it goes back to the hub by this event once nothing of it is left here.
+    hand_back: Event | None = None
     reports: tuple[Report, ...] = ()  # oldest first; the newest, and the earlier ones the hub has not acknowledged
 
     @property
@@ -106,7 +107,8 @@ def _stopped(entry: Entry, stop: Stop) -> Entry:
         case Desired.START:
             return replace(entry, desired=Desired.STOP, grace_s=stop.grace_s, stop_reason=stop.reason)
         case Desired.STOP:  # the shorter grace counts: a cancel may overtake an eviction
-            return entry if entry.grace_s <= stop.grace_s else replace(entry, grace_s=stop.grace_s)
+            shorter = entry.grace_s is None or stop.grace_s < entry.grace_s
+            return replace(entry, grace_s=stop.grace_s) if shorter else entry
         case Desired.GONE:
             # The hub may still wait for "stopped" (it never got it, or what it got was another outcome). Without the
             # earlier reports to compare with, the agent's next one says it again.
@@ -115,9 +117,17 @@ def _stopped(entry: Entry, stop: Stop) -> Entry:
 
 def lost(ref: JobRef, reason: str, first_seq: int) -> Entry:
     """Of an epoch that the hub has here and that is not known: a late Start of it changes nothing."""
-    return Entry(
-        ref, Desired.STOP, started=True, stop_reason=reason, seq=first_seq, acked_seq=first_seq, created=True, lost=True
-    )
+    entry = Entry(ref, Desired.STOP, started=True, stop_reason=reason, created=True, hand_back=Event.REFUSE)
+    return replace(entry, seq=first_seq, acked_seq=first_seq)
+
+
+def handed_back(entry: Entry, event: Event, reason: str, grace_s: float | None) -> Entry:
+    """The cluster took it away: stopped here, and then said with `event`. The same entry where it is being stopped
+    already, or the hub was told how it ended."""
+    is_over = any(report.event in (Event.SUCCEED, Event.FAIL) for report in entry.reports)
+    if entry.desired is not Desired.START or is_over:
+        return entry
+    return replace(entry, desired=Desired.STOP, grace_s=grace_s, stop_reason=reason, hand_back=event)
 
 
 def reported(

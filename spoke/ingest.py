@@ -7,7 +7,7 @@ update that changes none of them wakes nobody, and most updates are of that sort
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from placement.kinds.kind import Kind
 from placement.kinds.observe import observe
@@ -45,6 +45,8 @@ class Ingest:
         self.schedule: Callable[[str], None] = _nobody
         self.report: Callable[[str], None] = _nobody
         self.reconcile: Callable[[str], None] = _nobody
+        self.pods_told: Callable[[Job], None] = lambda job: None  # of a job: before anybody is woken by that
+        self.nodes_gone: Callable[[], None] = lambda: None
         self.room: Callable[[], None] = lambda: None
         self.inventory_changed: Callable[[], None] = lambda: None
         self.unowned_found: Callable[[Unowned], None] = lambda found: None
@@ -74,6 +76,7 @@ class Ingest:
 
     def _reset_nodes(self, objects: Sequence[Object]) -> None:
         self._inventory.keep_nodes({obj["metadata"]["name"] for obj in objects})
+        self.nodes_gone()
         take_each(self._put_node, objects)
         self._tell_inventory()
 
@@ -83,6 +86,7 @@ class Ingest:
 
     def _drop_node(self, obj: Object) -> None:
         self._inventory.drop_node(obj["metadata"]["name"])
+        self.nodes_gone()
         self._tell_inventory()
 
     # ---- pods ----
@@ -104,6 +108,7 @@ class Ingest:
             job = self._jobs.of(pod.ref)
             if job is not None:
                 job.pods[pod.uid] = pod
+                self.pods_told(job)
                 self._wake(job)
             self._tell_inventory()
         if self._pod_kind is not None and pod.ref is not None and self._is_workload(obj):
@@ -112,9 +117,17 @@ class Ingest:
     def _drop_pod(self, obj: Object) -> None:
         pod = self._pods.get(obj["metadata"]["uid"])
         if pod is not None:
+            self._take_last_words(pods.read(obj, pod))
             self._forget_pod(pod)
         if self._pod_kind is not None and self._is_workload(obj):
             self._drop_workload(self._pod_kind, obj)
+
+    def _take_last_words(self, pod: PodFacts) -> None:
+        """Why it went is known from itself only, and only now."""
+        job = self._jobs.of(pod.ref)
+        if job is not None and pod.uid in job.pods:
+            job.pods[pod.uid] = replace(pod, terminating=True)
+            self.pods_told(job)
 
     def _forget_pod(self, pod: PodFacts) -> None:
         del self._pods[pod.uid]

@@ -50,6 +50,7 @@ class _Host:
     """One node name; it may be known by its pods before it is known itself."""
 
     facts: NodeFacts | None = None
+    lost: bool = False  # nothing is to be placed there, whatever its conditions say yet
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
     actual: Node | None = None  # without holds; None where it must be worked out anew
@@ -90,6 +91,24 @@ class Inventory:
         """Drops all others."""
         for name in [n for n, host in self._hosts.items() if host.facts is not None and n not in names]:
             self.drop_node(name)
+
+    def mark_lost(self, names: Collection[str]) -> None:
+        """These nodes and no others are lost, until said otherwise."""
+        for name, host in self._hosts.items():
+            if host.lost != (name in names):
+                host.lost = name in names
+                self._changed(name, more_room=not host.lost)
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def has_node(self, name: str) -> bool:
+        host = self._hosts.get(name)
+        return host is not None and host.facts is not None
+
+    def conditions(self) -> Mapping[str, str]:
+        """Every node there is, with the status of its Ready condition."""
+        return {name: host.facts.condition for name, host in self._hosts.items() if host.facts is not None}
 
     def node(self, name: str) -> Node | None:
         """With holds deducted."""
@@ -234,7 +253,7 @@ def _card_suffices(host: _Host, index: int) -> bool:
 
 def _actual(host: _Host) -> Node | None:
     if host.actual is None and host.facts is not None:
-        host.actual = _node(host.facts, host.pods.values())
+        host.actual = _node(host.facts, host.pods.values(), host.lost)
     return host.actual
 
 
@@ -242,11 +261,11 @@ def _held(host: _Host) -> Node | None:
     if not host.holds:
         return _actual(host)
     if host.held is None and host.facts is not None:
-        host.held = _node(host.facts, (*host.pods.values(), *host.holds.values()))
+        host.held = _node(host.facts, (*host.pods.values(), *host.holds.values()), host.lost)
     return host.held
 
 
-def _node(facts: NodeFacts, usages: Iterable[Usage]) -> Node:
+def _node(facts: NodeFacts, usages: Iterable[Usage], lost: bool) -> Node:
     usages = tuple(usages)
     return Node(
         name=facts.name,
@@ -256,7 +275,7 @@ def _node(facts: NodeFacts, usages: Iterable[Usage]) -> Node:
         free=facts.capacity - _total(usages),
         devices=facts.devices,
         gpus=tuple(_gpus(facts, usages)),
-        ready=facts.ready,
+        ready=facts.ready and not lost,
         domains=facts.domains,
     )
 

@@ -40,7 +40,8 @@ class Job:
     desired: Desired
     silent: bool = False  # the hub does not know it any more: no reports
     created: bool = False  # its workload object was made (by us, at some time)
-    lost: bool = False  # the ledger had lost it: refused once nothing of it is left
+    hand_back: Event | None = None  # taken away by the cluster: said with this once nothing of it is left
+    hand_back_reason: str = ""
     stopped: bool = False  # nothing of it is left, and that was reported
     dependencies: frozenset[ObjectKey] = frozenset()  # what travels along with the workload
     whole: bool = False  # its gang was bound whole at some time
@@ -50,6 +51,7 @@ class Job:
     event_reason: str = ""
     told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
     shortfall: str = ""  # why its pods are not bound
+    stuck: str = ""  # why it has not begun to run for some time, as far as the cluster's events tell
     problem: str = ""  # what the API server said when objects were last applied or deleted
     pods: dict[str, PodFacts] = field(default_factory=dict)  # by uid
 
@@ -61,7 +63,7 @@ class Job:
     @property
     def runs(self) -> bool:
         """Its pods are to be placed."""
-        return self.desired is Desired.START and not self.silent and self.outcome is None
+        return self.desired is Desired.START and not self.silent and self.outcome is None and self.hand_back is None
 
     @property
     def uses_dependencies(self) -> bool:
@@ -138,7 +140,7 @@ class Jobs:
         """As the ledger has it: a new job, a new epoch of one, or a known one that is to stop now."""
         known = self.of(entry.ref)
         if known is not None:
-            known.desired = entry.desired
+            known.desired, known.hand_back = entry.desired, entry.hand_back or known.hand_back
             return known
         if (earlier := self._jobs.get(entry.ref.job)) is not None:
             earlier.desired, earlier.silent = Desired.STOP, True  # whoever still works on it must stop
@@ -150,7 +152,8 @@ class Jobs:
             workload=entry.workload,
             desired=entry.desired,
             created=was_created(entry),
-            lost=entry.lost,
+            hand_back=entry.hand_back,
+            hand_back_reason=entry.stop_reason if entry.hand_back is not None else "",
             dependencies=frozenset(key_of(obj) for obj in entry.objects[:-1]),
             whole=entry.bound,
             outcome=last.event if last is not None and last.event in OVER else None,

@@ -2,8 +2,10 @@
 
 The token carries the hash of the hub's CA certificate, so that the first contact needs no other trust: the CA is
 fetched over a connection that proves nothing, compared with the hash, and from then on every byte (the token's secret
-above all) goes only to a server that this CA vouches for. The token is spent by the hub's answer: if that answer is
-lost on the way, a new token is needed, and the error says so. Only a hub that cannot be reached is asked again.
+above all) goes only to a server that this CA vouches for. A hub may show people a certificate from elsewhere under its
+public name: it is then asked for its own, by certificates.HUB_NAME. The token is spent by the hub's answer: if that
+answer is lost on the way, a new token is needed, and the error says so. Only a hub that cannot be reached is asked
+again.
 """
 
 from __future__ import annotations
@@ -139,8 +141,16 @@ async def _fetch_ca(base: str, token: JoinToken, request_s: float) -> bytes:
 
 async def _ask(base: str, token: JoinToken, csr_pem: bytes, ca_pem: bytes, request_s: float) -> dict[str, Any]:
     trusted = ssl.create_default_context(cadata=ca_pem.decode())
+    body = {"token": token.text, "csr_pem": csr_pem.decode()}
     async with httpx.AsyncClient(verify=trusted, timeout=request_s) as client:
-        response = await client.post(f"{base}/v1/join", json={"token": token.text, "csr_pem": csr_pem.decode()})
+        try:
+            response = await client.post(f"{base}/v1/join", json=body)
+        except httpx.ConnectError as error:
+            if not _is_of_another_ca(error):
+                raise
+            # Nothing was sent. The same trust, under the name that only the hub's own certificate has.
+            by_name = {"sni_hostname": certificates.HUB_NAME}
+            response = await client.post(f"{base}/v1/join", json=body, extensions=by_name)
     try:
         answer = response.json()
     except ValueError:
@@ -174,9 +184,22 @@ def _may_try_again(error: BaseException) -> bool:
 
 
 def _is_certificate_error(error: BaseException) -> bool:
+    return _certificate_error(error) is not None
+
+
+# OpenSSL's codes for a certificate that is good, but for another name or address.
+_OTHER_NAME = frozenset({62, 64})
+
+
+def _is_of_another_ca(error: BaseException) -> bool:
+    found = _certificate_error(error)
+    return found is not None and found.verify_code not in _OTHER_NAME
+
+
+def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):
-            return True
+            return seen
         seen = seen.__cause__ or seen.__context__
-    return False
+    return None

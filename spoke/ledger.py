@@ -38,18 +38,27 @@ CREATE TABLE IF NOT EXISTS jobs (
     job TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, desired TEXT NOT NULL, started INTEGER NOT NULL,
     grace_s REAL NOT NULL, stop_reason TEXT NOT NULL, assignment BLOB NOT NULL, bound INTEGER NOT NULL,
     seq INTEGER NOT NULL, acked_seq INTEGER NOT NULL, reports BLOB NOT NULL,
-    created INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0);
+    created INTEGER NOT NULL DEFAULT 0, hand_back TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS starts (
     job TEXT PRIMARY KEY, objects BLOB NOT NULL, workload BLOB NOT NULL, spot INTEGER NOT NULL) WITHOUT ROWID;
 """
 # REPLACE gives a job a new rowid, so that rowids tell which tombstones are the oldest.
 _INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?)"
-_VERSION = 2
-_FROM_1 = """
+_OWN_GRACE = -1.0  # in grace_s: as each pod says itself
+_VERSION = 3
+# What the tables of each earlier version lack.
+_MIGRATIONS = {
+    1: """
 ALTER TABLE jobs ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
-"""
+ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';
+""",
+    2: """
+ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';
+UPDATE jobs SET hand_back = 'refuse' WHERE lost;
+ALTER TABLE jobs DROP COLUMN lost;
+""",
+}
 
 Row = tuple[object, ...]
 
@@ -144,6 +153,16 @@ class Ledger:
             self._put(entry, with_start=True)
         await self._durable()
         return found
+
+    async def hand_back(self, ref: JobRef, event: Event, reason: str, grace_s: float | None) -> bool:
+        """The cluster took it away. False where it is not to run any more, or has ended."""
+        entry = self._current(ref)
+        after = rules.handed_back(entry, event, reason, grace_s) if entry is not None else None
+        if after is None or after is entry:
+            return False
+        self._put(after)
+        await self._durable()
+        return True
 
     async def mark_bound(self, ref: JobRef) -> None:
         """Every pod of the saved assignment is bound."""
@@ -265,10 +284,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version not in (0, 1, _VERSION):
+    if version not in (0, *_MIGRATIONS, _VERSION):
         raise sqlite3.DatabaseError(f"it is of version {version}, this agent knows {_VERSION}; use the newer agent")
-    migration = _FROM_1 if version == 1 else ""
-    db.executescript(f"BEGIN; {migration} {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
+    db.executescript(f"BEGIN; {_MIGRATIONS.get(version, '')} {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
     return db
 
 
@@ -278,7 +296,8 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
         for job, objects, workload, spot in db.execute("SELECT job, objects, workload, spot FROM starts")
     }
     columns = (
-        "job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, created, lost"
+        "job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, created, "
+        "hand_back"
     )
     for row in db.execute(f"SELECT {columns} FROM jobs ORDER BY rowid"):  # noqa: S608 - names of our own
         job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, *marks = row
@@ -287,7 +306,7 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
             desired=Desired(desired),
             start=starts.get(job),
             started=bool(started),
-            grace_s=grace_s,
+            grace_s=None if grace_s == _OWN_GRACE else grace_s,
             stop_reason=stop_reason,
             assignment=tuple(
                 PodPlace(pod, role, node, tuple(gpus)) for pod, role, node, gpus in orjson.loads(assignment)
@@ -297,7 +316,7 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
             acked_seq=acked_seq,
             reports=tuple(report_from_wire(report) for report in pb.Reports.FromString(reports).reports),
             created=bool(marks[0]),
-            lost=bool(marks[1]),
+            hand_back=Event(marks[1]) if marks[1] else None,
         )
 
 
@@ -321,7 +340,7 @@ def _job_row(entry: Entry) -> Row:
         entry.ref.epoch,
         entry.desired,
         entry.started,
-        entry.grace_s,
+        _OWN_GRACE if entry.grace_s is None else entry.grace_s,
         entry.stop_reason,
         orjson.dumps(pods),
         entry.bound,
@@ -329,7 +348,7 @@ def _job_row(entry: Entry) -> Row:
         entry.acked_seq,
         pb.Reports(reports=[report_to_wire(report) for report in entry.reports]).SerializeToString(),
         entry.created,
-        entry.lost,
+        entry.hand_back or "",
     )
 
 

@@ -89,6 +89,7 @@ class Link:
         self._session: Session | None = None
         self._renewed = False
         self.last_end: Ended | None = None  # why the last stream ended, for people
+        self.apart_since = clock()  # while not connected
 
     @property
     def connected(self) -> bool:
@@ -144,6 +145,8 @@ class Link:
             log.exception("the agent failed while it served the link")
             return Ended("lost", f"{type(error).__name__}: {error}", True)
         finally:
+            if self.connected:
+                self.apart_since = self._clock()
             self._session = None
             await channel.close()
         return None if self._renewed else ended[0]

@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ import typer
 from pydantic import ValidationError
 
 from placement.kinds.catalogue import Catalogue
-from spoke import join
+from spoke import health, join
 from spoke.agent import Agent
 from spoke.cluster.host import HostCluster, StateInUse
 from spoke.cluster.host_nodes import NodesFileError
@@ -66,6 +66,7 @@ def _flags() -> typer.Typer:
         nodes: Annotated[Path | None, typer.Option(help="host: a file of nodes and GPUs; else this machine.")] = None,
         levels: Annotated[str | None, typer.Option(help="Topology, coarse to fine: zone=LABEL,rack=LABEL.")] = None,
         keep_finished_s: Annotated[float | None, typer.Option(help="How long ended jobs keep their pods.")] = None,
+        health_port: Annotated[int | None, typer.Option(help="Plain HTTP /livez and /readyz; 0: not served.")] = None,
         log_level: Annotated[str | None, typer.Option(metavar="debug|info|warning|error")] = None,
     ) -> None:
         """Run a spoke: the agent of one cluster.
@@ -110,38 +111,52 @@ def _stop(message: str, code: int) -> None:
 async def run(settings: SpokeSettings) -> None:
     """Until SIGTERM or SIGINT, or until the hub removed this cluster. Pods go on running."""
     clock, rng = _now, Random()  # noqa: S311  jitter only
+    async with contextlib.AsyncExitStack() as stack:
+        vitals = _Vitals(clock())
+        if settings.health_port:
+            await stack.enter_async_context(health.served(health.listen(settings.health_port), vitals.facts))
+        await _run(settings, clock, rng, stack, vitals)
+
+
+async def _run(
+    settings: SpokeSettings,
+    clock: Callable[[], datetime],
+    rng: Random,
+    stack: contextlib.AsyncExitStack,
+    vitals: _Vitals,
+) -> None:
     identity = await join.identity_for(
         settings.state_dir, hub_url=settings.hub, token=settings.join_token(), now=clock()
     )
     catalogue = Catalogue.builtin()
-    async with contextlib.AsyncExitStack() as stack:
-        ledger = Ledger.open(settings.state_dir / "ledger.sqlite")
-        stack.push_async_callback(ledger.close)
-        port = await _open_cluster(settings, catalogue, rng)
-        stack.push_async_callback(port.close)
-        agent = Agent(
-            port,
-            ledger,
-            catalogue,
-            settings.levels,
-            clock=clock,
-            rng=rng,
-            owner=f"{identity.cluster}.{hashlib.sha256(identity.ca_pem).hexdigest()[:12]}",
-            keep_finished_s=settings.keep_finished_s,
-        )
-        stack.push_async_callback(agent.close)
-        link = Link(
-            agent,
-            identity,
-            address=settings.hub_link or identity.grpc_address,
-            identity_directory=settings.state_dir,
-            version=metadata.version("muster"),
-            session=secrets.token_hex(16),
-            rng=rng,
-            clock=clock,
-            pace=Pace(longest_wait_s=settings.reconnect_s),
-        )
-        await _until_told(agent, link)
+    ledger = Ledger.open(settings.state_dir / "ledger.sqlite")
+    stack.push_async_callback(ledger.close)
+    port = await _open_cluster(settings, catalogue, rng)
+    stack.push_async_callback(port.close)
+    agent = Agent(
+        port,
+        ledger,
+        catalogue,
+        settings.levels,
+        clock=clock,
+        rng=rng,
+        owner=f"{identity.cluster}.{hashlib.sha256(identity.ca_pem).hexdigest()[:12]}",
+        keep_finished_s=settings.keep_finished_s,
+    )
+    stack.push_async_callback(agent.close)
+    link = Link(
+        agent,
+        identity,
+        address=settings.hub_link or identity.grpc_address,
+        identity_directory=settings.state_dir,
+        version=metadata.version("muster"),
+        session=secrets.token_hex(16),
+        rng=rng,
+        clock=clock,
+        pace=Pace(longest_wait_s=settings.reconnect_s),
+    )
+    vitals.agent, vitals.link = agent, link
+    await _until_told(agent, link)
 
 
 async def _open_cluster(settings: SpokeSettings, catalogue: Catalogue, rng: Random) -> ClusterPort:
@@ -173,6 +188,25 @@ async def _until_told(agent: Agent, link: Link) -> None:
 async def _serve(agent: Agent) -> None:
     await agent.start()
     await agent.run()
+
+
+class _Vitals:
+    """What is known of the spoke's state while its parts are put together, one after another."""
+
+    def __init__(self, began: datetime) -> None:
+        self._began = began
+        self.agent: Agent | None = None
+        self.link: Link | None = None
+
+    def facts(self) -> health.Facts:
+        link = self.link
+        return health.Facts(
+            joined=link is not None,
+            cluster_read=self.agent is not None and self.agent.cluster_read,
+            connected=link is not None and link.connected,
+            apart_since=link.apart_since if link is not None else self._began,
+            why=link.last_end.message if link is not None and link.last_end is not None else "",
+        )
 
 
 def _now() -> datetime:

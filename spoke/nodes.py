@@ -31,6 +31,7 @@ class NodeFacts:
     capacity: Resources  # allocatable
     devices: tuple[DeviceClass, ...]
     ready: bool
+    condition: str  # the status of its Ready condition; "" where it has none
     domains: Mapping[str, str]
     cards: int  # whole or shared cards that have an index
     card_resource: str  # counts the cards: whole ones, or their memory where that is what is given out
@@ -52,7 +53,8 @@ def read(obj: Object, levels: Levels) -> NodeFacts:
         taints=tuple(Taint(t["key"], t.get("value") or "", t["effect"]) for t in spec.get("taints") or ()),
         capacity=capacity,
         devices=found,
-        ready=_is_ready(status) and not spec.get("unschedulable") and "deletionTimestamp" not in metadata,
+        ready=_ready(status) == "True" and not spec.get("unschedulable") and "deletionTimestamp" not in metadata,
+        condition=_ready(status),
         domains=_domains(metadata["name"], labels, levels),
         cards=cards,
         card_resource=resource,
@@ -72,8 +74,8 @@ def _amounts(given: Mapping[str, Any]) -> Resources:
     return Resources(amounts)
 
 
-def _is_ready(status: Mapping[str, Any]) -> bool:
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ())
+def _ready(status: Mapping[str, Any]) -> str:
+    return next((str(c.get("status")) for c in status.get("conditions") or () if c.get("type") == "Ready"), "")
 
 
 def _domains(name: str, labels: Mapping[str, str], levels: Levels) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ Pods of every scheduler are read, for their usage; those that carry Muster's lab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -54,6 +55,9 @@ class PodFacts:
     devices: tuple[DeviceNeed, ...]
     gpus: tuple[int, ...]
     trouble: str = ""  # why it does not run, as far as its containers tell
+    waits: str = ""  # what its containers wait for, where that may pass by itself: ContainerCreating
+    disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
+    rejected: str = ""  # why its node's kubelet would not take it
 
     @property
     def over(self) -> bool:
@@ -98,6 +102,9 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         devices=devices,
         gpus=_indices(annotations.get(GPUS_ANNOTATION) or annotations.get(SHARED_CARD_ANNOTATION)),
         trouble="" if life is Life.SUCCEEDED else _trouble(status),
+        waits=_waits(status) if life is Life.PENDING else "",
+        disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
+        rejected=_rejection(status) if life is Life.FAILED else "",
     )
 
 
@@ -153,14 +160,54 @@ def _trouble(status: Mapping[str, Any]) -> str:
         waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
         if waiting.get("reason") in _STUCK:
             last = (container.get("lastState") or {}).get("terminated") or {}
-            detail = f"last exit code {last['exitCode']}" if "exitCode" in last else waiting.get("message", "")
+            detail = _last_end(last) if "exitCode" in last else waiting.get("message", "")
             return _spelled(f"container {container.get('name')}: {waiting['reason']}", detail)
         if ended.get("exitCode"):
             reason = ended.get("reason") or "Error"
             detail = ended.get("message", "").strip().splitlines()[-1:] or [""]
             return _spelled(f"container {container.get('name')}: {reason}, exit code {ended['exitCode']}", detail[0])
+        last = (container.get("lastState") or {}).get("terminated") or {}
+        if last.get("reason") == "OOMKilled" and not container.get("ready"):
+            return f"container {container.get('name')}: {_last_end(last)}"
     if status.get("reason"):  # Evicted, NodeLost, UnexpectedAdmissionError
         return _spelled(str(status["reason"]), str(status.get("message", "")))
+    return ""
+
+
+def _last_end(ended: Mapping[str, Any]) -> str:
+    if ended.get("reason") in (None, "", "Error", "Completed"):
+        return f"last exit code {ended['exitCode']}"
+    return f"last ended by {ended['reason']}, exit code {ended.get('exitCode')}"
+
+
+def _waits(status: Mapping[str, Any]) -> str:
+    waiting = ((container.get("state") or {}).get("waiting") or {} for container in _containers(status))
+    return next((str(found["reason"]) for found in waiting if found.get("reason") not in (None, *_STUCK)), "")
+
+
+# Reasons that a kubelet or a controller gives for a pod that failed through no doing of its program.
+_TAKEN = frozenset({"Evicted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated", "Preempting", "Preempted"})
+# Evicted for more than the pod said it would use: it would be again, wherever it goes.
+_OWN_LIMIT = re.compile(r"exceed(s|ed) (the|its)", re.IGNORECASE)
+_REJECTED = frozenset(
+    {"UnexpectedAdmissionError", "TopologyAffinityError", "NodeAffinity", "NodeName", "NodePorts", "TaintToleration"}
+)
+
+
+def _disruption(status: Mapping[str, Any], life: Life) -> str:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return _spelled(str(condition.get("reason") or "disrupted"), str(condition.get("message") or ""))
+    reason, message = status.get("reason"), str(status.get("message") or "")
+    if life is Life.FAILED and reason in _TAKEN and not (reason == "Evicted" and _OWN_LIMIT.search(message)):
+        return _spelled(str(reason), message)
+    return ""
+
+
+def _rejection(status: Mapping[str, Any]) -> str:
+    reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    if reason in _REJECTED or reason.startswith("OutOf") or message.startswith("Pod was rejected"):
+        return _spelled(reason, message)
     return ""
 
 

@@ -22,6 +22,10 @@ from wire.orders import Report, ReportAck
 
 GATHER_S = 0.1
 HOLD_BACK_S = 1.0
+# A failure may be what follows from a node's end or a drain, and its controller is quicker to say so than they are.
+FAIL_HOLD_BACK_S = 0.5
+FAIL_DOUBT_S = 60.0  # at most so long for nodes that have not shown that they live
+_LOOK_AGAIN_S = 1.0
 COUNTS_HOLD_BACK_S = 3.0  # where nothing but the counts of pods changed
 
 
@@ -29,7 +33,7 @@ def assess(job: Job) -> Assessment | None:
     """What is to be told of the job now; None where there is nothing to tell."""
     if job.silent or job.workload is None or job.outcome is not None:
         return None
-    if job.desired is not Desired.START and job.event is not Event.SUCCEED:
+    if (job.desired is not Desired.START or job.hand_back is not None) and job.event is not Event.SUCCEED:
         return None  # being stopped: only that it had won before matters
     if not job.created:
         return Assessment(Event.STARTING, job.problem) if job.problem else None
@@ -45,7 +49,7 @@ def _event(job: Job) -> tuple[Event, str]:
         case Event.FAIL:
             return Event.FAIL, "; ".join(filter(None, (job.event_reason, _troubles(job))))
         case Event.RUNNING:
-            return Event.RUNNING, ""
+            return Event.RUNNING, _troubles(job)
     return Event.STARTING, _why_not_running(job)
 
 
@@ -54,7 +58,7 @@ def _why_not_running(job: Job) -> str:
         return job.problem
     if job.shortfall:
         return f"waiting for room: {job.shortfall}"
-    return _troubles(job) or job.event_reason
+    return _troubles(job) or job.stuck or job.event_reason
 
 
 def _troubles(job: Job) -> str:
@@ -66,7 +70,8 @@ def _troubles(job: Job) -> str:
 
 
 class Reporter:
-    """`ended` is told of jobs whose outcome was reported."""
+    """`ended` is told of jobs whose outcome was reported. `in_doubt` tells whether a failure that was first seen at
+    a moment (the loop's time) may yet turn out to be that of a node."""
 
     def __init__(self, jobs: Jobs, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         self._jobs = jobs
@@ -74,11 +79,13 @@ class Reporter:
         self._clock = clock
         self._fresh: set[str] = set()
         self._held: dict[str, float] = {}  # since when, in the loop's time
+        self._failing: dict[str, float] = {}  # likewise
         self._timers: list[tuple[float, str]] = []  # when to look at what is held back: a heap
         self._wake = asyncio.Event()
         self._outbox: list[Report] = []
         self._filled = asyncio.Event()
         self.ended: Callable[[Job], None] = lambda job: None
+        self.in_doubt: Callable[[Job, float], bool] = lambda job, since: False
 
     def poke(self, job: str) -> None:
         self._fresh.add(job)
@@ -99,6 +106,7 @@ class Reporter:
             found = assess(job) if job is not None else None
             if job is None or found is None or found == job.told:
                 self._held.pop(name, None)
+                self._failing.pop(name, None)
             elif self._is_due(job, found, now):
                 telling.append(self.tell(job, found))
         # Together: the ledger writes them in one transaction.
@@ -106,8 +114,11 @@ class Reporter:
 
     async def tell(self, job: Job, found: Assessment) -> None:
         """Records a report and queues it for the hub; nothing happens where the last one said the same."""
+        if found.event is Event.FAIL and job.hand_back is not None:
+            return  # interrupted since that was decided: then it did not fail by itself
         job.told = found
         self._held.pop(job.ref.job, None)
+        self._failing.pop(job.ref.job, None)
         if found.event in OVER:
             job.outcome = found.event
         report = await self._ledger.record_report(
@@ -156,6 +167,9 @@ class Reporter:
     def _is_due(self, job: Job, found: Assessment, now: float) -> bool:
         """Otherwise it is held back, and looked at again when its time has come."""
         told, name = job.told, job.ref.job
+        if found.event is Event.FAIL:
+            return self._has_surely_failed(job, now)
+        self._failing.pop(name, None)
         if found.event is not Event.STARTING and (told is None or told.event is not found.event):
             return True
         since = self._held.setdefault(name, now)
@@ -163,4 +177,15 @@ class Reporter:
         due_at = since + (COUNTS_HOLD_BACK_S if only_counts else HOLD_BACK_S)
         if due_at > now:
             heapq.heappush(self._timers, (due_at, name))
+        return due_at <= now
+
+    def _has_surely_failed(self, job: Job, now: float) -> bool:
+        """When a node dies, the ranks on the others fail at once, and their Job with them; that a node is dead is known
+        half a minute later. So a failure counts once every node with a pod of it that runs has shown that it lives."""
+        since = self._failing.setdefault(job.ref.job, now)
+        due_at = since + FAIL_HOLD_BACK_S
+        if due_at <= now and self.in_doubt(job, since):
+            due_at = min(now + _LOOK_AGAIN_S, since + FAIL_DOUBT_S)
+        if due_at > now:
+            heapq.heappush(self._timers, (due_at, job.ref.job))
         return due_at <= now

@@ -15,6 +15,10 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+# The hub's own certificate has this name beside those that people use: who asks for it is shown that certificate, also
+# where the hub shows one from elsewhere under its public name.
+HUB_NAME = "hub.muster.internal"
+
 _URI = "muster://cluster/"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 

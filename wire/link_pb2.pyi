@@ -474,7 +474,7 @@ class Report(_message.Message):
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
     event: _builtins.str
-    """placement.lifecycle.Event: starting | running | succeed | fail | stopped | refuse"""
+    """placement.lifecycle.Event: starting | running | succeed | fail | stopped | interrupted | refuse"""
     reason: _builtins.str
     """for people: "Unschedulable: rack r1 fits 3 of 4 pods" """
     at: _builtins.float

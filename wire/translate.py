@@ -45,7 +45,9 @@ from wire.orders import (
 )
 
 # What a spoke may say of a job. The other events are the hub's own, and no report can cause them.
-REPORTABLE = frozenset({Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.REFUSE})
+REPORTABLE = frozenset(
+    {Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.INTERRUPTED, Event.REFUSE}
+)
 
 
 def command_to_wire(command: Command) -> pb.Command:

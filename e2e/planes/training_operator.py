@@ -39,8 +39,11 @@ def install(plane: Plane, binaries: Path) -> Process:
     install_crd(plane.client, binaries)
     for obj in (
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        _secret(authority.pair, serving),
-        _webhook(f"https://127.0.0.1:{webhook_port}", authority.pair.certificate_pem),
+        secret(authority.pair, serving),
+        webhook(
+            {"url": f"https://127.0.0.1:{webhook_port}/validate-kubeflow-org-v1-pytorchjob"},
+            authority.pair.certificate_pem,
+        ),
     ):
         plane.client.create_if_missing(obj)
     return Process(
@@ -92,7 +95,7 @@ def _write_serving_files(directory: Path, serving: certificates.Pair) -> None:
         MARKER.touch()
 
 
-def _secret(authority: certificates.Pair, serving: certificates.Pair) -> Object:
+def secret(authority: certificates.Pair, serving: certificates.Pair) -> Object:
     data = {
         "ca.crt": authority.certificate_pem,
         "ca.key": authority.key_pem,
@@ -107,7 +110,8 @@ def _secret(authority: certificates.Pair, serving: certificates.Pair) -> Object:
     }
 
 
-def _webhook(url: str, ca_pem: bytes) -> Object:
+def webhook(call: Object, ca_pem: bytes) -> Object:
+    """`call`: where the API server reaches it, as a clientConfig has it: a URL, or a Service and a path."""
     rule: dict[str, Any] = {
         "apiGroups": ["kubeflow.org"],
         "apiVersions": ["v1"],
@@ -122,10 +126,7 @@ def _webhook(url: str, ca_pem: bytes) -> Object:
             {
                 "name": "validator.pytorchjob.training-operator.kubeflow.org",
                 "admissionReviewVersions": ["v1"],
-                "clientConfig": {
-                    "url": f"{url}/validate-kubeflow-org-v1-pytorchjob",
-                    "caBundle": base64.b64encode(ca_pem).decode(),
-                },
+                "clientConfig": call | {"caBundle": base64.b64encode(ca_pem).decode()},
                 "failurePolicy": "Fail",
                 "rules": [rule],
                 "sideEffects": "None",

@@ -14,9 +14,10 @@ from placement.lifecycle import Phase
 def test_cancelling_a_running_gang_frees_everything(federation: Federation) -> None:
     onprem = federation.clusters["onprem-a"]
     before = truth.free_gpus(onprem)
-    job = federation.submit(manifests.pytorchjob("endless", workers=3, gpus=8, product=A100))
+    rack = onprem.shape.rack_of(A100)
+    job = federation.submit(manifests.pytorchjob("endless", workers=rack - 1, gpus=8, product=A100))
     federation.wait_phase(job.id, Phase.RUNNING)
-    assert truth.free_gpus(onprem) == before - 32
+    assert truth.free_gpus(onprem) == before - 8 * rack
 
     federation.admin.cancel(job.id)
     federation.wait_phase(job.id, Phase.CANCELLED)
@@ -29,9 +30,7 @@ def test_cancelling_a_running_gang_frees_everything(federation: Federation) -> N
 
 def test_cancelled_is_said_only_once_the_pods_are_gone(federation: Federation) -> None:
     """Until then their GPUs are in use, and must not be promised to anybody."""
-    manifest = manifests.indexed_job("slow-to-go", pods=2, gpus=8, product=H100)
-    manifest["spec"]["template"]["metadata"] = {"annotations": {"e2e.muster.test/stop-for": "2s"}}
-    job = federation.submit(manifest)
+    job = federation.submit(manifests.indexed_job("slow-to-go", pods=2, gpus=8, product=H100, stop_for="2s"))
     federation.wait_phase(job.id, Phase.RUNNING)
 
     federation.admin.cancel(job.id)
@@ -58,11 +57,12 @@ def test_cancelling_a_waiting_job_needs_no_cluster(federation: Federation) -> No
 
 @pytest.mark.parametrize("event", ["submit", "place", "accept"])
 def test_cancelling_while_it_starts_leaves_nothing(federation: Federation, event: str) -> None:
-    job = federation.submit(manifests.pytorchjob(f"hasty-{event}", workers=3, gpus=8, product=A100))
+    onprem = federation.clusters["onprem-a"]
+    workers = onprem.shape.rack_of(A100) - 1
+    job = federation.submit(manifests.pytorchjob(f"hasty-{event}", workers=workers, gpus=8, product=A100))
     federation.wait_event(job.id, event)
 
     federation.admin.cancel(job.id)
     federation.wait_phase(job.id, Phase.CANCELLED)
-    onprem = federation.clusters["onprem-a"]
     assert truth.pods_of(onprem, job.id) == []
     assert onprem.client.get("kubeflow.org/v1", "PyTorchJob", f"hasty-{event}") is None

@@ -9,23 +9,25 @@ from pathlib import Path
 import pytest
 
 from e2e import imposter, manifests, shapes
-from e2e.federation import Federation
+from e2e.processes import ProcessFederation
 from e2e.programs import HubProgram, HubSettings
-from e2e.provider import MemberCluster
+from e2e.provider import OutsideCluster
 from e2e.waiting import until
 from hub.client import ApiError
 from placement.lifecycle import Phase
+
+pytestmark = pytest.mark.processes
 
 CERTIFICATE_S = 12
 TOKEN_S = 1
 
 
 @pytest.fixture
-def short_lived(session_directory: Path, clusters: Mapping[str, MemberCluster]) -> Iterator[Federation]:
+def short_lived(session_directory: Path, clusters: Mapping[str, OutsideCluster]) -> Iterator[ProcessFederation]:
     """One spoke under a hub of its own whose certificates live for seconds."""
     edge = {shapes.EDGE_C.name: clusters[shapes.EDGE_C.name]}
     settings = HubSettings(more={"MUSTER_HUB_CERTIFICATE_LIFE_S": str(CERTIFICATE_S)})
-    federation = Federation(session_directory / "short-lived", edge, settings)
+    federation = ProcessFederation(session_directory / "short-lived", edge, settings)
     try:
         federation.start()
         yield federation
@@ -44,7 +46,7 @@ def hasty_hub(session_directory: Path) -> Iterator[HubProgram]:
         hub.stop()
 
 
-def test_a_certificate_is_renewed_in_time_and_jobs_run_on(short_lived: Federation) -> None:
+def test_a_certificate_is_renewed_in_time_and_jobs_run_on(short_lived: ProcessFederation) -> None:
     first = short_lived.admin.cluster("edge-c").certificate_expires_at
     assert first is not None
     job = short_lived.submit(manifests.job("across-renewals", gpus=1, run_for=f"{2 * CERTIFICATE_S}s"))

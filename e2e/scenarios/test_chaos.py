@@ -14,11 +14,13 @@ from random import Random
 import pytest
 
 from e2e import manifests
-from e2e.federation import Federation
 from e2e.manifests import Manifest
+from e2e.processes import ProcessFederation
 from e2e.shapes import A100, H100, T4
 from e2e.waiting import until
 from placement.lifecycle import TERMINAL, Phase
+
+pytestmark = pytest.mark.processes
 
 FAULTS = 4
 SEEDS = range(int(os.environ.get("E2E_CHAOS_SEEDS", "2")))
@@ -66,7 +68,7 @@ def _job(rng: Random, name: str) -> Manifest:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_job_ends_once_whatever_breaks(federation: Federation, seed: int) -> None:
+def test_every_job_ends_once_whatever_breaks(federation: ProcessFederation, seed: int) -> None:
     plan = script(seed)
     answer = federation.admin.submit_many([manifests.text(job).decode() for job in plan.jobs])
     jobs = [one.job.id for one in answer.jobs]
@@ -83,7 +85,7 @@ def test_every_job_ends_once_whatever_breaks(federation: Federation, seed: int) 
         _ended_well(federation, job, plan.jobs[index], index in plan.cancelled)
 
 
-def _wait_for_events(federation: Federation, jobs: list[str], count: int) -> None:
+def _wait_for_events(federation: ProcessFederation, jobs: list[str], count: int) -> None:
     """Or until nothing can happen any more."""
     before = _events(federation)
     until(
@@ -93,11 +95,11 @@ def _wait_for_events(federation: Federation, jobs: list[str], count: int) -> Non
     )
 
 
-def _events(federation: Federation) -> int:
+def _events(federation: ProcessFederation) -> int:
     return max((event.seq for event in federation.admin.events(follow=False)), default=0)
 
 
-def _inflict(federation: Federation, fault: Fault) -> None:
+def _inflict(federation: ProcessFederation, fault: Fault) -> None:
     spoke = federation.spokes[fault.cluster]
     break_it: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
         "kill-hub": (federation.hub.kill, federation.hub.start),
@@ -118,11 +120,11 @@ def _outage(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def _all_ended(federation: Federation, jobs: list[str]) -> bool:
+def _all_ended(federation: ProcessFederation, jobs: list[str]) -> bool:
     return all(federation.admin.job(job).phase in TERMINAL for job in jobs)
 
 
-def _ended_well(federation: Federation, job: str, manifest: Manifest, cancelled: bool) -> None:
+def _ended_well(federation: ProcessFederation, job: str, manifest: Manifest, cancelled: bool) -> None:
     ended = federation.admin.job(job)
     allowed = {Phase.SUCCEEDED, Phase.CANCELLED} if cancelled else {Phase.SUCCEEDED}
     assert ended.phase in allowed, f"{job} is {ended.phase}: {ended.reason}"

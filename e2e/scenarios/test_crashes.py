@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from e2e import manifests, truth
-from e2e.federation import Federation
+from e2e.processes import ProcessFederation
 from e2e.shapes import A100, H100
 from e2e.waiting import holds_for, until
 from placement.lifecycle import Phase
 
+pytestmark = pytest.mark.processes
+
 CLUSTER = "onprem-a"
 PODS = 4
 
-Step = Callable[[Federation, str], None]
+Step = Callable[[ProcessFederation, str], None]
 
 
 def hub_says(event: str) -> Step:
@@ -36,7 +38,7 @@ def pods_bound(count: int) -> Step:
 
 
 def operator_says(condition: str) -> Step:
-    def wait(federation: Federation, job: str) -> None:
+    def wait(federation: ProcessFederation, job: str) -> None:
         client = federation.clusters[CLUSTER].client
 
         def said() -> bool:
@@ -49,7 +51,7 @@ def operator_says(condition: str) -> Step:
     return wait
 
 
-def at_once(federation: Federation, job: str) -> None:
+def at_once(federation: ProcessFederation, job: str) -> None:
     pass
 
 
@@ -72,7 +74,7 @@ def step(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def test_the_hub_is_killed(federation: Federation, step: str) -> None:
+def test_the_hub_is_killed(federation: ProcessFederation, step: str) -> None:
     job = begin(federation, f"hub-{step}")
     STEPS[step](federation, job)
     federation.hub.kill()
@@ -80,7 +82,7 @@ def test_the_hub_is_killed(federation: Federation, step: str) -> None:
     ends_as_if_nothing_had_been(federation, job)
 
 
-def test_the_spoke_is_killed(federation: Federation, step: str) -> None:
+def test_the_spoke_is_killed(federation: ProcessFederation, step: str) -> None:
     job = begin(federation, f"spoke-{step}")
     STEPS[step](federation, job)
     federation.spokes[CLUSTER].kill()
@@ -89,7 +91,7 @@ def test_the_spoke_is_killed(federation: Federation, step: str) -> None:
 
 
 @pytest.mark.parametrize("cut_at", ["placed", "accepted", "gang made", "running"])
-def test_the_connection_is_cut(federation: Federation, cut_at: str) -> None:
+def test_the_connection_is_cut(federation: ProcessFederation, cut_at: str) -> None:
     """For so long that the job ends meanwhile, where it was accepted before."""
     job = begin(federation, f"cut-{cut_at}")
     STEPS[cut_at](federation, job)
@@ -103,7 +105,7 @@ def test_the_connection_is_cut(federation: Federation, cut_at: str) -> None:
     ends_as_if_nothing_had_been(federation, job)
 
 
-def test_a_frozen_connection_is_noticed_by_both_ends(federation: Federation) -> None:
+def test_a_frozen_connection_is_noticed_by_both_ends(federation: ProcessFederation) -> None:
     """No FIN, no RST: only the missing heartbeats tell."""
     job = begin(federation, "frozen")
     STEPS["accepted"](federation, job)
@@ -114,7 +116,7 @@ def test_a_frozen_connection_is_noticed_by_both_ends(federation: Federation) -> 
     ends_as_if_nothing_had_been(federation, job)
 
 
-def test_hub_and_spokes_are_all_killed_at_once(federation: Federation) -> None:
+def test_hub_and_spokes_are_all_killed_at_once(federation: ProcessFederation) -> None:
     job = begin(federation, "all")
     STEPS["first pod bound"](federation, job)
     federation.hub.kill()
@@ -127,14 +129,14 @@ def test_hub_and_spokes_are_all_killed_at_once(federation: Federation) -> None:
 
 
 @pytest.mark.parametrize("step_name", ["placed", "first pod made", "running"])
-def test_the_api_server_is_restarted(federation: Federation, step_name: str) -> None:
+def test_the_api_server_is_restarted(federation: ProcessFederation, step_name: str) -> None:
     job = begin(federation, f"api-{step_name}")
     STEPS[step_name](federation, job)
     federation.clusters[CLUSTER].restart_api_server()
     ends_as_if_nothing_had_been(federation, job)
 
 
-def test_a_job_cancelled_while_its_spoke_is_down_is_stopped_when_it_returns(federation: Federation) -> None:
+def test_a_job_cancelled_while_its_spoke_is_down_is_stopped_when_it_returns(federation: ProcessFederation) -> None:
     job = begin(federation, "cancel-while-down", run_for="")
     federation.wait_phase(job, Phase.RUNNING)
     federation.spokes[CLUSTER].kill()
@@ -149,7 +151,7 @@ def test_a_job_cancelled_while_its_spoke_is_down_is_stopped_when_it_returns(fede
     assert truth.pods_of(cluster, job) == []
 
 
-def test_the_hub_is_killed_while_it_cancels(federation: Federation) -> None:
+def test_the_hub_is_killed_while_it_cancels(federation: ProcessFederation) -> None:
     job = begin(federation, "cancel-hub-killed", run_for="")
     federation.wait_phase(job, Phase.RUNNING)
     federation.admin.cancel(job)
@@ -159,7 +161,7 @@ def test_the_hub_is_killed_while_it_cancels(federation: Federation) -> None:
     assert truth.pods_of(federation.clusters[CLUSTER], job) == []
 
 
-def test_a_submit_repeated_with_its_key_after_a_crash_makes_no_second_job(federation: Federation) -> None:
+def test_a_submit_repeated_with_its_key_after_a_crash_makes_no_second_job(federation: ProcessFederation) -> None:
     manifest = manifests.indexed_job("once", pods=2, gpus=8, product=H100, run_for="1s")
     first = federation.submit(manifest, key="the-key")
     federation.hub.kill()
@@ -170,7 +172,7 @@ def test_a_submit_repeated_with_its_key_after_a_crash_makes_no_second_job(federa
     assert federation.gangs_ever(first.id) == {("cloud-b", 1): 2}
 
 
-def test_what_nobody_ordered_is_removed(federation: Federation) -> None:
+def test_what_nobody_ordered_is_removed(federation: ProcessFederation) -> None:
     """An orphan: of this spoke's making, and unknown to a hub that was restored from a backup, say."""
     cluster = federation.clusters["edge-c"]
     model = federation.submit(manifests.indexed_job("model", pods=1, gpus=1, hints={"clusters": "edge-c"}))
@@ -198,12 +200,12 @@ def orphan(name: str, annotations: Mapping[str, str]) -> manifests.Manifest:
     return job
 
 
-def begin(federation: Federation, name: str, run_for: str = "3s") -> str:
+def begin(federation: ProcessFederation, name: str, run_for: str = "3s") -> str:
     manifest = manifests.pytorchjob(name.replace(" ", "-"), workers=PODS - 1, gpus=8, product=A100, run_for=run_for)
     return federation.submit(manifest).id
 
 
-def ends_as_if_nothing_had_been(federation: Federation, job: str) -> None:
+def ends_as_if_nothing_had_been(federation: ProcessFederation, job: str) -> None:
     ended = federation.wait_phase(job, Phase.SUCCEEDED, timeout_s=60)
     assert (ended.cluster, ended.epoch) == (CLUSTER, 1)
     assert federation.gangs_ever(job) == {(CLUSTER, 1): PODS}

@@ -12,6 +12,7 @@ from e2e import imposter, manifests
 from e2e.federation import Federation
 from e2e.imposter import Imposter
 from e2e.planes.certificates import Authority
+from e2e.processes import ProcessFederation
 from e2e.shapes import H100
 from hub.client import ApiError, MusterClient
 from placement.lifecycle import Phase
@@ -44,7 +45,8 @@ def test_a_token_with_a_wrong_secret_is_refused_and_stays_good(federation: Feder
     assert imposter.join(federation.admin, token).cluster == stranger
 
 
-def test_a_token_of_another_hub_sends_nothing_to_this_one(federation: Federation, stranger: str) -> None:
+@pytest.mark.processes
+def test_a_token_of_another_hub_sends_nothing_to_this_one(federation: ProcessFederation, stranger: str) -> None:
     token = federation.admin.cluster_token(stranger)
     identifier, secret, _ = token.split(".")
     said = federation.spokes["edge-c"].try_to_join(".".join((identifier, secret, "0" * 64)))
@@ -81,7 +83,7 @@ def test_another_tenants_job_is_not_there(federation: Federation) -> None:
 
 def test_no_token_and_a_made_up_one_are_refused(federation: Federation) -> None:
     for token in ("", "made-up"):
-        with federation.hub.client(token) as nobody, pytest.raises(ApiError) as refused:
+        with federation.client(token) as nobody, pytest.raises(ApiError) as refused:
             nobody.jobs()
         assert refused.value.status == 401
 
@@ -90,7 +92,7 @@ def test_a_spoke_that_reports_for_another_cluster_changes_nothing(federation: Fe
     job = federation.submit(manifests.indexed_job("victim", pods=2, gpus=8, product=H100))
     running = federation.wait_phase(job.id, Phase.RUNNING)
     known = imposter.join(federation.admin, federation.admin.cluster_token(stranger))
-    with Imposter(federation.hub.link_address, known) as spoke:
+    with Imposter(federation.link_address, known) as spoke:
         assert spoke.welcome is not None
         assert list(spoke.welcome.live) == []
         for event in ("fail", "succeed", "stopped"):
@@ -104,10 +106,10 @@ def test_a_removed_cluster_is_cut_off_at_once_and_its_certificate_is_worth_nothi
     federation: Federation, stranger: str
 ) -> None:
     known = imposter.join(federation.admin, federation.admin.cluster_token(stranger))
-    with Imposter(federation.hub.link_address, known) as spoke:
+    with Imposter(federation.link_address, known) as spoke:
         federation.admin.remove_cluster(stranger)
         assert spoke.until_answered().goodbye.code == "removed"
-    with pytest.raises((grpc.RpcError, AssertionError)), Imposter(federation.hub.link_address, known):
+    with pytest.raises((grpc.RpcError, AssertionError)), Imposter(federation.link_address, known):
         pass
 
 
@@ -116,7 +118,7 @@ def test_a_certificate_of_another_authority_does_not_get_through(federation: Fed
     known = imposter.join(federation.admin, federation.admin.cluster_token(stranger))
     forged = Authority.make("forger").client("muster://cluster/cloud-b")
     fake = type(known)(forged.key_pem, forged.certificate_pem, known.ca_pem, known.certificate)
-    with pytest.raises(grpc.RpcError) as refused, Imposter(federation.hub.link_address, fake):
+    with pytest.raises(grpc.RpcError) as refused, Imposter(federation.link_address, fake):
         pass
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert federation.admin.cluster("cloud-b").health == "ready"
@@ -147,6 +149,6 @@ def test_bad_manifests_are_refused_with_the_field_named(federation: Federation, 
 def user(federation: Federation, name: str, tenant: str, role: str) -> Iterator[MusterClient]:
     """A user of the hub, for as long as the block lasts."""
     made = federation.admin.add_user(name, tenant=tenant, role=role)
-    with federation.hub.client(made.token) as client:
+    with federation.client(made.token) as client:
         yield client
     federation.admin.remove_user(name)

@@ -12,7 +12,9 @@ from placement.lifecycle import Phase
 
 
 def test_a_pytorchjob_runs_in_one_rack_of_the_cluster_that_has_its_product(federation: Federation) -> None:
-    manifest = manifests.pytorchjob("llama-finetune", workers=3, gpus=8, product=A100, run_for="4s")
+    onprem = federation.clusters["onprem-a"]
+    rack = onprem.shape.rack_of(A100)
+    manifest = manifests.pytorchjob("llama-finetune", workers=rack - 1, gpus=8, product=A100, run_for="4s")
     # As people write them: the workers say nothing but their GPUs, and those only as limits.
     worker = manifest["spec"]["pytorchReplicaSpecs"]["Worker"]["template"] = copy.deepcopy(
         manifest["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]
@@ -22,16 +24,15 @@ def test_a_pytorchjob_runs_in_one_rack_of_the_cluster_that_has_its_product(feder
 
     shown = federation.wait_phase(job.id, Phase.RUNNING)
     assert shown.cluster == "onprem-a"
-    onprem = federation.clusters["onprem-a"]
     by_operator = onprem.client.get("kubeflow.org/v1", "PyTorchJob", "llama-finetune")
     assert by_operator is not None
     assert condition(by_operator, "Running"), by_operator["status"]
     pods = truth.pods_of(onprem, job.id)
     assert sorted(pod["metadata"]["name"] for pod in pods) == [
         "llama-finetune-master-0",
-        *(f"llama-finetune-worker-{i}" for i in range(3)),
+        *(f"llama-finetune-worker-{i}" for i in range(rack - 1)),
     ]
-    assert len({pod["spec"]["nodeName"] for pod in pods}) == 4
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == rack
     assert len(truth.racks_of(onprem, pods)) == 1
     assert all(truth.indices_of(pod) == list(range(8)) for pod in pods)
     assert all(pod["spec"]["schedulerName"] == "muster" for pod in pods)
@@ -44,7 +45,7 @@ def test_a_pytorchjob_runs_in_one_rack_of_the_cluster_that_has_its_product(feder
     assert ended is not None
     assert condition(ended, "Succeeded"), ended["status"]
     assert federation.bound_anywhere(job.id).keys() <= {"onprem-a"}
-    assert federation.gangs_ever(job.id) == {("onprem-a", 1): 4}
+    assert federation.gangs_ever(job.id) == {("onprem-a", 1): rack}
 
 
 def test_a_volcano_job_runs_as_a_gang(federation: Federation, volcano: None) -> None:
@@ -64,17 +65,19 @@ def test_a_volcano_job_runs_as_a_gang(federation: Federation, volcano: None) -> 
 
 
 def test_an_indexed_job_runs_as_a_gang_at_the_edge(federation: Federation) -> None:
-    manifest = manifests.indexed_job("sweep", pods=3, gpus=2, product=T4, run_for="2s", hints={"clusters": "edge-c"})
-    job = federation.submit(manifest)
+    edge = federation.clusters["edge-c"]
+    size = edge.shape.nodes_of(T4)
+    hints = {"clusters": "edge-c"}
+    job = federation.submit(manifests.indexed_job("sweep", pods=size, gpus=2, product=T4, run_for="2s", hints=hints))
 
     assert federation.wait_phase(job.id, Phase.RUNNING, Phase.SUCCEEDED).cluster == "edge-c"
     federation.wait_phase(job.id, Phase.SUCCEEDED)
-    edge = federation.clusters["edge-c"]
     pods = truth.pods_of(edge, job.id)
-    assert {pod["spec"]["nodeName"] for pod in pods} == {"edge-t4-1-1", "edge-t4-1-2", "edge-t4-1-3"}
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == size
+    assert truth.racks_of(edge, pods) == {"edge-t4-1"}
     done = edge.client.get("batch/v1", "Job", "sweep")
     assert done is not None
-    assert done["status"]["succeeded"] == 3
+    assert done["status"]["succeeded"] == size
 
 
 def test_a_kind_that_a_cluster_does_not_serve_keeps_the_job_away(federation: Federation) -> None:

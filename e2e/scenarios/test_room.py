@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from e2e import manifests, truth
 from e2e.federation import Federation
+from e2e.processes import ProcessFederation
 from e2e.shapes import A100, H100, T4
 from e2e.waiting import holds_for, until
 from placement.lifecycle import Phase
@@ -16,17 +19,19 @@ RACK_GANG = {"topology-required": "rack"}
 def test_enough_in_sum_but_not_in_a_rack_is_refused_with_the_numbers_and_placed_elsewhere(
     federation: Federation,
 ) -> None:
-    manifest = manifests.indexed_job("rack-gang", pods=4, gpus=8, hints=RACK_GANG, run_for="2s")
-    # cloud-b is cheaper and has 72 GPUs in nodes of eight, in racks of three nodes.
+    onprem, cloud = federation.clusters["onprem-a"].shape, federation.clusters["cloud-b"].shape
+    size = onprem.rack_of(A100)
+    manifest = manifests.indexed_job("rack-gang", pods=size, gpus=8, hints=RACK_GANG, run_for="2s")
+    # cloud-b is cheaper and has more nodes of eight GPUs than that, in smaller racks.
     (planned,) = federation.admin.plan(manifests.text(manifest))
     refusal = {one.cluster: one for one in planned.candidates}["cloud-b"]
     assert not refusal.feasible
     (reason,) = refusal.reasons
     assert reason.code == "topology-short"
-    assert "largest rack of cloud-b fits 3 of 4 pods" in reason.message
-    numbers = re.search(r"\((\d+) GPUs free in all, 32 needed\)", reason.message)
+    assert f"largest rack of cloud-b fits {cloud.rack_of(H100)} of {size} pods" in reason.message
+    numbers = re.search(rf"\((\d+) GPUs free in all, {8 * size} needed\)", reason.message)
     assert numbers is not None, reason.message
-    assert int(numbers[1]) >= 72
+    assert int(numbers[1]) >= 8 * cloud.nodes_of(H100) >= 8 * size
     assert planned.chosen == "onprem-a"
 
     job = federation.submit(manifest)
@@ -36,7 +41,7 @@ def test_enough_in_sum_but_not_in_a_rack_is_refused_with_the_numbers_and_placed_
     federation.wait_phase(job.id, Phase.SUCCEEDED)
 
     # Without the requirement the same gang goes to the cheaper cluster, so it was the rack that kept it away.
-    anywhere = federation.submit(manifests.indexed_job("no-rack-gang", pods=4, gpus=8, run_for="1s"))
+    anywhere = federation.submit(manifests.indexed_job("no-rack-gang", pods=size, gpus=8, run_for="1s"))
     assert federation.wait_phase(anywhere.id, Phase.SUCCEEDED).cluster == "cloud-b"
 
 
@@ -45,8 +50,9 @@ def test_a_gang_that_fits_nowhere_waits_whole_and_has_no_pod_anywhere(federation
 
     reasons = federation.reasons(job.id)
     assert set(reasons) == {"onprem-a", "cloud-b", "edge-c"}
-    assert "8 of 12 pods" in reasons["onprem-a"]["resources-short"]
-    assert "9 of 12 pods" in reasons["cloud-b"]["resources-short"]
+    for name, product in (("onprem-a", A100), ("cloud-b", H100)):
+        fits = federation.clusters[name].shape.nodes_of(product)
+        assert f"{fits} of 12 pods" in reasons[name]["resources-short"]
     holds_for("nothing of it in any cluster", lambda: not anything_of(federation, job.id), 1.5)
     assert federation.admin.job(job.id).phase is Phase.QUEUED
 
@@ -62,9 +68,10 @@ def test_a_gang_that_fits_nowhere_is_rejected_where_the_user_asks_for_that(feder
 def test_of_two_gangs_that_race_for_the_last_gpus_one_runs_whole_and_the_other_waits_whole(
     federation: Federation,
 ) -> None:
-    # Five of the eight A100 nodes each.
+    nodes = federation.clusters["onprem-a"].shape.nodes_of(A100)
+    size = nodes // 2 + 1
     racers = [
-        manifests.indexed_job(name, pods=5, gpus=8, product=A100, run_for="3s") for name in ("racer-1", "racer-2")
+        manifests.indexed_job(name, pods=size, gpus=8, product=A100, run_for="3s") for name in ("racer-1", "racer-2")
     ]
     answer = federation.admin.submit_many([manifests.text(racer).decode() for racer in racers])
     jobs = [one.job.id for one in answer.jobs]
@@ -75,27 +82,29 @@ def test_of_two_gangs_that_race_for_the_last_gpus_one_runs_whole_and_the_other_w
 
     winner = until("one of them to run", one_runs)
     (loser,) = set(jobs) - {winner}
-    assert federation.bound_anywhere(winner) == {"onprem-a": 5}
+    assert federation.bound_anywhere(winner) == {"onprem-a": size}
     assert federation.bound_anywhere(loser) == {}
-    assert "3 of 5 pods" in federation.reasons(loser)["onprem-a"]["resources-short"]
+    assert f"{nodes - size} of {size} pods" in federation.reasons(loser)["onprem-a"]["resources-short"]
 
     federation.wait_phase(winner, Phase.SUCCEEDED)
     federation.wait_phase(loser, Phase.SUCCEEDED)
-    assert {job: federation.gangs_ever(job) for job in jobs} == {job: {("onprem-a", 1): 5} for job in jobs}
+    assert {job: federation.gangs_ever(job) for job in jobs} == {job: {("onprem-a", 1): size} for job in jobs}
 
 
 def test_many_gangs_in_a_small_cluster_all_get_their_turn(federation: Federation) -> None:
-    """Three nodes of two T4s: each gang takes them all, so they go one after another."""
+    """Each gang takes every T4, so they go one after another."""
+    nodes = federation.clusters["edge-c"].shape.nodes_of(T4)
     gangs = [
-        manifests.indexed_job(f"turn-{i}", pods=3, gpus=2, product=T4, run_for="1s", hints={"clusters": "edge-c"})
+        manifests.indexed_job(f"turn-{i}", pods=nodes, gpus=2, product=T4, run_for="1s", hints={"clusters": "edge-c"})
         for i in range(4)
     ]
     answer = federation.admin.submit_many([manifests.text(gang).decode() for gang in gangs])
     for one in answer.jobs:
         federation.wait_phase(one.job.id, Phase.SUCCEEDED, timeout_s=60)
-        assert federation.gangs_ever(one.job.id) == {("edge-c", 1): 3}
+        assert federation.gangs_ever(one.job.id) == {("edge-c", 1): nodes}
 
 
+@pytest.mark.standard_shapes
 def test_pods_of_other_schedulers_are_counted(federation: Federation) -> None:
     onprem = federation.clusters["onprem-a"]
     before = truth.free_gpus(onprem)
@@ -120,8 +129,12 @@ def test_pods_of_other_schedulers_are_counted(federation: Federation) -> None:
     assert federation.wait_phase(job.id, Phase.RUNNING).cluster == "onprem-a"
 
 
-def test_the_spoke_refuses_what_its_cluster_cannot_hold_any_more(federation: Federation) -> None:
-    """A node is taken between the hub's decision and the binding: nothing is bound in part, and the gang moves on."""
+@pytest.mark.processes
+def test_the_spoke_refuses_what_its_cluster_cannot_hold_any_more(federation: ProcessFederation) -> None:
+    """A node is taken between the hub's decision and the binding: nothing is bound in part, and the gang moves on.
+
+    Whether the spoke hears of the pod before the order or after it, it refuses: at once, or after ten seconds.
+    """
     cloud = federation.clusters["cloud-b"]
     spoke = federation.spokes["cloud-b"].process
     spoke.pause()  # its last summary says that all nine nodes are free

@@ -47,6 +47,7 @@ def create_api(services: Services) -> FastAPI:
     for part in (jobs, watching, clusters, people, probes):
         root.include_router(part.router)
     app.include_router(root)
+    app.include_router(probes.root)
     app.openapi = partial(_described, app, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 

@@ -19,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.api.schemas import ErrorBody, ErrorOut, ProblemOut
 from hub.errors import HubError
+from hub.store.leadership import Deposed
+from hub.store.store import OutcomeUnknown, StoreClosed, StoreUnavailable
 from placement.kinds.fields import join
 
 log = logging.getLogger("muster.hub.api")
@@ -38,6 +40,13 @@ def install(app: FastAPI) -> None:
     async def _refused(request: Request, error: HubError) -> JSONResponse:
         headers = {"WWW-Authenticate": 'Bearer realm="muster"'} if error.http_status == 401 else {}
         return answer(error.http_status, describe(error), headers)
+
+    @app.exception_handler(Deposed)
+    @app.exception_handler(OutcomeUnknown)
+    @app.exception_handler(StoreClosed)
+    @app.exception_handler(StoreUnavailable)
+    async def _not_now(request: Request, error: Exception) -> JSONResponse:
+        return answer(503, describe(error), {"Retry-After": "2"})
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -85,6 +94,8 @@ def describe(error: Exception) -> ErrorOut:
         )
     if isinstance(error, HTTPException):
         return _of_status(error.status_code, str(error.detail))
+    if isinstance(error, Deposed | OutcomeUnknown | StoreClosed | StoreUnavailable):
+        return _of_status(503, str(error))
     incident = secrets.token_hex(6)
     log.error("internal error id=%s", incident, exc_info=error)
     return ErrorOut(

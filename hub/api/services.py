@@ -90,6 +90,10 @@ class PricesPort(Protocol):
     async def replace(self, actor: Actor, book: PriceBook) -> None: ...
 
 
+class NotReady(Exception):
+    """The hub cannot serve now, and the message says why in words for people."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     jobs: JobsPort
@@ -99,6 +103,6 @@ class Services:
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at
-    check_ready: Callable[[], Awaitable[None]]  # raises, with a sentence, where the hub cannot serve
+    check_ready: Callable[[], Awaitable[None]]  # raises NotReady, or what the store raised
     # Set when the hub stops: open streams end then, instead of holding the shutdown up.
     closing: asyncio.Event = field(default_factory=asyncio.Event)

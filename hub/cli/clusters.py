@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from hub.cli import completion, exits, screen
+from hub.cli import completion, exits, installing, screen
 from hub.cli.context import connect
 
 app = typer.Typer(no_args_is_help=True, help="Member clusters: join, look, cordon, drain, remove.")
+app.add_typer(installing.app)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.clusters)]
 
@@ -20,14 +21,20 @@ def token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the cluster will be called.")],
     region: Annotated[str, typer.Option(help="Where it stands; jobs and prices may name it.")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any number of them.")] = None,
+    helm: Annotated[bool, typer.Option("--helm", help="Print the whole command that installs the spoke.")] = False,
+    hub_url: Annotated[str, typer.Option(help="With --helm: the hub as the cluster reaches it.")] = "",
 ) -> None:
     """Make a join token for one cluster.
 
     It is good once, for 15 minutes, and printed alone, so that scripts can take it.
     """
-    labels = dict(_pair(one) for one in label or ())
+    labels = dict(installing.pair(one) for one in label or ())
+    chart = installing.spoke_chart() if helm else None
     with connect(ctx) as muster:
         text, url = muster.cluster_token(name, region=region, labels=labels), muster.url
+    if chart is not None:
+        typer.echo(installing.shell_command(chart, hub_url or url, text))
+        return
     typer.echo(text)
     typer.echo(f"muster: {name} joins by: MUSTER_SPOKE_TOKEN=… muster spoke --hub {url} --kubeconfig FILE", err=True)
 
@@ -104,10 +111,3 @@ def _cordon(ctx: typer.Context, name: str, *, on: bool) -> None:
     with connect(ctx) as muster:
         muster.cordon(name, on)
     typer.echo(f"{name} {'cordoned: it takes no new jobs' if on else 'takes jobs again'}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, found, value = text.partition("=")
-    if not key or not found:
-        exits.stop(f"--label {text} has no KEY=VALUE", "write --label tier=gold", exits.USAGE)
-    return key, value

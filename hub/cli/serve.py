@@ -30,7 +30,14 @@ def hub(
         list[str] | None, typer.Option(help="A name or address for the certificate; repeat.")
     ] = None,
     grpc_public_address: Annotated[str | None, typer.Option(help="HOST:PORT that spokes dial.")] = None,
-    database_url: Annotated[str | None, typer.Option(help="Else SQLite in the data directory.")] = None,
+    ca_dir: Annotated[Path | None, typer.Option(help="Has ca.crt and ca.key; else the hub makes its own CA.")] = None,
+    rest_certificate: Annotated[Path | None, typer.Option(help="For the REST API, from elsewhere; PEM.")] = None,
+    rest_key: Annotated[Path | None, typer.Option(help="The key of that certificate; PEM.")] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="postgresql://USER:PASSWORD@HOST/NAME; else SQLite in the data directory.")
+    ] = None,
+    replica_name: Annotated[str | None, typer.Option(help="Among replicas; else this machine's name.")] = None,
+    leader_lease_s: Annotated[float | None, typer.Option(help="Silent for longer, a leader is replaced.")] = None,
     price_book: Annotated[Path | None, typer.Option(help="YAML; replaces the stored book at start.")] = None,
     queue: Annotated[list[str] | None, typer.Option(help="A queue that jobs may name; repeat.")] = None,
     heartbeat_s: Annotated[float | None, typer.Option(help="How often spokes say that they live.")] = None,

@@ -14,6 +14,8 @@ from hub.store import codec, rows
 from hub.store.changes import ClusterRecord, ClusterSaved, announce
 from placement.inventory import Summary
 
+MAX_VERSION = 64
+
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
@@ -89,7 +91,8 @@ def certify(session: Session, name: str, serial: str, expires_at: datetime, prev
 
 def seen(session: Session, name: str, agent_version: str, at: datetime, *, forget_previous: bool) -> None:
     """Its spoke connected; with the new certificate, where `forget_previous`."""
-    values: dict[str, object] = {"agent_version": agent_version, "last_seen": at}
+    # PostgreSQL refuses what is longer than its column; what a spoke says of itself is not worth a refusal.
+    values: dict[str, object] = {"agent_version": agent_version[:MAX_VERSION], "last_seen": at}
     if forget_previous:
         values["previous_serial"] = None
     change(session, name, **values)

@@ -229,7 +229,7 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     # does not replace the reason it is being stopped for.
     if move.reason and (after is not before or (before not in _STOPPING and move.event is not Event.ACCEPT)):
         job.reason = move.reason
-    elif after is not before and after in _AS_WISHED:
+    elif (after is not before and after in _AS_WISHED) or _says_that_all_is_well(job, move, before, after):
         job.reason = ""  # what it was waiting for is over
     if move.seq is not None:
         job.report_seq = move.seq
@@ -251,6 +251,12 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.placed_at = job.started_at = job.usd_per_hour = None
         job.spot = False
         job.placing = None
+
+
+def _says_that_all_is_well(job: _Job, move: Move, before: Phase, after: Phase) -> bool:
+    """A report without a reason, where an earlier one of the same attempt may have given one."""
+    is_progress = after is before and move.event in (Event.STARTING, Event.RUNNING) and before not in _STOPPING
+    return is_progress and not move.reason and move.seq is not None and job.report_seq > 0
 
 
 def _place(job: _Job, placing: Placing, at: datetime) -> None:

@@ -247,6 +247,22 @@ class PriceRow(Row, table=True):
     spot_interruptions_per_hour: float = Field(sa_column=Column(Float, nullable=False))
 
 
+class LeadershipRow(Row, table=True):
+    """One row, which its migration makes: the replica that leads. Not used where the database is a file."""
+
+    __tablename__ = "leadership"
+    id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    term: int = Field(sa_column=Column(BigInteger, nullable=False))  # grows with each change of the leader
+    holder: str = Field(sa_column=Column(String(253), nullable=False))  # "": it was given back
+    ca_fingerprint: str = Field(sa_column=Column(String(64), nullable=False))  # of the CA that the holder signs with
+    since: datetime = Field(sa_column=Column(Utc, nullable=False))
+    renewed: datetime = Field(sa_column=Column(Utc, nullable=False))
+    lease_s: float = Field(sa_column=Column(Float, nullable=False))  # what the holder promised to renew within
+    written: int = Field(
+        sa_column=Column(BigInteger, nullable=False)
+    )  # the number, in this term, of the last transaction
+
+
 def table_of(row: type[Row]) -> Table:
     """For Core statements, which the hot paths use: several times faster than flushing objects."""
     return cast(Table, cast(Any, row).__table__)
@@ -263,3 +279,4 @@ reservations = table_of(ReservationRow)
 placements = table_of(PlacementRow)
 commands = table_of(CommandRow)
 prices = table_of(PriceRow)
+leadership = table_of(LeadershipRow)

@@ -6,6 +6,12 @@ commit, so whatever was answered survives a crash.
 
 Write functions must be quick, do no IO of their own, and may be cancelled only before they run: a caller that is
 cancelled while waiting may find its write done. Not promised: fairness between writers beyond first come, first served.
+
+Where replicas share the database, each transaction begins at the fence of the term that this one leads in. A connection
+that breaks before the commit has done nothing, and `StoreUnavailable` says so; of one that breaks during the commit the
+store finds out whether it was done, and answers accordingly. Only when even that cannot be found out within the lease
+is `OutcomeUnknown` raised; then, as when it is deposed, `lost` is set and the process must end: what it keeps in memory
+is no longer known to agree with the tables.
 """
 
 from __future__ import annotations
@@ -14,16 +20,19 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from hub.store import migrate
 from hub.store.changes import Change, announced
-from hub.store.dialect import Engines, FileLock, open_engines
+from hub.store.dialect import Engines, FileLock, is_lost, open_engines
+from hub.store.leadership import Deposed, Term
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +43,14 @@ Listener = Callable[[Change], None]
 
 class StoreClosed(Exception):
     """The hub is shutting down; what was asked was not done."""
+
+
+class StoreUnavailable(Exception):
+    """The connection to the database broke; what was asked was not done, and may be asked again."""
+
+
+class OutcomeUnknown(Exception):
+    """The connection broke during the commit, and whether it was done could not be found out."""
 
 
 @dataclass(slots=True)
@@ -50,10 +67,18 @@ Together = Callable[[Session, Sequence[Any]], Sequence[Any]]
 
 
 class Store:
-    """Opened once per process, closed at its end; listeners hear of every committed change on the event loop."""
+    """Opened once per process, closed at its end; listeners hear of every committed change on the event loop.
 
-    def __init__(self, url: str, *, readers: int = 2, group: int = 256) -> None:
+    `term`: what this replica leads in, where it has to. `settle_s`: how long it asks what became of a lost commit.
+    """
+
+    def __init__(
+        self, url: str, *, readers: int = 2, group: int = 256, term: Term | None = None, settle_s: float = 10.0
+    ) -> None:
+        self.lost = asyncio.Event()  # set: another replica leads, or what was committed is not known
         self._url = url
+        self._term = term
+        self._settle_s = settle_s
         self._readers = readers
         self._group = group
         self._listeners: list[Listener] = []
@@ -61,11 +86,11 @@ class Store:
         self._closed = True
 
     async def open(self) -> None:
-        """Migrates the schema. Raises DatabaseInUse where another hub has the file."""
+        """Migrates the schema. Raises DatabaseInUse where another hub has the file, NewerDatabase, Deposed."""
         self._loop = asyncio.get_running_loop()
         self._lock = FileLock(self._url)
         try:
-            self._engines: Engines = await asyncio.to_thread(_prepared, self._url, self._readers)
+            self._engines: Engines = await asyncio.to_thread(_prepared, self._url, self._readers, self._term)
         except BaseException:
             self._lock.release()
             raise
@@ -79,7 +104,10 @@ class Store:
         self._listeners.append(listener)
 
     async def write(self, function: Callable[[Session], T]) -> T:
-        """Runs it in a transaction and answers what it answered, once committed; raises what it raised."""
+        """Runs it in a transaction and answers what it answered, once committed; raises what it raised.
+
+        Raises StoreClosed, StoreUnavailable, Deposed, OutcomeUnknown.
+        """
         future: asyncio.Future[T] = self._new_future()
         self._waiting.put(_Write(function, future))
         return await future
@@ -117,8 +145,11 @@ class Store:
         self._lock.release()
 
     def _read(self, function: Callable[[Session], T]) -> T:
-        with Session(self._engines.readers, autoflush=False) as session:
-            return function(session)
+        try:
+            with Session(self._engines.readers, autoflush=False) as session:
+                return function(session)
+        except DBAPIError as error:
+            raise _worded(error) from error
 
     def _write_loop(self) -> None:
         ending = False
@@ -141,20 +172,53 @@ class Store:
 
     def _commit(self, batch: Sequence[_Write]) -> Sequence[Change]:
         """Runs the batch; fills each answer or error. Whatever raises outside a function fails them all."""
+        changes: Sequence[Change] = ()
+        committing = False
         try:
             with Session(self._engines.writer) as session:
+                if self._term is not None:
+                    self._term.begin(session.connection())
                 for group in _groups(batch):
                     _run_together(session, group)
+                changes = tuple(announced(session))
+                committing = True
                 session.commit()
-                return tuple(announced(session))
+                return changes
         except Exception as error:
-            log.exception("a transaction of %d writes failed", len(batch))
-            # SQLite keeps a transaction open whose commit failed (a full disk, say), and SQLAlchemy does not know: the
-            # next one begins on a fresh connection.
-            self._engines.writer.dispose()
-            for write in batch:
-                write.answer, write.error = None, write.error or error
+            cause: Exception = error
+            try:
+                if committing and self._term is not None and is_lost(error) and self._was_committed(self._term):
+                    log.warning("the connection broke during a commit, which was done all the same")
+                    return changes
+            except Exception as unknown:
+                cause = unknown
+            self._fail(batch, cause)
             return ()
+
+    def _fail(self, batch: Sequence[_Write], cause: Exception) -> None:
+        if isinstance(cause, Deposed):
+            log.error("a transaction of %d writes was refused: %s", len(batch), cause)
+        else:
+            log.error("a transaction of %d writes failed", len(batch), exc_info=cause)
+        # SQLite keeps a transaction open whose commit failed (a full disk, say), and SQLAlchemy does not know: the
+        # next one begins on a fresh connection.
+        self._engines.writer.dispose()
+        for write in batch:
+            write.answer, write.error = None, write.error or _worded(cause)
+
+    def _was_committed(self, term: Term) -> bool:
+        """Of the transaction begun last, whose connection broke while it was committed. Raises OutcomeUnknown."""
+        deadline = time.monotonic() + self._settle_s
+        while True:
+            try:
+                with self._engines.writer.begin() as connection:
+                    return term.was_committed(connection)
+            except DBAPIError as error:
+                if time.monotonic() > deadline:
+                    raise OutcomeUnknown("the connection broke during a commit: it may have been done") from error
+                time.sleep(_ASK_AGAIN_S)
+            except Deposed as error:
+                raise OutcomeUnknown("another replica took over during a commit: it may have been done") from error
 
     def _hand_over(self, changes: Sequence[Change], batch: Sequence[_Write]) -> None:
         try:
@@ -170,6 +234,8 @@ class Store:
                 except Exception:
                     log.exception("a listener failed on %r", change)
         for write in batch:
+            if isinstance(write.error, Deposed | OutcomeUnknown):
+                self.lost.set()
             if write.future.done():  # its caller was cancelled
                 continue
             if write.error is not None:
@@ -178,10 +244,21 @@ class Store:
                 write.future.set_result(write.answer)
 
 
-def _prepared(url: str, readers: int) -> Engines:
+_ASK_AGAIN_S = 0.2
+
+
+def _worded(error: Exception) -> Exception:
+    if not is_lost(error):
+        return error
+    unavailable = StoreUnavailable("the connection to the database broke: nothing of this was done")
+    unavailable.__cause__ = error
+    return unavailable
+
+
+def _prepared(url: str, readers: int, term: Term | None) -> Engines:
     engines = open_engines(url, readers)
     try:
-        migrate.upgrade(engines.writer)
+        migrate.upgrade(engines.writer, None if term is None else term.begin)
     except BaseException:
         engines.dispose()
         raise
@@ -231,6 +308,8 @@ def _run(session: Session, write: _Write) -> None:
         write.answer = write.function(session)
         savepoint.commit()
     except Exception as error:
+        if is_lost(error):
+            raise  # there is no transaction any more to be rolled back to
         write.error = error
         savepoint.rollback()
         del announced(session)[before:]

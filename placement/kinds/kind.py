@@ -95,6 +95,7 @@ class KindFile:
     scheduler: tuple[Path, ...] = ()  # set to Muster's scheduler besides the pod templates
     suspended: Condition | None = None  # no pods come up while this holds
     long_running: bool | Condition = False
+    controller: str = "the kube-controller-manager"  # who makes its pods, for the question whether it runs
     emulate: Emulation | None = None  # None: the object is its own pod
 
 

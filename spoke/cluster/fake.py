@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from spoke.cluster import host_selectors
 from spoke.cluster.port import (
     Change,
     ClusterError,
@@ -35,10 +36,12 @@ DEFAULT_KINDS = frozenset(
     {
         *CLUSTER_WIDE,
         "v1/Pod",
+        "v1/Event",
         "v1/ConfigMap",
         "v1/Secret",
         "v1/Service",
         "v1/PersistentVolumeClaim",
+        "coordination.k8s.io/v1/Lease",
         "batch/v1/Job",
         "apps/v1/Deployment",
         "apps/v1/StatefulSet",
@@ -244,7 +247,9 @@ def _matches(selection: Selection, obj: Object) -> bool:
     if selection.namespace and selection.namespace != obj["metadata"].get("namespace"):
         return False
     labels = obj["metadata"].get("labels") or {}
-    return all(_label_matches(term, labels) for term in selection.label_selector.split(",") if term)
+    return host_selectors.fields_match(selection.field_selector, obj) and all(
+        _label_matches(term, labels) for term in selection.label_selector.split(",") if term
+    )
 
 
 def _label_matches(term: str, labels: Mapping[str, str]) -> bool:

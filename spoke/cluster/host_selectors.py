@@ -1,4 +1,7 @@
-"""Kubernetes' label selectors in their text form: `a`, `!a`, `a=b`, `a!=b`, `a in (b,c)`, joined by commas."""
+"""Kubernetes' selectors in their text form.
+
+Labels: `a`, `!a`, `a=b`, `a!=b`, `a in (b,c)`, joined by commas. Fields: `metadata.name=b`, joined by commas.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from spoke.cluster.port import Refused
+from spoke.cluster.port import Object, Refused
 
 _SET = re.compile(r"(?P<key>[^\s!=,()]+)\s+(?P<operator>in|notin)\s+\((?P<values>[^)]*)\)")
 _EQUALITY = re.compile(r"(?P<key>[^\s!=,()]+)\s*(?P<operator>==|=|!=)\s*(?P<values>[^\s!=,()]*)")
@@ -31,6 +35,18 @@ class _Requirement:
 def matches(selector: str, labels: Mapping[str, str]) -> bool:
     """Raises Refused where the selector cannot be read."""
     return all(requirement.holds(labels) for requirement in _parse(selector))
+
+
+def fields_match(selector: str, obj: Object) -> bool:
+    """Only equality; a field that is absent reads as ""."""
+    return all(_field_is(*term.partition("=")[::2], obj) for term in selector.split(",") if term)
+
+
+def _field_is(path: str, value: str, obj: Object) -> bool:
+    found: Any = obj
+    for part in path.split("."):
+        found = found.get(part, "") if isinstance(found, Mapping) else ""
+    return str(found) == value
 
 
 @functools.lru_cache(maxsize=256)

@@ -172,6 +172,7 @@ def _selects(selection: Selection, key: ObjectKey, obj: Object) -> bool:
         and key.kind == selection.kind
         and selection.namespace in ("", key.namespace)
         and host_selectors.matches(selection.label_selector, obj["metadata"].get("labels") or {})
+        and host_selectors.fields_match(selection.field_selector, obj)
     )
 
 

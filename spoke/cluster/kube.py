@@ -239,7 +239,8 @@ class KubeCluster:
 
 
 def _selector(selection: Selection) -> dict[str, str]:
-    return {"labelSelector": selection.label_selector} if selection.label_selector else {}
+    given = {"labelSelector": selection.label_selector, "fieldSelector": selection.field_selector}
+    return {name: selector for name, selector in given.items() if selector}
 
 
 def _change(line: bytes) -> tuple[Change | None, str]:

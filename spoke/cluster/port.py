@@ -22,12 +22,13 @@ class ObjectKey:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to list and watch: one kind, in one namespace or ("") in all, narrowed by a label selector."""
+    """What to list and watch: one kind, in one namespace or ("") in all, narrowed by selectors."""
 
     api_version: str
     kind: str
     namespace: str = ""
     label_selector: str = ""  # "muster.dev/job" or "a=b,c"
+    field_selector: str = ""  # "metadata.name=x"; which fields there are depends on the kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,25 @@ async def test_a_loop_that_dies_is_noticed(tmp_path: Path) -> None:
         await asyncio.wait_for(hub.failed.wait(), 5)
 
 
+async def test_a_rest_server_that_dies_is_noticed(tmp_path: Path) -> None:
+    async with Hub(settings(tmp_path)) as hub:
+        (rest,) = [task for task in asyncio.all_tasks() if task.get_name() == "rest"]
+        rest.cancel()
+        await asyncio.wait_for(hub.failed.wait(), 5)
+
+
+async def test_probes_need_no_token_and_say_when_a_part_has_failed(tmp_path: Path) -> None:
+    async with Hub(settings(tmp_path)) as hub:
+        trust = ssl.create_default_context(cafile=str(hub.ca_file))
+        async with httpx.AsyncClient(base_url=hub.rest_url, verify=trust) as http:
+            for path in ("/livez", "/readyz", "/v1/healthz", "/v1/readyz"):
+                assert (await http.get(path)).status_code == 200
+            hub.failed.set()
+            answer = await http.get("/readyz")
+            assert (answer.status_code, (await http.get("/livez")).status_code) == (503, 200)
+            assert "a part of the hub has failed" in answer.json()["error"]["message"]
+
+
 def test_the_process_starts_serves_and_stops_by_a_signal(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -28,6 +28,12 @@ def test_the_environment_and_over_it_what_is_given(monkeypatch: pytest.MonkeyPat
     assert settings.rest_port == 9443
 
 
+def test_a_replica_is_called_by_its_machine_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "hub-1")
+    assert HubSettings().replica == "hub-1"
+    assert HubSettings(replica_name="left").replica == "left"
+
+
 def test_addresses_that_are_listened_on_are_in_the_certificate() -> None:
     assert "10.1.2.3" in HubSettings(rest_host="10.1.2.3").certificate_names
     assert "0.0.0.0" not in HubSettings(rest_host="0.0.0.0").certificate_names
@@ -42,6 +48,8 @@ def test_addresses_that_are_listened_on_are_in_the_certificate() -> None:
         ({"heartbeat_s": 0}, "heartbeat_s"),
         ({"heartbeat_s": 10, "lease_s": 20}, "lease_s"),
         ({"log_level": "loud"}, "log_level"),
+        ({"rest_key": "x"}, "rest_certificate is not"),
+        ({"leader_lease_s": 0.1}, "leader_lease_s"),
         ({"datadir": "x"}, "datadir"),
     ],
 )

@@ -140,6 +140,17 @@ async def test_a_start_that_finds_no_room_is_queued_again_and_not_sent_back_at_o
     assert (await show(hub, ref)).phase is Phase.PLACED
 
 
+async def test_an_interrupted_job_may_be_placed_where_it_was(hub: Hub, spoke: FakeSpoke) -> None:
+    """The cluster has other nodes: unlike a refusal, it keeps no cluster away."""
+    ref = await placed(hub)
+    await spoke.obey(hub)
+    await hub.uplink.reported("east", [report(ref, 9, Event.INTERRUPTED)])
+    assert (await show(hub, ref)).epoch == 2
+    await hub.placing.settle()
+    job = await show(hub, ref)
+    assert (job.phase, job.cluster, job.epoch) == (Phase.PLACED, "east", 2)
+
+
 async def test_a_refused_job_goes_to_another_cluster(hub: Hub, spoke: FakeSpoke) -> None:
     west = FakeSpoke("west")
     await west.join(hub)

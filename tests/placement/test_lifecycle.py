@@ -35,7 +35,7 @@ def test_only_the_spoke_frees_a_cluster_of_a_job_that_it_holds() -> None:
     """A job leaves EVICTING or CANCELLING only by what its spoke says: nothing runs twice."""
     for (before, event), after in TRANSITIONS.items():
         if before in {Phase.EVICTING, Phase.CANCELLING} and after not in HOLDING:
-            assert event in {Event.STOPPED, Event.REFUSE, Event.SUCCEED}
+            assert event in {Event.STOPPED, Event.INTERRUPTED, Event.REFUSE, Event.SUCCEED}
 
 
 @pytest.mark.parametrize("phase", [p for p in Phase if p not in TERMINAL])

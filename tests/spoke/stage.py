@@ -16,6 +16,7 @@ from placement.kinds.catalogue import Catalogue
 from placement.kinds.reader import read
 from placement.kinds.render import render
 from placement.lifecycle import Event
+from spoke import heartbeats, lost_nodes, stuck
 from spoke.agent import Agent
 from spoke.cluster.fake import DEFAULT_KINDS, FakeCluster
 from spoke.cluster.port import Object, ObjectKey
@@ -116,6 +117,9 @@ class Stage:
     now: datetime = NOW
     keep_finished_s: float = 3600.0
     lost_after_s: float = 15.0
+    look_at_nodes_s: float = lost_nodes.INTERVAL_S
+    with_nodes: heartbeats.Patience = heartbeats.PATIENCE
+    with_starts: stuck.Patience = stuck.PATIENCE
     reports: list[Report] = field(default_factory=list)
     acknowledge: bool = True
     agent: Agent = field(init=False)
@@ -135,6 +139,9 @@ class Stage:
             owner=OWNER,
             keep_finished_s=self.keep_finished_s,
             lost_after_s=self.lost_after_s,
+            look_at_nodes_s=self.look_at_nodes_s,
+            with_nodes=self.with_nodes,
+            with_starts=self.with_starts,
         )
         await self.agent.start()
         self._hub = asyncio.create_task(self._take_reports())

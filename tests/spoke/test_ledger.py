@@ -342,22 +342,66 @@ async def test_one_that_anybody_could_read_is_closed_to_them(path: Path) -> None
     await again.close()
 
 
-async def test_one_of_the_version_before_is_read(path: Path) -> None:
+async def test_one_of_the_first_version_is_read(path: Path) -> None:
     ledger = Ledger.open(path)
     await ledger.accept([start(1, J1)])
     await ledger.close()
     with sqlite3.connect(path) as db:
         db.executescript(
-            "ALTER TABLE jobs DROP COLUMN created; ALTER TABLE jobs DROP COLUMN lost; PRAGMA user_version=1"
+            "ALTER TABLE jobs DROP COLUMN created; ALTER TABLE jobs DROP COLUMN hand_back; PRAGMA user_version=1"
         )
     db.close()
     again = Ledger.open(path)
     (entry,) = await again.entries()
-    assert (entry.ref, entry.objects, entry.created, entry.lost) == (J1, OBJECTS, False, False)
+    assert (entry.ref, entry.objects, entry.created, entry.hand_back) == (J1, OBJECTS, False, None)
     await again.mark_created(J1)
     last = await reopened(again, path)
     assert [entry.created for entry in await last.entries()] == [True]
     await last.close()
+
+
+async def test_one_of_the_second_version_keeps_what_was_lost(path: Path) -> None:
+    ledger = Ledger.open(path)
+    await ledger.accept([start(1, J1)])
+    await ledger.note_lost([JobRef("j-gone", 3)], "lost", 7)
+    await ledger.close()
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;"
+            "UPDATE jobs SET lost = 1 WHERE hand_back = 'refuse';"
+            "ALTER TABLE jobs DROP COLUMN hand_back; PRAGMA user_version=2"
+        )
+    db.close()
+    again = Ledger.open(path)
+    by_job = {entry.ref.job: entry for entry in await again.entries()}
+    assert by_job[J1.job].hand_back is None
+    gone = by_job["j-gone"]
+    assert (gone.desired, gone.hand_back, gone.stop_reason) == (Desired.STOP, Event.REFUSE, "lost")
+    await again.close()
+
+
+async def test_a_hand_back_is_durable_with_its_reason_and_grace(ledger: Ledger, path: Path) -> None:
+    await ledger.accept([start(1, J1)])
+    assert await ledger.hand_back(J1, Event.INTERRUPTED, "node n1 is lost", None)
+    assert not await ledger.hand_back(J1, Event.INTERRUPTED, "again", 5.0)  # it is on its way
+    again = await reopened(ledger, path)
+    (entry,) = await again.entries()
+    assert (entry.desired, entry.hand_back) == (Desired.STOP, Event.INTERRUPTED)
+    assert (entry.stop_reason, entry.grace_s) == ("node n1 is lost", None)
+    # A user's cancel changes how long its pods may take, not how it is said.
+    await again.accept([Command(9, J1, Stop(2.0, "cancelled"))])
+    (entry,) = await again.entries()
+    assert (entry.hand_back, entry.grace_s, entry.stop_reason) == (Event.INTERRUPTED, 2.0, "node n1 is lost")
+    await again.close()
+
+
+async def test_what_was_told_to_stop_or_has_ended_is_not_handed_back(ledger: Ledger) -> None:
+    await ledger.accept([start(1, J1), start(2, JobRef("j-2", 1))])
+    await ledger.accept([Command(3, J1, Stop(2.0, "cancelled"))])
+    await ledger.record_report(JobRef("j-2", 1), Event.FAIL, "exit 1", (), (), datetime(2026, 1, 1, tzinfo=UTC))
+    assert not await ledger.hand_back(J1, Event.INTERRUPTED, "node n1 is lost", 5.0)
+    assert not await ledger.hand_back(JobRef("j-2", 1), Event.INTERRUPTED, "node n1 is lost", 5.0)
+    assert not await ledger.hand_back(JobRef("j-3", 1), Event.INTERRUPTED, "node n1 is lost", 5.0)
 
 
 async def test_many_marks_go_into_few_transactions(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,23 @@ def container(**state: Any) -> dict[str, Any]:
             "container main: CrashLoopBackOff: last exit code 137",
         ),
         (
+            container(
+                state={"waiting": {"reason": "CrashLoopBackOff"}},
+                lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+            ),
+            "container main: CrashLoopBackOff: last ended by OOMKilled, exit code 137",
+        ),
+        (
+            container(state={"running": {}}, lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+            "container main: last ended by OOMKilled, exit code 137",
+        ),
+        (
+            container(
+                state={"running": {}}, ready=True, lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+            ),
+            "",
+        ),
+        (
             {**container(state={"terminated": {"exitCode": 1, "reason": "OOMKilled"}}), "phase": "Failed"},
             "container main: OOMKilled, exit code 1",
         ),

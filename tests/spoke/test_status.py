@@ -14,7 +14,7 @@ from spoke.entry import Desired
 from spoke.jobs import Job, Jobs
 from spoke.ledger import Ledger
 from spoke.pods import Life, PodFacts
-from spoke.status import COUNTS_HOLD_BACK_S, HOLD_BACK_S, Reporter, assess
+from spoke.status import COUNTS_HOLD_BACK_S, FAIL_DOUBT_S, FAIL_HOLD_BACK_S, HOLD_BACK_S, Reporter, assess
 from tests.spoke.stage import NOW, job_yaml, start
 
 
@@ -86,6 +86,62 @@ async def test_running_and_outcomes_are_told_at_once_and_once(job: Job, reporter
     assert await told(reporter, 99.0) == []
 
 
+async def test_a_failure_waits_a_moment_and_an_interruption_wins_over_it(job: Job, reporter: Reporter) -> None:
+    job.event = Event.FAIL
+    assert await told(reporter, 0.0) == []
+    assert await told(reporter, FAIL_HOLD_BACK_S / 2) == []
+    job.hand_back = Event.INTERRUPTED
+    assert await told(reporter, FAIL_HOLD_BACK_S) == []
+    job.hand_back = None
+    assert await told(reporter, 10.0) == []  # begins anew
+    assert await told(reporter, 10.0 + FAIL_HOLD_BACK_S) == [(Event.FAIL, "")]
+    assert job.outcome is Event.FAIL
+
+
+async def test_a_failure_that_was_being_told_when_the_job_was_interrupted_is_not(job: Job, reporter: Reporter) -> None:
+    job.event = Event.FAIL
+    found = assess(job)
+    assert found is not None
+    job.hand_back = Event.INTERRUPTED
+    await reporter.tell(job, found)
+    assert (job.outcome, reporter._outbox) == (None, [])
+
+
+async def test_a_failure_waits_for_a_sign_of_life_of_its_nodes_but_not_for_ever(job: Job, reporter: Reporter) -> None:
+    asked: list[float] = []
+    doubtful = [True]
+
+    def in_doubt(job: Job, since: float) -> bool:
+        asked.append(since)
+        return bool(doubtful)
+
+    reporter.in_doubt = in_doubt
+    job.event = Event.FAIL
+    for now in (0.0, 1.0, 20.0, FAIL_DOUBT_S - 0.1):
+        assert await told(reporter, now) == []
+    assert set(asked) == {0.0}  # since it was first seen
+    assert await told(reporter, FAIL_DOUBT_S) == [(Event.FAIL, "")]
+
+
+async def test_a_failure_is_looked_at_again_by_itself(job: Job, reporter: Reporter) -> None:
+    job.event = Event.FAIL
+    await told(reporter, 0.0)
+    assert reporter._names_due(FAIL_HOLD_BACK_S) == {"j-1"}
+
+
+async def test_trouble_is_told_of_a_gang_that_runs_and_taken_back(job: Job, reporter: Reporter) -> None:
+    job.event = Event.RUNNING
+    well = pod(job, "train-0")
+    await told(reporter, 0.0)
+    job.pods["train-0"] = replace(well, trouble="container main: CrashLoopBackOff: last exit code 1")
+    await told(reporter, 1.0)
+    [(event, reason)] = await told(reporter, 1.0 + HOLD_BACK_S)
+    assert (event, reason) == (Event.RUNNING, "pod train-0: container main: CrashLoopBackOff: last exit code 1")
+    job.pods["train-0"] = well
+    await told(reporter, 9.0)
+    assert await told(reporter, 9.0 + HOLD_BACK_S) == [(Event.RUNNING, "")]
+
+
 async def test_progress_is_held_back_and_only_the_last_of_it_told(job: Job, reporter: Reporter) -> None:
     job.shortfall = "rack r1 fits 3 of 4 pods"
     assert await told(reporter, 0.0) == []
@@ -140,6 +196,7 @@ async def test_counts_and_places(job: Job, reporter: Reporter) -> None:
     [
         ({"problem": "webhook is away", "shortfall": "no room"}, "webhook is away"),
         ({"shortfall": "no room"}, "waiting for room: no room"),
+        ({"stuck": "pod p: FailedMount", "event_reason": "Suspended"}, "pod p: FailedMount"),
         ({"event_reason": "Suspended"}, "Suspended"),
         ({}, ""),
     ],

@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from hub.api.schemas import MAX_BULK_BYTES, MAX_MANIFEST_BYTES, ErrorBody
+from hub.store.leadership import Deposed
+from hub.store.store import OutcomeUnknown, StoreClosed, StoreUnavailable
 from tests.hub.api.conftest import As
 from tests.hub.api.fakes import FakeHub
 
@@ -167,3 +169,24 @@ async def test_an_internal_error_is_an_id_outside_and_the_whole_story_in_the_log
     assert error.id in record.getMessage()
     assert record.exc_info is not None
     assert "hunter2" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailable("the connection to the database broke"),
+        OutcomeUnknown("it may"),
+        Deposed("another"),
+        StoreClosed("the store is closed"),
+    ],
+)
+async def test_a_store_that_cannot_now_is_asked_again_later(
+    hub: FakeHub, as_: As, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(hub.jobs, "show", broken)
+    answer = await as_("alice-token").get("/jobs/x")
+    assert error_of(answer, 503).error.mend == "try again in a few seconds"
+    assert answer.headers["retry-after"] == "2"

@@ -23,6 +23,9 @@ from hub.loops.resume import Copies, resume
 from hub.pki import RequestRefused, SignedCertificate
 from hub.prices import Prices
 from hub.records import Actor, Object, UserRole
+from hub.store import leadership
+from hub.store.dialect import is_sqlite, open_unpooled
+from hub.store.leadership import Candidate
 from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
@@ -155,8 +158,18 @@ class Hub:
         return self.copies.federation
 
 
-async def open_hub(file: Path, clock: Clock, *, seed: int = 0, authority: FakeAuthority | None = None) -> Hub:
-    store = Store(f"sqlite:///{file}")
+def a_store(database: str) -> Store:
+    """Where replicas could share the database, one that has just taken over from whoever led."""
+    if is_sqlite(database):
+        return Store(database)
+    engine = open_unpooled(database)
+    seen, _ = leadership.look(engine)
+    return Store(database, term=leadership.take(engine, seen, Candidate("test", "", 10.0)))
+
+
+async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authority: FakeAuthority | None = None) -> Hub:
+    """`database`: a URL, or SQLite's file."""
+    store = a_store(database if isinstance(database, str) else f"sqlite:///{database}")
     await store.open()
     copies = Copies.empty(Federation(heartbeat_s=5, lease_s=60, queues=frozenset({"default", "research"})))
     await resume(store, copies, clock)
@@ -190,8 +203,8 @@ async def open_hub(file: Path, clock: Clock, *, seed: int = 0, authority: FakeAu
 
 
 @asynccontextmanager
-async def a_hub(file: Path, clock: Clock | None = None) -> AsyncGenerator[Hub, None]:
-    hub = await open_hub(file, clock or Clock())
+async def a_hub(database: Path | str, clock: Clock | None = None) -> AsyncGenerator[Hub, None]:
+    hub = await open_hub(database, clock or Clock())
     try:
         yield hub
     finally:

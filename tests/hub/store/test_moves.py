@@ -95,6 +95,39 @@ async def test_reports_are_applied_once_and_in_order(hub: Hub) -> None:
     assert (found.phase, found.roles, found.pods, found.started_at) == (Phase.RUNNING, COUNTS, PODS, NOW)
 
 
+async def test_trouble_is_shown_while_it_is_reported(hub: Hub) -> None:
+    await hub.store.write(lambda session: seed(session, Phase.PLACED))
+
+    def said(seq: int, event: Event, reason: str) -> Move:
+        return Move("j-1", event, reason, NOW, epoch=1, cluster="east", seq=seq)
+
+    await apply(hub, Move("j-1", Event.ACCEPT, "accepted by east", NOW, epoch=1), said(1, Event.STARTING, ""))
+    assert (await job(hub)).reason == "accepted by east"  # nothing was wrong before
+    for seq, event, reason in (
+        (2, Event.STARTING, "ImagePullBackOff"),
+        (3, Event.STARTING, ""),
+        (4, Event.RUNNING, ""),
+        (5, Event.RUNNING, "CrashLoopBackOff"),
+        (6, Event.RUNNING, ""),
+    ):
+        await apply(hub, said(seq, event, reason))
+        assert (await job(hub)).reason == reason
+    history = await hub.store.read(lambda session: events.history(session, ADMIN, "j-1"))
+    told = [(one.event, one.message) for one in history]
+    assert told[-2:] == [("running", "CrashLoopBackOff"), ("running", "")]
+    await apply(hub, Move("j-1", Event.CANCEL, "by ann", NOW), said(7, Event.RUNNING, ""))
+    assert (await job(hub)).reason == "by ann"
+
+
+async def test_an_interrupted_job_is_queued_again_with_the_reason(hub: Hub) -> None:
+    await hub.store.write(lambda session: seed(session, Phase.RUNNING))
+    lost = Move("j-1", Event.INTERRUPTED, "node n1 is lost", NOW, epoch=1, cluster="east", seq=9)
+    assert await apply(hub, lost, lost) == (Outcome.APPLIED, Outcome.STALE)
+    found = await job(hub)
+    assert (found.phase, found.epoch, found.reason, found.cluster) == (Phase.QUEUED, 2, "node n1 is lost", None)
+    assert await reserved(hub) == []
+
+
 @pytest.mark.parametrize(("epoch", "cluster"), [(2, "east"), (0, "east"), (1, "west")])
 async def test_what_speaks_of_another_epoch_or_cluster_changes_nothing(hub: Hub, epoch: int, cluster: str) -> None:
     await hub.store.write(lambda session: seed(session, Phase.RUNNING))

@@ -7,13 +7,13 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from hub.store import jobs, rows
@@ -22,15 +22,7 @@ from hub.store.dialect import DatabaseInUse
 from hub.store.numbers import next_number
 from hub.store.store import Store, StoreClosed
 from placement.lifecycle import Phase
-from tests.hub.loops.rig import ANN, START_OF_TIME, workload
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
-    opened = Store(f"sqlite:///{tmp_path}/hub.sqlite")
-    await opened.open()
-    yield opened
-    await opened.close()
+from tests.hub.loops.rig import ANN, START_OF_TIME, a_store, workload
 
 
 def price(cluster: str) -> dict[str, object]:
@@ -63,11 +55,11 @@ class Busy:
         self._go.set()
 
 
-async def test_what_was_answered_is_there_after_reopening(store: Store, tmp_path: Path) -> None:
+async def test_what_was_answered_is_there_after_reopening(store: Store, database: str) -> None:
     assert await store.write(lambda session: put(session, "a")) == "a"
     assert await store.read(names) == ["a"]
     await store.close()
-    again = Store(f"sqlite:///{tmp_path}/hub.sqlite")
+    again = a_store(database)
     await again.open()
     assert await again.read(names) == ["a"]
     await again.close()
@@ -182,7 +174,12 @@ async def test_a_commit_that_fails_fails_every_caller(store: Store) -> None:
     """A deferred constraint is judged at the commit."""
 
     def defer(session: Session) -> None:
-        session.connection().exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+        if session.connection().dialect.name == "sqlite":
+            session.connection().exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+        else:
+            session.connection().exec_driver_sql(
+                "ALTER TABLE job_specs ALTER CONSTRAINT fk_job_specs_job DEFERRABLE INITIALLY DEFERRED"
+            )
         session.connection().execute(
             insert(rows.job_specs), {"job": "j-none", "workload_json": "{}", "objects_json": "[]"}
         )
@@ -201,7 +198,7 @@ async def test_a_commit_that_fails_fails_every_caller(store: Store) -> None:
 
 
 async def test_readers_cannot_write(store: Store) -> None:
-    with pytest.raises(OperationalError, match="readonly"):
+    with pytest.raises(DBAPIError, match=r"read-?only"):
         await store.read(lambda session: put(session, "a"))
 
 
@@ -234,10 +231,12 @@ async def test_only_the_owner_reads_the_files_whatever_the_directory_and_the_uma
     assert set(modes.values()) == {0o600}
 
 
-async def test_a_second_hub_on_the_file_is_refused(store: Store, tmp_path: Path) -> None:
-    other = Store(f"sqlite:///{tmp_path}/hub.sqlite")
+async def test_a_second_hub_on_the_file_is_refused(tmp_path: Path) -> None:
+    first, other = (Store(f"sqlite:///{tmp_path}/hub.sqlite") for _ in range(2))
+    await first.open()
     with pytest.raises(DatabaseInUse, match="open in another hub"):
         await other.open()
+    await first.close()
 
 
 async def test_memory_is_no_store() -> None:
@@ -280,11 +279,19 @@ async def test_numbers_grow_by_one_and_those_of_undone_writes_are_given_again(st
 VICTIM = """
 import asyncio, sys
 from sqlalchemy import insert
-from hub.store import rows
+from hub.store import leadership, rows
+from hub.store.dialect import is_sqlite, open_unpooled
 from hub.store.store import Store
 
+def a_store(url):
+    if is_sqlite(url):
+        return Store(url)
+    engine = open_unpooled(url)
+    seen, _ = leadership.look(engine)
+    return Store(url, term=leadership.take(engine, seen, leadership.Candidate("victim", "", 10.0)))
+
 async def main():
-    store = Store(sys.argv[1])
+    store = a_store(sys.argv[1])
     await store.open()
     async def writer(lane):
         for number in range(100_000):
@@ -298,15 +305,15 @@ asyncio.run(main())
 """
 
 
-async def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/hub.sqlite"
+async def test_kill_9_loses_nothing_that_was_answered(database: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen([sys.executable, "-c", VICTIM, url], stdout=subprocess.PIPE, text=True, env=env) as victim:  # noqa: ASYNC220
+    command = [sys.executable, "-c", VICTIM, database]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as victim:  # noqa: ASYNC220
         assert victim.stdout is not None
         answered = [victim.stdout.readline().strip() for _ in range(200)]
         victim.send_signal(signal.SIGKILL)
         answered += [line.strip() for line in victim.stdout.read().splitlines() if line]
-    store = Store(url)
+    store = a_store(database)
     await store.open()  # the lock went with the process
     found = set(await store.read(names))
     await store.close()

@@ -155,6 +155,8 @@ class ClusterContract:
                 assert change.object["metadata"]["name"] == "red"
         found = await arena.port.list(Selection("v1", "Pod", arena.namespace, "team=blue"))
         assert [pod["metadata"]["name"] for pod in found] == ["blue"]
+        named = await arena.port.list(Selection("v1", "Pod", arena.namespace, field_selector="metadata.name=red"))
+        assert [pod["metadata"]["name"] for pod in named] == ["red"]
 
     async def test_binding_puts_node_and_annotations_on_the_pod(self, arena: Arena) -> None:
         pod = await arena.made(arena.pod("p"))

@@ -28,7 +28,7 @@ def plane(bare_plane: Plane) -> Plane:
 
 @pytest.fixture
 async def cluster(plane: Plane) -> AsyncIterator[KubeCluster]:
-    """With the rights of deploy/spoke/rbac.yaml, which the contract thereby tests too."""
+    """With the rights of deploy/spoke, which the contract thereby tests too."""
     cluster = await KubeCluster.open(str(plane.spoke_kubeconfig()), rng=Random(1))
     yield cluster
     await cluster.close()

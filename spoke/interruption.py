@@ -1,0 +1,76 @@
+"""Whether the cluster has taken a job's pods away from it, and how the job is to be handed back. Pure.
+
+A gang of which one pod is gone for good cannot go on: its other ranks hang. So a node that is lost or was deleted, a
+drain, an eviction or a kubelet that does not admit a pod interrupt the whole job: what is left of it is removed, and
+the hub places it anew. What a program does itself (exit codes, out of memory, more disk than it said) is between the
+job and its own controller's retries, and shows in its status.
+
+Jobs whose pods are each for themselves (services, work queues) are not interrupted: their controllers replace a pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from placement.lifecycle import Event
+from placement.workload import Workload
+from spoke.jobs import Job
+from spoke.pods import Life, PodFacts
+
+# On a lost node nothing can be saved, and the other ranks wait for it in vain.
+LOST_GRACE_S = 5.0
+
+WhyLost = Callable[[str], str]  # of a node; "" where it is not lost
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    event: Event  # INTERRUPTED; REFUSE where the hub had better not send it here again at once
+    reason: str
+    grace_s: float | None  # for what is left of the job; None: as each pod says
+
+
+def of(job: Job, why_lost: WhyLost) -> Interruption | None:
+    """None where nothing interrupts the job, or it does not matter any more."""
+    if not job.runs or job.workload is None or not stands_and_falls_together(job.workload):
+        return None
+    pods = sorted((pod for pod in job.pods.values() if pod.node), key=lambda pod: pod.name)
+    return _lost(pods, why_lost) or _rejected(pods) or _disrupted(pods)
+
+
+def stands_and_falls_together(workload: Workload) -> bool:
+    if workload.resource_kind == "v1/Pod":
+        return True  # nobody replaces it
+    return not workload.long_running and (workload.min_pods > 1 or workload.pods == 1)
+
+
+def to_replace(job: Job, why_lost: WhyLost) -> list[PodFacts]:
+    """Pods on lost nodes of a job that goes on without them: once deleted, their controller makes others at once."""
+    if not job.runs or job.workload is None or stands_and_falls_together(job.workload):
+        return []
+    return [pod for pod in job.pods.values() if pod.alive and why_lost(pod.node)]
+
+
+def _lost(pods: Iterable[PodFacts], why_lost: WhyLost) -> Interruption | None:
+    for pod in pods:
+        if not pod.over and (why := why_lost(pod.node)):
+            reason = f"node {pod.node} is lost ({why}); the job is restarted whole"
+            return Interruption(Event.INTERRUPTED, reason, LOST_GRACE_S)
+    return None
+
+
+def _rejected(pods: Iterable[PodFacts]) -> Interruption | None:
+    for pod in pods:
+        if pod.rejected:
+            return Interruption(Event.REFUSE, f"node {pod.node} does not take pod {pod.name}: {pod.rejected}", None)
+    return None
+
+
+def _disrupted(pods: Iterable[PodFacts]) -> Interruption | None:
+    for pod in pods:
+        # The mark alone is not enough: an eviction that failed half-way leaves it on a pod that runs on.
+        if pod.disrupted and (pod.terminating or pod.life is Life.FAILED):
+            reason = f"pod {pod.name} was taken from node {pod.node} ({pod.disrupted}); the job is restarted whole"
+            return Interruption(Event.INTERRUPTED, reason, None)
+    return None
