@@ -71,7 +71,7 @@ class HubProgram:
                 return False
             with self.client("") as client:
                 try:
-                    return client.health().status == "ok"
+                    return client.ready().status == "ok"
                 except HubUnreachable:
                     return False
 

@@ -4,9 +4,9 @@
         job = muster.submit(Path("train.yaml").read_bytes()).jobs[0].job
         for line in muster.logs(job.id, follow=True): ...
 
-Calls that may be repeated without harm are, when the connection fails: every submit carries a key (one is made where
-none is given), so a repeated one answers the same jobs. Event streams reconnect and resume after the last event seen;
-log streams do not, since what a pod wrote has no numbers to resume by.
+Calls that may be repeated without harm are, when the connection fails or the hub does not lead yet: every submit
+carries a key (one is made where none is given), so a repeated one answers the same jobs. Event streams reconnect and
+resume after the last event seen; log streams do not, since what a pod wrote has no numbers to resume by.
 """
 
 from __future__ import annotations
@@ -53,6 +53,14 @@ class HubUnreachable(Exception):
         self.mend = mend or "check the URL (MUSTER_URL, muster login) and that the hub runs"
 
 
+class HubNotReady(HubUnreachable):
+    """It answered that it does not lead: it is starting, or another replica leads."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        Exception.__init__(self, f"the hub at {url} does not serve yet: {reason}")
+        self.mend = "try again in a few seconds"
+
+
 class MusterClient:
     def __init__(
         self,
@@ -65,7 +73,8 @@ class MusterClient:
         sleep: Callable[[float], None] = time.sleep,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`ca`: a PEM file to trust instead of the system's. `patience_s`: how long failed connections are retried."""
+        """`ca`: a PEM file to trust instead of the system's. `patience_s`: how long failed connections, and a hub
+        that does not lead yet, are tried again."""
         self.url = url.rstrip("/")
         self._patience_s = patience_s
         self._sleep = sleep
@@ -227,7 +236,12 @@ class MusterClient:
         )
 
     def health(self) -> schemas.HealthOut:
+        """That it lives; a hub that does not lead answers this alone."""
         return self._get(schemas.HealthOut, "/healthz")
+
+    def ready(self) -> schemas.HealthOut:
+        """That it serves. Raises HubNotReady, and ApiError where a part of it has failed."""
+        return self._get(schemas.HealthOut, "/readyz")
 
     # --- one request ---
 
@@ -243,16 +257,19 @@ class MusterClient:
 
     def _call(self, method: str, path: str, *, again: bool = True, **request: Any) -> httpx.Response:
         retrying = Retrying(
-            retry=retry_if_exception_type(_BROKEN),
+            retry=retry_if_exception_type((*_BROKEN, HubNotReady)),
             stop=stop_after_delay(self._patience_s if again else 0),
             wait=wait_random_exponential(multiplier=0.1, max=2.0),
             sleep=self._sleep,
             reraise=True,
         )
         try:
-            answer = retrying(self._http.request, method, path, **request)
+            return retrying(self._request, method, path, **request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
+
+    def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        answer = self._http.request(method, path, **request)
         if answer.is_error:
             raise self._refusal(answer)
         return answer
@@ -313,6 +330,8 @@ class MusterClient:
             return HubUnreachable(
                 self.url, f"HTTP {answer.status_code} that is not the hub's", "is a proxy in between?"
             )
+        if body.error.code == schemas.NOT_LEADING:
+            return HubNotReady(self.url, body.error.message)
         return ApiError(answer.status_code, body.error)
 
     def _broken_off(self, text: str) -> ApiError:

@@ -4,8 +4,8 @@ The token carries the hash of the hub's CA certificate, so that the first contac
 fetched over a connection that proves nothing, compared with the hash, and from then on every byte (the token's secret
 above all) goes only to a server that this CA vouches for. A hub may show people a certificate from elsewhere under its
 public name: it is then asked for its own, by certificates.HUB_NAME. The token is spent by the hub's answer: if that
-answer is lost on the way, a new token is needed, and the error says so. Only a hub that cannot be reached is asked
-again.
+answer is lost on the way, a new token is needed, and the error says so. Only a hub that cannot be reached, or says that
+it does not serve yet, is asked again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ class JoinRefused(Exception):
 
 
 class HubUnreachable(Exception):
-    """No connection within the given patience. The token is not spent."""
+    """No connection, or no hub that leads, within the given patience. The token is not spent."""
+
+
+class _NotServing(HubUnreachable):
+    """It answered 503: it is starting, or stands by for another replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ async def _fetch_ca(base: str, token: JoinToken, request_s: float) -> bytes:
     # Unverified: this very answer is what everything after it is verified with, and the token's hash verifies it.
     async with httpx.AsyncClient(verify=False, timeout=request_s) as client:  # noqa: S501
         response = await client.get(f"{base}/v1/ca")
+    _must_serve(base, response)
     if response.status_code != httpx.codes.OK:
         raise JoinRefused(f"{base}/v1/ca answered {response.status_code}: is this a Muster hub?")
     try:
@@ -151,6 +156,7 @@ async def _ask(base: str, token: JoinToken, csr_pem: bytes, ca_pem: bytes, reque
             # Nothing was sent. The same trust, under the name that only the hub's own certificate has.
             by_name = {"sni_hostname": certificates.HUB_NAME}
             response = await client.post(f"{base}/v1/join", json=body, extensions=by_name)
+    _must_serve(base, response)
     try:
         answer = response.json()
     except ValueError:
@@ -160,6 +166,11 @@ async def _ask(base: str, token: JoinToken, csr_pem: bytes, ca_pem: bytes, reque
     if response.is_error:
         raise JoinRefused(_refusal(answer, response.status_code))
     return answer
+
+
+def _must_serve(base: str, response: httpx.Response) -> None:
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        raise _NotServing(f"the hub at {base} does not serve yet (503)")
 
 
 def _refusal(answer: dict[str, Any], status: int) -> str:
@@ -180,6 +191,8 @@ def _text(answer: dict[str, Any], name: str) -> bytes:
 
 
 def _may_try_again(error: BaseException) -> bool:
+    if isinstance(error, _NotServing):
+        return True
     return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and not _is_certificate_error(error)
 
 

@@ -192,7 +192,7 @@ class InstalledFederation(Federation):
     def _answers(self) -> bool:
         with self.client(self._token) as client:
             try:
-                return client.health().status == "ok"
+                return client.ready().status == "ok"
             except HubUnreachable as error:
                 raise AssertionError(str(error)) from error
 

@@ -16,6 +16,7 @@ from placement.lifecycle import Phase
 API_PREFIX = "/v1"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_BULK_BYTES = 16 << 20
+NOT_LEADING = "not-leading"  # the code of a hub's errors until it leads: to be asked again
 OWN_KEY = "auto-"  # begins the idempotency keys that the client makes where none is given
 
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.api import failures
 from hub.api.probes import VERSION
-from hub.api.schemas import ErrorOut, HealthOut
+from hub.api.schemas import NOT_LEADING, ErrorOut, HealthOut
 
 RETRY_AFTER_S = 2
 
@@ -33,5 +33,5 @@ class Door:
     def _answer(self, path: str) -> JSONResponse:
         if path in ("/livez", "/v1/healthz"):
             return JSONResponse(HealthOut(status="ok", version=VERSION).model_dump(mode="json"))
-        error = ErrorOut(code="not-leading", message=self.waits_for, mend="try again in a few seconds")
+        error = ErrorOut(code=NOT_LEADING, message=self.waits_for, mend="try again in a few seconds")
         return failures.answer(503, error, {"Retry-After": str(RETRY_AFTER_S)})

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hub.client import ApiError, HubUnreachable, MusterClient
+from hub.client import ApiError, HubNotReady, HubUnreachable, MusterClient
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -118,6 +118,21 @@ def test_a_connection_that_fails_is_tried_again() -> None:
     assert client(wire).whoami().user == "alice"
     assert [str(one.url) for one in wire.requests] == ["https://hub.test/v1/whoami"] * 3
     assert wire.requests[0].headers["Authorization"] == "Bearer t"
+
+
+NOT_LEADING = says({"error": {"code": "not-leading", "message": "standby; hub-1 leads"}}, 503)
+
+
+def test_a_hub_that_does_not_lead_yet_is_asked_again() -> None:
+    assert client(Wire(NOT_LEADING, NOT_LEADING, says(ME))).whoami().user == "alice"
+    with pytest.raises(HubNotReady, match="does not serve yet: standby; hub-1 leads"):
+        client(Wire(NOT_LEADING), patience_s=0).whoami()
+
+
+def test_events_outlive_a_hub_that_does_not_lead_yet() -> None:
+    wire = Wire(streams(event(1), breaks=True), NOT_LEADING, streams(event(2)), CUT)
+    following = client(wire).events()
+    assert [next(following).seq, next(following).seq] == [1, 2]
 
 
 def test_patience_ends() -> None:

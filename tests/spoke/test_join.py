@@ -31,6 +31,7 @@ class Door:
         self.ca_answer = self.authority.ca_pem
         self.seen: list[str] = []
         self.status = 200
+        self.not_serving = 0  # so often
         self.error: dict[str, object] = {}
         self.extra: dict[str, object] = {}
         self.app = FastAPI()
@@ -44,6 +45,9 @@ class Door:
         return f"{name}.s3cr-et_.{fingerprint or self.authority.ca_fingerprint}"
 
     async def ca(self) -> Response:
+        if self.not_serving:
+            self.not_serving -= 1
+            return JSONResponse({"error": {"code": "not-leading", "message": "the hub is starting"}}, 503)
         return Response(self.ca_answer, media_type="application/x-pem-file")
 
     async def join(self, request: Request) -> Response:
@@ -189,6 +193,19 @@ async def test_a_hub_that_is_not_there_yet_is_waited_for(tmp_path: Path, listeni
     await door.open(listening)
     assert (await joining).cluster == "onprem-a"
     await door.close()
+
+
+async def test_a_hub_that_does_not_serve_yet_is_asked_again(door: Door) -> None:
+    door.not_serving = 2
+    assert (await join.join(url(door), door.token())).cluster == "onprem-a"
+    assert len(door.seen) == 1
+
+
+async def test_patience_with_a_hub_that_stands_by_ends(door: Door) -> None:
+    door.not_serving = 10**6
+    with pytest.raises(HubUnreachable, match="does not serve yet"):
+        await join.join(url(door), door.token(), patience_s=0.3)
+    assert door.seen == []
 
 
 async def test_patience_ends(tmp_path: Path, listening: socket.socket) -> None:
