@@ -45,6 +45,12 @@ def address_of(container: str) -> tuple[str, str]:
     raise ValueError(f"{container} is on no network")
 
 
+def gateway_of(container: str) -> str:
+    """This machine's address on the container's network."""
+    form = "{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}"
+    return run("docker", "inspect", "--format", form, container).split()[0]
+
+
 def disconnect(name: str, container: str) -> None:
     """Connections are not closed: they hang, as with a cable that is pulled."""
     run("docker", "network", "disconnect", "--force", name, container)

@@ -1,7 +1,8 @@
 """Nodes, networks and pods that go away under gangs that run, on real kubelets.
 
-The figures that these print (seconds from the fault) are what a user waits for; how long a cluster is cut off is longer
-than any heartbeat, lease or grace period of hub and cluster, so that whoever would act rashly has the time to.
+The figures that these print (seconds from the fault) are what a user waits for. A cluster is cut off for longer than
+any heartbeat, lease or grace period of hub and cluster, so that whoever would act rashly has the time to; and not for
+so long (80 s) that kubelets restart the control plane, which is without its address, and everybody waits for that.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from placement.lifecycle import Phase
 
 RESTARTED_WITHIN_S = 60  # from a node's fault to the whole gang running again
 RIGHT_WITHIN_S = 30  # from the mend of a cluster's network to the hub's state being the truth
-CUT_FOR_S = 75  # longer than a node's lease (40 s) and the controller's patience (50 s)
+CUT_FOR_S = 60  # longer than a node's lease (40 s) and the controller's patience (50 s)
 
 
 def test_a_node_that_is_switched_off_moves_its_gang_to_another_cluster(
@@ -118,9 +119,10 @@ def test_a_clusters_network_is_cut_and_mended(
             assert not any(truth.pods_of(other, job) for other in others)
         return True
 
+    began = time.monotonic()
     with cluster.cut_off():
         until("the hub to notice", lambda: health(federation, "cloud-b") == "lost", timeout_s=40)
-        holds_for("the jobs are left alone", is_left_alone, CUT_FOR_S, every_s=1)
+        holds_for("the jobs are left alone", is_left_alone, CUT_FOR_S - (time.monotonic() - began), every_s=1)
     mended = time.monotonic()
     federation.wait_phase(ends, Phase.SUCCEEDED, timeout_s=RIGHT_WITHIN_S)
     until("the cluster to be ready", lambda: health(federation, "cloud-b") == "ready", timeout_s=RIGHT_WITHIN_S)
@@ -224,7 +226,7 @@ def binding_hangs(cluster: KindCluster, *, pod_prefix: str) -> Iterator[None]:
     The API server waits ten seconds for it, and then goes on without.
     """
     api, kind, name = "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "e2e-binding-hangs"
-    with deaf_server(gateway_of(cluster)) as address:
+    with deaf_server(network.gateway_of(cluster.control_plane)) as address:
         hook = {
             "name": "binding-hangs.e2e.muster.test",
             "admissionReviewVersions": ["v1"],
@@ -267,9 +269,3 @@ def deaf_server(host: str) -> Iterator[str]:
             over.set()
             for connection in held:
                 connection.close()
-
-
-def gateway_of(cluster: KindCluster) -> str:
-    """This machine's address on the clusters' network."""
-    name, _ = network.address_of(cluster.control_plane)
-    return run("docker", "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", name).strip()

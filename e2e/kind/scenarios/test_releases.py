@@ -36,7 +36,7 @@ def test_an_upgrade_of_hub_and_spokes_restarts_no_job(
     for job in (runs_on, ends):
         federation.wait_phase(job, Phase.RUNNING, timeout_s=60)
     before = pods_everywhere(federation)
-    token = federation.home.client.get("v1", "Secret", "muster-hub-admin", NAMESPACE)
+    token = admin_secret(federation)
     hub = the_pod(federation.home, federation.hub_pod)
     spokes = {name: the_pod(cluster, federation.spoke_pod(name)) for name, cluster in federation.clusters.items()}
 
@@ -54,7 +54,7 @@ def test_an_upgrade_of_hub_and_spokes_restarts_no_job(
     assert set(after) == set(before)
     assert untouched({uid: pod for uid, pod in before.items() if truth.is_live(after[uid])}, after)
     assert [federation.admin.job(job).epoch for job in (runs_on, ends)] == [1, 1]
-    assert federation.home.client.get("v1", "Secret", "muster-hub-admin", NAMESPACE) == token
+    assert admin_secret(federation) == token
     again = federation.submit(manifests.job("after-the-upgrade", run_for="1s")).id
     federation.wait_phase(again, Phase.SUCCEEDED, timeout_s=60)
 
@@ -146,6 +146,13 @@ def next_chart(chart: Path, directory: Path) -> Path:
 
 def image_of(pod: Object) -> str:
     return str(pod["spec"]["containers"][0]["image"])
+
+
+def admin_secret(federation: InstalledFederation) -> tuple[str, Object]:
+    """Which one it is, and what is in it."""
+    found = federation.home.client.get("v1", "Secret", "muster-hub-admin", NAMESPACE)
+    assert found is not None
+    return found["metadata"]["uid"], found["data"]
 
 
 def everything_of_ours(cluster: KindCluster) -> list[str]:
