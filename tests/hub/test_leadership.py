@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from hub.app import CannotStart, Hub
-from hub.client import HubNotReady, HubUnreachable, MusterClient
+from hub.client import ApiError, HubNotReady, HubUnreachable, MusterClient
 from hub.leadership import AnotherAuthority, Campaign, StandBy, Take, decide, keep
 from hub.pki import Authority
 from hub.settings import HubSettings
