@@ -49,7 +49,7 @@ class Inventory:
         if before is not None and before.inventory.speaks_of_the_same(summary):
             self.demands = before.inventory.demands  # what is remembered is remembered by its specs
             known = _units_of(before.inventory.root, before.root)
-        self.root = _tree(summary, self.ladder, self._free_bin, known)
+        self.root: Domain = _tree(summary, self.ladder, self._free_bin, known)
 
     @cached_property
     def empty_root(self) -> Domain:
