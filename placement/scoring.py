@@ -41,7 +41,7 @@ class Offer:
 
 def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook) -> Offer:
     hours = workload.hints.expected_hours
-    cards, cores = _used(fit)
+    cards, cores = used(fit)
     priced = [(gpus, *prices.price_of(cluster, product)) for product, gpus in sorted(cards.items())]
     terms: dict[str, float] = {}
     if cards:
@@ -64,7 +64,7 @@ def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook) -> Offe
 # ---- what is used ----
 
 
-def _used(fit: Fit) -> tuple[dict[str, float], float]:
+def used(fit: Fit) -> tuple[dict[str, float], float]:
     """Cards by product (a share of one counts as that part of it), and the cores of pods without devices."""
     cards: dict[str, float] = {}
     cores = 0.0

@@ -147,7 +147,9 @@ def _faults_of(queue: Queue, tree: QueueTree) -> Iterator[Fault]:
     for device, quota in sorted(queue.quotas.items()):
         yield from _faults_of_quota(queue, device, quota)
     for name in Budget.__dataclass_fields__:
-        yield from _wrong_amount(queue.name, f"budget.{name}", getattr(queue.budget, name), "give 0 or more, or nothing")
+        yield from _wrong_amount(
+            queue.name, f"budget.{name}", getattr(queue.budget, name), "give 0 or more, or nothing"
+        )
 
 
 def _faults_of_quota(queue: Queue, device: str, quota: Quota) -> Iterator[Fault]:
