@@ -3,7 +3,8 @@
 A queue's share is the largest part that it has of any device class, divided by its weight: what it uses now, and the
 steady use that its decayed past amounts to, over what there is. Queues that keep within their own quota go before those
 that borrow, and those are compared by what they borrow first. Siblings are compared with each other, from the roots
-down, so that a cohort with many queues gets no more than one with few. Within a queue: priority, then age, then id.
+down, so that a cohort with many queues gets no more than one with few. Within a queue, and between
+queues whose shares are the same: priority, then age, then id.
 
 Shares move with every placement, so turns are taken one at a time. During a cycle they only grow: an old key is never
 too high, and a heap that checks what it takes out is enough.
@@ -104,17 +105,17 @@ def turns(pending: Iterable[PendingJob], shares: Shares | None) -> Iterator[Pend
         for jobs in waiting.values():
             yield from reversed(jobs)
         return
-    heap = [(shares.key(queue), queue) for queue in waiting]
+    heap = [(shares.key(queue), rank(jobs[-1]), queue) for queue, jobs in waiting.items()]
     heapq.heapify(heap)
     while heap:
-        known, queue = heapq.heappop(heap)
+        known, first, queue = heapq.heappop(heap)
         key = shares.key(queue)
         if key > known:
-            heapq.heappush(heap, (key, queue))
+            heapq.heappush(heap, (key, first, queue))
             continue
         yield waiting[queue].pop()
         if waiting[queue]:
-            heapq.heappush(heap, (shares.key(queue), queue))
+            heapq.heappush(heap, (shares.key(queue), rank(waiting[queue][-1]), queue))
 
 
 def rank(job: PendingJob) -> tuple[int, datetime, str]:
