@@ -5,8 +5,10 @@ jobs and between cycles, what cannot have changed: the capacity of a cluster who
 same, and what a cluster answered to an equal workload while its capacity is the same. So a thousand equal jobs cost
 one judgement for each cluster and one more for each placement, and a cycle in which nothing changed hardly anything.
 
-Jobs are decided one after another (`ordering`), each seeing what the earlier ones took. There is no look-ahead: a job
-takes the cheapest cluster of the moment even if that spoils a later one's only place.
+Jobs are decided one after another, as their queues take turns (`queues.fair_share`), each seeing what the earlier ones
+took. A queue may refuse what a cluster has room for (quota, budget); what waits at the head may have room kept for it
+(`queues.backfill`). There is no other look-ahead: a job takes the cheapest cluster of the moment even if that spoils a
+later one's only place.
 """
 
 from __future__ import annotations
@@ -18,9 +20,16 @@ from datetime import datetime
 from placement.capacity import Capacity, Fit
 from placement.feasibility import could_ever, judge, left_out, telling
 from placement.fleet import Cluster, Fleet, PendingJob, Reservation
-from placement.inventory import JobEpoch, Summary
+from placement.inventory import DeviceForm, JobEpoch, Summary
 from placement.money import PriceBook
-from placement.ordering import ordered
+from placement.queues import usage
+from placement.queues.admission import Admission, given_up
+from placement.queues.backfill import Holds
+from placement.queues.forecast import Forecast, earliest_start
+from placement.queues.quota import Limits
+from placement.queues.reasons import BudgetShort, QuotaShort
+from placement.queues.tree import CPU_CORES, QueueTree
+from placement.resources import CPU
 from placement.scoring import Offer, offer
 from placement.verdict import (
     Candidate,
@@ -36,11 +45,13 @@ from placement.verdict import (
 )
 from placement.workload import IfTooLarge, Workload
 
+# The score's terms that are money to be paid, for the expected hours.
+PAID = ("gpu", "cpu")
 _CENTS = 9  # decimals of a dollar in which two totals are the same
 
 
 def plan(fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Plan:
-    """Decides every pending job once, in the order of `ordering`."""
+    """Decides every pending job once."""
     return Planner().plan(fleet, pending, now)
 
 
@@ -58,6 +69,8 @@ class _Member:
 class _Bid:
     fit: Fit
     offer: Offer
+    uses: tuple[tuple[str, float], ...]
+    usd_per_hour: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,25 @@ class _Shape:
 
     answers: dict[str, _Answer] = field(default_factory=dict)
     unplaced: tuple[int, Verdict, tuple[Candidate, ...]] | None = None  # (as of which change, …)
+    forecasts: dict[str, _Foreseen] = field(default_factory=dict)
     used_in: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreseen:
+    member: _Member
+    held: tuple[Reservation, ...]
+    forecast: Forecast | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Cycle:
+    """What belongs to one call of `plan`."""
+
+    now: datetime
+    admission: Admission
+    holds: Holds
 
 
 class Planner:
@@ -83,16 +114,21 @@ class Planner:
 
     def __init__(self) -> None:
         self._members: dict[str, _Member] = {}
+        self._held: dict[str, list[Reservation]] = {}
         self._shapes: dict[object, _Shape] = {}
         self._prices = PriceBook()
+        self._limits = Limits(QueueTree())
+        self._there: dict[str, tuple[Summary, dict[str, float]]] = {}  # what each summary has of each product
         self._changes = 0  # grows whenever a member is replaced
-        self._cycle = 0
+        self._count = 0  # of cycles
 
     def plan(self, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Plan:
-        self._cycle += 1
+        self._count += 1
         self._refresh(fleet)
-        decisions = tuple(self._decide(job) for job in ordered(pending))
-        self._shapes = {key: shape for key, shape in self._shapes.items() if shape.used_in == self._cycle}
+        admission = Admission(fleet, self._limits, self._capacity(), pending, now)
+        cycle = _Cycle(now, admission, Holds(now))
+        decisions = tuple(self._decide(job, cycle) for job in admission.turns(pending))
+        self._shapes = {key: shape for key, shape in self._shapes.items() if shape.used_in == self._count}
         return Plan(decisions)
 
     # ---- what changed since the last cycle ----
@@ -101,6 +137,8 @@ class Planner:
         if self._prices != fleet.prices:
             self._prices = fleet.prices
             self._shapes = {}
+        if self._limits.tree is not fleet.queues:
+            self._limits = Limits(fleet.queues)
         reserved: dict[str, list[Reservation]] = {}
         for reservation in fleet.reservations:
             reserved.setdefault(reservation.cluster, []).append(reservation)
@@ -111,30 +149,107 @@ class Planner:
         if members.keys() != self._members.keys() or any(members[n] is not self._members[n] for n in members):
             self._changes += 1
         self._members = members
+        self._held = reserved
+
+    def _capacity(self) -> dict[str, float]:
+        """What the whole fleet has: cards by product, and cores."""
+        total: dict[str, float] = {}
+        for name, member in self._members.items():
+            if member.summary is None:
+                continue
+            known = self._there.get(name)
+            if known is None or known[0] is not member.summary:
+                known = self._there[name] = member.summary, _there(member.summary)
+            for product, amount in known[1].items():
+                total[product] = total.get(product, 0.0) + amount
+        return total
 
     # ---- one job ----
 
-    def _decide(self, job: PendingJob) -> Decision:
+    def _decide(self, job: PendingJob, cycle: _Cycle) -> Decision:
+        if (closed := cycle.admission.closed(job.workload.hints.queue)) is not None:
+            return self._waiting_for_its_queue(job, closed, cycle)
         shape = self._shape_of(job.workload)
         if not job.refused_by and shape.unplaced and shape.unplaced[0] == self._changes:
             _, verdict, candidates = shape.unplaced
-            return Decision(job.job, job.epoch, verdict, candidates)
+            return self._refused(job, verdict, candidates, shape, cycle)
         answers = [self._answer(shape, job, member) for member in self._members.values()]
+        nowhere = all(answer.bid is None for answer in answers)
+        if not nowhere and (cycle.holds or cycle.admission.limits(job.workload.hints.queue)):
+            answers = [self._admitted(answer, job.workload, shape, cycle) for answer in answers]
         candidates = tuple(answer.candidate for answer in answers)
         best = _cheapest(answers)
         if best is not None:
-            return Decision(job.job, job.epoch, self._place(job, *best), candidates)
+            return Decision(job.job, job.epoch, self._place(job, *best, shape, cycle), candidates)
         verdict = self._refusal(job.workload, candidates)
-        if not job.refused_by:
+        if nowhere and not job.refused_by:
             shape.unplaced = self._changes, verdict, candidates
+        return self._refused(job, verdict, candidates, shape, cycle)
+
+    def _waiting_for_its_queue(self, job: PendingJob, closed: Reason, cycle: _Cycle) -> Decision:
+        candidates = tuple(Candidate(name, (closed,)) for name in self._members)
+        return self._given_up(job, Waiting((closed,)), candidates, cycle)
+
+    def _refused(
+        self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], shape: _Shape, cycle: _Cycle
+    ) -> Decision:
+        decision = self._given_up(job, verdict, candidates, cycle)
+        if not isinstance(decision.verdict, Waiting) or _held_back_by_its_queue(candidates):
+            return decision
+        start = cycle.holds.reserve(
+            job,
+            candidates,
+            lambda cluster: self._foresee(job.workload, cluster, shape, cycle),
+            lambda forecast: self._may_have(job.workload, forecast, cycle),
+        )
+        return decision if start is None else replace(decision, verdict=replace(decision.verdict, start=start))
+
+    def _given_up(
+        self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], cycle: _Cycle
+    ) -> Decision:
+        gave_up = given_up(job, cycle.now)
+        if gave_up is not None and isinstance(verdict, Waiting):
+            verdict = Rejected((gave_up, *verdict.reasons))
         return Decision(job.job, job.epoch, verdict, candidates)
+
+    def _admitted(self, answer: _Answer, workload: Workload, shape: _Shape, cycle: _Cycle) -> _Answer:
+        """The answer, unless the job's queue or a job ahead has something against it."""
+        bid, name = answer.bid, answer.member.cluster.name
+        if bid is None:
+            return answer
+        reason: Reason | None = None
+        if cycle.admission.limits(workload.hints.queue):
+            reason = cycle.admission.refusal(name, workload, bid.uses, bid.usd_per_hour)
+        if reason is None:
+            reason = cycle.holds.refusal(workload, name, id(shape))
+        return answer if reason is None else _Answer(answer.member, Candidate(name, (reason,)))
+
+    def _may_have(self, workload: Workload, forecast: Forecast, cycle: _Cycle) -> bool:
+        cluster, uses = forecast.start.cluster, usage.of_fit(forecast.fit)
+        if not cycle.admission.limits(workload.hints.queue):
+            return True
+        usd = _usd_per_hour(workload, offer(workload, cluster, forecast.fit, self._prices))
+        return cycle.admission.refusal(cluster, workload, uses, usd) is None
+
+    def _foresee(self, workload: Workload, cluster: str, shape: _Shape, cycle: _Cycle) -> Forecast | None:
+        member, held = self._members[cluster], tuple(self._held.get(cluster, ()))
+        known = shape.forecasts.get(cluster)
+        if known is not None and known.member is member and known.held == held and cycle.now >= known.at:
+            still = known.forecast is not None and cycle.now < known.forecast.valid_until
+            if still or cycle.now == known.at:
+                return known.forecast
+        if member.capacity is None:
+            return None
+        found = earliest_start(workload, member.capacity.inventory, held, cycle.now)
+        shape.forecasts[cluster] = _Foreseen(member, held, found, cycle.now)
+        return found
 
     def _shape_of(self, workload: Workload) -> _Shape:
         key = _shape_key(workload)
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = _Shape()
-        shape.used_in = self._cycle
+        shape.used_in = self._count
         return shape
 
     def _answer(self, shape: _Shape, job: PendingJob, member: _Member) -> _Answer:
@@ -152,14 +267,21 @@ class Planner:
         if not isinstance(fit, Fit):
             return _Answer(member, Candidate(name, fit))
         made = offer(workload, name, fit, self._prices)
-        return _Answer(member, Candidate(name, (), made.score, fit.domain), _Bid(fit, made))
+        bid = _Bid(fit, made, usage.of_fit(fit), _usd_per_hour(workload, made))
+        return _Answer(member, Candidate(name, (), made.score, fit.domain), bid)
 
-    def _place(self, job: PendingJob, member: _Member, bid: _Bid) -> Placed:
+    def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: _Cycle) -> Placed:
         name = member.cluster.name
         applied = (*member.applied, (job.job, job.epoch))
         self._members[name] = replace(member, capacity=bid.fit.left, applied=applied)
         self._changes += 1
-        return Placed(Reservation(job.job, job.epoch, name, job.workload, bid.offer.spot), bid.offer.score)
+        made = Reservation(
+            job.job, job.epoch, name, job.workload, bid.offer.spot, bid.uses, bid.usd_per_hour, cycle.now
+        )
+        self._held.setdefault(name, []).append(made)
+        cycle.admission.take(made)
+        cycle.holds.take(job.workload, name, id(shape))
+        return Placed(made, bid.offer.score)
 
     def _refusal(self, workload: Workload, candidates: Sequence[Candidate]) -> Verdict:
         if not candidates:
@@ -229,6 +351,29 @@ def _cheapest(answers: Sequence[_Answer]) -> tuple[_Member, _Bid] | None:
     if not bids:
         return None
     return min(bids, key=lambda bid: (round(bid[1].offer.score.total_usd, _CENTS), bid[0].cluster.name))
+
+
+def _held_back_by_its_queue(candidates: Sequence[Candidate]) -> bool:
+    """Then room is kept for it nowhere: it could not start when there is."""
+    return any(isinstance(reason, QuotaShort | BudgetShort) for each in candidates for reason in each.reasons)
+
+
+def _usd_per_hour(workload: Workload, made: Offer) -> float:
+    return sum(made.score.terms.get(term, 0.0) for term in PAID) / workload.hints.expected_hours
+
+
+def _there(summary: Summary) -> dict[str, float]:
+    """Cards by product (parts of cards count as cards), and cores, of a whole cluster."""
+    found: dict[str, float] = {}
+    for shape in summary.shapes:
+        node_class = summary.node_classes[shape.node_class]
+        found[CPU_CORES] = found.get(CPU_CORES, 0.0) + node_class.capacity[CPU] / 1000 * shape.nodes
+        for device in node_class.devices:
+            cards = node_class.capacity[device.resource] * shape.nodes
+            if device.form is DeviceForm.SHARED_MEMORY:
+                cards = len(shape.shares) * shape.nodes
+            found[device.product] = found.get(device.product, 0.0) + cards
+    return found
 
 
 def _most_telling(candidates: Sequence[Candidate]) -> tuple[Reason, ...]:

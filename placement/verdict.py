@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from placement.fleet import Reservation
@@ -212,8 +213,22 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedStart:
+    """A reserved start: room on that cluster is kept for the job from then on."""
+
+    cluster: str
+    at: datetime
+    after: tuple[str, ...]  # the last jobs that are expected to end until then
+
+    @property
+    def message(self) -> str:
+        return f"expected to start on {self.cluster} at {self.at:%F %H:%M} UTC, when {', '.join(self.after)} ended"
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     reasons: tuple[Reason, ...]
+    start: ExpectedStart | None = None  # only where room is kept for it
 
 
 @dataclass(frozen=True, slots=True)
