@@ -199,7 +199,7 @@ class Planner:
         start = cycle.holds.reserve(
             job,
             candidates,
-            lambda cluster: self._foresee(job.workload, cluster, shape, cycle),
+            lambda cluster, before: self._foresee(job.workload, cluster, before, shape, cycle),
             lambda forecast: self._may_have(job.workload, forecast, cycle),
         )
         return decision if start is None else replace(decision, verdict=replace(decision.verdict, start=start))
@@ -231,7 +231,9 @@ class Planner:
         usd = _usd_per_hour(workload, offer(workload, cluster, forecast.fit, self._prices))
         return cycle.admission.refusal(cluster, workload, uses, usd) is None
 
-    def _foresee(self, workload: Workload, cluster: str, shape: _Shape, cycle: _Cycle) -> Forecast | None:
+    def _foresee(
+        self, workload: Workload, cluster: str, before: datetime | None, shape: _Shape, cycle: _Cycle
+    ) -> Forecast | None:
         member, held = self._members[cluster], tuple(self._held.get(cluster, ()))
         known = shape.forecasts.get(cluster)
         if known is not None and known.member is member and known.held == held and cycle.now >= known.at:
@@ -240,8 +242,9 @@ class Planner:
                 return known.forecast
         if member.capacity is None:
             return None
-        found = earliest_start(workload, member.capacity.inventory, held, cycle.now)
-        shape.forecasts[cluster] = _Foreseen(member, held, found, cycle.now)
+        found = earliest_start(workload, member.capacity.inventory, held, cycle.now, before)
+        if found is not None or before is None:
+            shape.forecasts[cluster] = _Foreseen(member, held, found, cycle.now)
         return found
 
     def _shape_of(self, workload: Workload) -> _Shape:
@@ -287,7 +290,9 @@ class Planner:
         if not candidates:
             return Waiting((NoClusters(),))
         reasons = _most_telling(candidates)
-        if workload.hints.if_too_large is IfTooLarge.REJECT and self._never(workload, candidates):
+        if workload.hints.if_too_large is IfTooLarge.REJECT and (
+            _beyond_its_queue(candidates) or self._never(workload, candidates)
+        ):
             return Rejected(reasons)
         return Waiting(reasons)
 
@@ -356,6 +361,12 @@ def _cheapest(answers: Sequence[_Answer]) -> tuple[_Member, _Bid] | None:
 def _held_back_by_its_queue(candidates: Sequence[Candidate]) -> bool:
     """Then room is kept for it nowhere: it could not start when there is."""
     return any(isinstance(reason, QuotaShort | BudgetShort) for each in candidates for reason in each.reasons)
+
+
+def _beyond_its_queue(candidates: Sequence[Candidate]) -> bool:
+    """Wherever it could run, its queue may never use so much."""
+    refused = [reason for each in candidates for reason in each.reasons if isinstance(reason, QuotaShort)]
+    return bool(refused) and not any(reason.ever for reason in refused)
 
 
 def _usd_per_hour(workload: Workload, made: Offer) -> float:

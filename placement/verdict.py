@@ -222,7 +222,10 @@ class ExpectedStart:
 
     @property
     def message(self) -> str:
-        return f"expected to start on {self.cluster} at {self.at:%F %H:%M} UTC, when {', '.join(self.after)} ended"
+        return (
+            f"expected to start on {self.cluster} at {self.at:%F %H:%M} UTC, "
+            f"when {', '.join(self.after)} {'has' if len(self.after) == 1 else 'have'} ended"
+        )
 
 
 @dataclass(frozen=True, slots=True)

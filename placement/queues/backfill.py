@@ -46,17 +46,18 @@ class Holds:
         self,
         job: PendingJob,
         candidates: Iterable[Candidate],
-        foresee: Callable[[str], Forecast | None],
+        foresee: Callable[[str, datetime | None], Forecast | None],
         may_have: Callable[[Forecast], bool],
     ) -> ExpectedStart | None:
-        """`foresee` is asked for clusters that are short of room now; `may_have`, whether its queue would allow it."""
+        """`foresee` tells the earliest start on a cluster, if it is before the given moment; `may_have`, whether the
+        job's queue would allow it."""
         if len(self._by_cluster) >= MOST_HOLDS:
             return None
         best: Forecast | None = None
         for candidate in candidates:
             if candidate.cluster in self._by_cluster or not _may_fit_later(candidate):
                 continue
-            found = foresee(candidate.cluster)
+            found = foresee(candidate.cluster, best.start.at if best else None)
             if found is not None and (best is None or found.start.at < best.start.at) and may_have(found):
                 best = found
         if best is None:

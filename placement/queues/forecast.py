@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from placement.bins import Bin, Spec, Unit, canon
+from placement.bins import Bin, Spec, Unit, canon, is_scarce
 from placement.capacity import Capacity, Fit, Inventory
 from placement.demand import pairs
 from placement.fleet import Reservation
@@ -27,6 +27,8 @@ from placement.workload import Workload
 _OVERDUE = 0.1
 # Each probe packs what stays again: a start that this many do not find is not told.
 _PROBES = 10
+# Reservations that the summary does not count are packed again one by one. A spoke's next summary counts most of them.
+_PACKED_AGAIN = 256
 _NAMED = 8  # jobs that a start names as what it waits for
 
 
@@ -41,12 +43,21 @@ class Forecast:
 
 
 def earliest_start(
-    workload: Workload, inventory: Inventory, held: Sequence[Reservation], now: datetime
+    workload: Workload,
+    inventory: Inventory,
+    held: Sequence[Reservation],
+    now: datetime,
+    before: datetime | None = None,
 ) -> Forecast | None:
-    """`held`: every reservation on that cluster, in the order in which they were made. None: not to be foreseen."""
+    """`held`: every reservation on that cluster, in the order in which they were made.
+
+    None: not to be foreseen, or not before `before`.
+    """
     ending = sorted(((_end(one, now), one.job, one) for one in held if one.expected_end), key=lambda e: e[:2])
     at_least = _enough_by_amount(workload, inventory, held, [one for *_, one in ending])
-    if at_least is None:
+    if at_least is None or (before is not None and ending[at_least - 1][0] >= before):
+        return None
+    if sum((one.job, one.epoch) not in inventory.summary.counted for one in held) - at_least > _PACKED_AGAIN:
         return None
     capacity, fit, count = _first_fit(workload, inventory, held, ending, at_least)
     if fit is None:
@@ -90,21 +101,30 @@ def _enough_by_amount(
     return None
 
 
+def _with_its_like(ending: _Ending, count: int) -> int:
+    """Those that end at the same moment end together."""
+    while count < len(ending) and ending[count][0] == ending[count - 1][0]:
+        count += 1
+    return count
+
+
 def _first_fit(
     workload: Workload, inventory: Inventory, held: Sequence[Reservation], ending: _Ending, at_least: int
 ) -> tuple[Capacity, Fit | None, int]:
     """The first that is enough by amount, else by halving between that and all."""
-    capacity, fit = _probe(workload, inventory, held, ending[:at_least])
-    if fit is not None:
-        return capacity, fit, at_least
-    low, high = at_least, len(ending)
+    low, high = _with_its_like(ending, at_least), len(ending)
+    capacity, fit = _probe(workload, inventory, held, ending[:low])
+    if fit is not None or low == high:
+        return capacity, fit, low
     capacity, fit = _probe(workload, inventory, held, ending)
     if fit is None:
         return capacity, None, high
     for _ in range(_PROBES):
         if high - low < 2:
             break
-        middle = (low + high) // 2
+        middle = _with_its_like(ending, (low + high) // 2)
+        if middle == high:
+            middle = (low + high) // 2
         then, found = _probe(workload, inventory, held, ending[:middle])
         if found is None:
             low = middle
@@ -135,7 +155,7 @@ def _given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tupl
     """With up to `pods` such pods gone from nodes that have as much taken; and how many that was."""
     if isinstance(unit, Bin):
         gone = min(pods, _taken(unit, spec, inventory))
-        return (Bin(unit.node_class, unit.free + spec.need * gone, unit.shares) if gone else unit), gone
+        return (_freed(unit, spec, gone, inventory) if gone else unit), gone
     tried = [(_given_back(inner, spec, pods, inventory), inner, count) for inner, count in unit.units.items()]
     tried.sort(key=lambda each: (-each[0][1], each[1].rank, canon(each[1])))
     changes: list[tuple[Unit, Unit, int]] = []
@@ -149,20 +169,26 @@ def _given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tupl
             part, gone = _given_back(inner, spec, left, inventory)
             changes.append((inner, part, 1))
             left -= gone
-    return (unit.swapped(changes, spec.need * (left - pods)) if changes else unit), pods - left
+    spent = Resources()
+    for before, now, count in changes:
+        spent = spent + (before.totals - now.totals) * count
+    return (unit.swapped(changes, spent) if changes else unit), pods - left
 
 
 def _taken(node: Bin, spec: Spec, inventory: Inventory) -> int:
-    """How many such pods could be what is taken of it."""
+    """How many such pods could be what is taken of it: by devices, else by cores and memory, which are rounded."""
     if node.node_class not in spec.classes or spec.share or not node.free:
         return 0
     capacity = inventory.classes[node.node_class].capacity
-    taken = [
-        (capacity[name] - node.free[name]) // amount
-        for name, amount in spec.need.items()
-        if amount > 0 and (name != PODS or PODS in capacity)
-    ]
-    return max(0, min(taken, default=0))
+    names = [name for name in spec.need if is_scarce(name)] or [name for name in spec.need if name != PODS]
+    return max(0, min(((capacity[name] - node.free[name]) // spec.need[name] for name in names), default=0))
+
+
+def _freed(node: Bin, spec: Spec, pods: int, inventory: Inventory) -> Bin:
+    capacity = inventory.classes[node.node_class].capacity
+    room = {name: capacity[name] - node.free[name] for name in spec.need}
+    more = {name: min(amount * pods, max(0, room[name])) for name, amount in spec.need.items()}
+    return Bin(node.node_class, node.free + Resources(more), node.shares)
 
 
 def _need(workload: Workload, inventory: Inventory) -> Resources:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from placement.planner import Planner, plan
 from placement.verdict import (
     Decision,
     DeviceMissing,
+    ExpectedStart,
     NoClusters,
     NotAllowed,
     Placed,
@@ -23,6 +25,7 @@ from placement.verdict import (
 )
 from placement.workload import Hints, IfTooLarge, Workload
 from tests.placement.worlds import (
+    A100,
     H100,
     NOW,
     after,
@@ -84,7 +87,7 @@ def next_worlds(draw: st.DrawFn, world: Fleet, made: list[Reservation]) -> Fleet
         del clusters[name]
         reservations = [r for r in reservations if r.cluster != name]
     prices = draw(st.sampled_from([world.prices, PriceBook({("a", "*"): Price(9.0)})]))
-    return Fleet(clusters, tuple(reservations), prices)
+    return replace(world, clusters=clusters, reservations=tuple(reservations), prices=prices)
 
 
 def _changed(known: Cluster, change: str, draw: st.DrawFn) -> Cluster:
@@ -147,7 +150,10 @@ def test_two_gangs_for_the_last_gpus_one_goes_whole_and_one_waits_whole() -> Non
     world = fleet(cluster("a", nodes(4)))
     first, second = decide(world, *[workload(role(replicas=3, gpus=8))] * 2)
     assert isinstance(first.verdict, Placed)
-    assert second.verdict == Waiting((ResourcesShort("a", "nvidia.com/gpu", 24, 8, 1, 3, ever=True),))
+    assert second.verdict == Waiting(
+        (ResourcesShort("a", "nvidia.com/gpu", 24, 8, 1, 3, ever=True),),
+        ExpectedStart("a", NOW + timedelta(hours=1), ("j-0",)),
+    )
 
 
 def test_enough_in_sum_but_not_in_the_rack_is_refused_there_and_placed_elsewhere() -> None:
@@ -213,7 +219,14 @@ def test_the_reservation_says_whether_it_is_spot() -> None:
     (decision,) = decide(world, workload(role(gpus=8), hints=Hints(tolerates_spot=True)))
     assert isinstance(decision.verdict, Placed)
     assert decision.verdict.reservation == Reservation(
-        "j-0", 1, "a", workload(role(gpus=8), hints=Hints(tolerates_spot=True)), spot=True
+        "j-0",
+        1,
+        "a",
+        workload(role(gpus=8), hints=Hints(tolerates_spot=True)),
+        spot=True,
+        uses=((A100, 8.0),),
+        usd_per_hour=4.0,
+        since=NOW,
     )
 
 
