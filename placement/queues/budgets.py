@@ -49,7 +49,11 @@ class BudgetBook:
         running: Iterable[Reservation],
         now: datetime,
         half_life_h: float,
+        *,
+        every_queue: bool = False,
     ) -> None:
+        """`every_queue`: also those without a budget, to be looked at."""
+        self._every_queue = every_queue
         day, month = day_of(now), month_of(now)
         self._tree = tree
         self._now = now
@@ -57,22 +61,22 @@ class BudgetBook:
         self._month = _Period("month", month, next_month(now))
         for queue, each in past.items():
             seen = each.at(now, half_life_h)
-            for one in self._limited_path(queue):
+            for one in self._counted_path(queue):
                 self._add(self._day, one, seen.gpu_hours_day, seen.usd_day)
                 self._add(self._month, one, seen.gpu_hours_month, seen.usd_month)
         for held in running:
             self.take(held)
 
     def take(self, held: Reservation) -> None:
-        limited = self._limited_path(held.workload.hints.queue)
-        if not limited:
+        counted = self._counted_path(held.workload.hints.queue)
+        if not counted:
             return
         gpus, since = _gpus(of_reservation(held)), held.since or self._now
         expected_end = since + timedelta(hours=held.workload.hints.expected_hours)
         for period in (self._day, self._month):
             spent = overlap_hours(since, self._now, period.begin, period.end)
             coming = _coming(held.workload, self._now, expected_end, period)
-            for name in limited:
+            for name in counted:
                 found = self._add(period, name, spent * gpus, spent * held.usd_per_hour)
                 found.committed_gpu_hours += coming * gpus
                 found.committed_usd += coming * held.usd_per_hour
@@ -100,13 +104,14 @@ class BudgetBook:
                         )
         return None
 
-    @property
-    def renewed_at(self) -> datetime:
-        """When a refusal may end though nothing happened."""
-        return self._day.end
+    def spent(self, queue: str) -> tuple[float, float, float, float]:
+        """GPU-hours and USD of the day so far, then of the month, all parts included."""
+        day, month = (period.sums.get(queue, _Sum()) for period in (self._day, self._month))
+        return day.gpu_hours, day.usd, month.gpu_hours, month.usd
 
-    def _limited_path(self, queue: str) -> tuple[str, ...]:
-        return tuple(each.name for each in self._tree.paths.get(queue, ()) if each.budget.is_limited)
+    def _counted_path(self, queue: str) -> tuple[str, ...]:
+        path = self._tree.paths.get(queue, ())
+        return tuple(each.name for each in path if self._every_queue or each.budget.is_limited)
 
     def _add(self, period: _Period, queue: str, gpu_hours: float, usd: float) -> _Sum:
         found = period.sums.setdefault(queue, _Sum())

@@ -33,6 +33,7 @@ from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
+from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.summary import summarise
 from placement.workload import DeviceNeed, Hints, IfTooLarge, Role, Workload
@@ -171,7 +172,9 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
     """`database`: a URL, or SQLite's file."""
     store = a_store(database if isinstance(database, str) else f"sqlite:///{database}")
     await store.open()
-    copies = Copies.empty(Federation(heartbeat_s=5, lease_s=60, queues=frozenset({"default", "research"})))
+    copies = Copies.empty(
+        Federation(heartbeat_s=5, lease_s=60, queues=QueueTree.of([Queue("default"), Queue("research")]))
+    )
     await resume(store, copies, clock)
     signer, streams = authority or FakeAuthority(), FakeStreams()
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
