@@ -22,6 +22,7 @@ from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
 from hub.pki import RequestRefused, SignedCertificate
 from hub.prices import Prices
+from hub.queues import Queues
 from hub.records import Actor, Object, UserRole
 from hub.store import leadership
 from hub.store.dialect import is_sqlite, open_unpooled
@@ -149,6 +150,7 @@ class Hub:
     clusters: Clusters
     access: Access
     prices: Prices
+    queues: Queues
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -198,6 +200,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         clusters,
         Access(store, clock=clock),
         Prices(store, copies.federation),
+        Queues(store, copies.federation, copies.backlog, clock=clock),
         Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
         HealthLoop(store, copies.federation, clock=clock),
