@@ -105,16 +105,36 @@ class Bin:
 class Domain:
     """`units`: how many of which bins and finer domains. `example` names one such domain; it is not compared."""
 
-    __slots__ = ("_best", "_by_class", "_hash", "_keys", "_peaks", "canon", "example", "rank", "totals", "units")
+    __slots__ = (
+        "_best",
+        "_by_class",
+        "_hash",
+        "_keys",
+        "_peaks",
+        "_sum",
+        "canon",
+        "example",
+        "rank",
+        "totals",
+        "units",
+    )
 
     def __init__(
-        self, rank: int, units: Mapping[Unit, int], example: str = "", totals: Resources | None = None
+        self,
+        rank: int,
+        units: Mapping[Unit, int],
+        example: str = "",
+        totals: Resources | None = None,
+        marks: int | None = None,
     ) -> None:
+        """`totals` and `marks` (the sum of the units' marks) where the caller knows them."""
         self.rank = rank
         self.units = units
         self.example = example
         self.totals = _sum_of(units) if totals is None else totals
-        self._hash = hash((rank, frozenset(units.items())))
+        # A sum, so that a domain that differs in a few units needs to look at no others.
+        self._sum = sum(_mark(unit, count) for unit, count in units.items()) if marks is None else marks
+        self._hash = hash((rank, self._sum))
         self._peaks: dict[Spec, tuple[int, ...]] = {}
         self._keys: dict[Spec, FitKey] = {}
         self._best: dict[tuple[Spec, int, int, int], Way | None] = {}
@@ -139,27 +159,32 @@ class Domain:
         """By rank, the most such pods that one unit of that rank holds in here; the last is this domain itself."""
         known = self._peaks.get(spec)
         if known is None:
-            best = [0] * (self.rank + 1)
+            best, total = [0] * (self.rank + 1), 0
             for unit, count in self.units.items():
-                inside = unit.peaks(spec)
-                best[self.rank] += count * inside[-1]
-                for rank, pods in enumerate(inside):
-                    if pods > best[rank]:
-                        best[rank] = pods
+                inside = unit._peaks.get(spec) or unit.peaks(spec)
+                if most := inside[-1]:
+                    total += count * most
+                    for rank, pods in enumerate(inside):
+                        if pods > best[rank]:
+                            best[rank] = pods
+            best[self.rank] = total
             known = self._peaks[spec] = tuple(best)
         return known
 
     def swapped(self, changes: Iterable[tuple[Unit, Unit, int]], spent: Resources) -> Domain:
         """Where `count` of the units `before` became `after`, `spent` in all."""
-        units = dict(self.units)
+        units, marks = dict(self.units), self._sum
         for before, after, count in changes:
-            left = units[before] - count
-            if left:
-                units[before] = left
-            else:
+            there = units[before]
+            if there == count:
                 del units[before]
-            units[after] = units.get(after, 0) + count
-        return Domain(self.rank, units, self.example, self.totals - spent)
+            else:
+                units[before] = there - count
+                marks += _mark(before, there - count)
+            known = units.get(after, 0)
+            units[after] = known + count
+            marks += _mark(after, known + count) - (_mark(after, known) if known else 0) - _mark(before, there)
+        return Domain(self.rank, units, self.example, self.totals - spent, marks)
 
     def by_class(self) -> Mapping[int, Resources]:
         """What is free in here on the nodes of each class."""
@@ -180,14 +205,17 @@ class Domain:
         asked = (spec, pods, rank, ceiling)
         if asked in self._best:
             return self._best[asked]
+        self.peaks(spec)  # and those of all units in here
         found: Way | None = None
         for unit in self.units:
-            if unit.rank < rank or unit.peaks(spec)[rank] < pods or unit.rank < ceiling < self.rank:
+            peaks = unit._peaks[spec]
+            if len(peaks) <= rank or peaks[rank] < pods or unit.rank < ceiling < self.rank:
                 continue
-            inner: Way | None = (), ()
+            inner: Way | None = _ITSELF
             if isinstance(unit, Domain) and unit.rank > rank:
                 inner = unit.best(spec, pods, rank, min(ceiling, unit.rank))
-            if inner is None:
+            # Keys are compared from the sought unit upwards: most are worse there already.
+            if inner is None or (found is not None and inner[0] > found[0][:-1]):
                 continue
             way = (*inner[0], fit_key(unit, spec)), (*inner[1], unit)
             if found is None or way[0] < found[0] or (way[0] == found[0] and _canons(way) < _canons(found)):
@@ -211,6 +239,12 @@ Unit = Bin | Domain
 FitKey = tuple[int, ...]
 Way = tuple[tuple[FitKey, ...], tuple[Unit, ...]]  # from the unit that was sought upwards, and their keys
 Canon = tuple[Any, Any]  # (in whole quanta, exact)
+
+_ITSELF: Way = ((), ())  # the way to the unit that is looked at
+
+
+def _mark(unit: Unit, count: int) -> int:
+    return hash((unit._hash, count))
 
 
 def held(unit: Unit, spec: Spec) -> int:

@@ -32,9 +32,12 @@ _LIKE = "like "
 
 
 class Inventory:
-    """The unchanging part: one summary's classes and tree, and what was worked out about them."""
+    """The unchanging part: one summary's classes and tree, and what was worked out about them.
 
-    def __init__(self, cluster: str, summary: Summary) -> None:
+    `before`: what was known of the cluster until now. Domains that look the same are taken over with all they remember.
+    """
+
+    def __init__(self, cluster: str, summary: Summary, before: Capacity | None = None) -> None:
         self.cluster = cluster
         self.summary = summary
         self.ladder = Ladder.of(summary.levels)
@@ -42,12 +45,24 @@ class Inventory:
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
         self._empty_holds: dict[tuple[tuple[Role, ...], int], bool] = {}
-        self.root = _tree(summary, self.ladder, self._free_bin)
+        known: dict[Unit, Unit] = {}
+        if before is not None and before.inventory.speaks_of_the_same(summary):
+            self.demands = before.inventory.demands  # what is remembered is remembered by its specs
+            known = _units_of(before.inventory.root, before.root)
+        self.root: Domain = _tree(summary, self.ladder, self._free_bin, known)
 
     @cached_property
     def empty_root(self) -> Domain:
         """The same cluster with nothing on it."""
-        return _tree(self.summary, self.ladder, self._empty_bin)
+        return _tree(self.summary, self.ladder, self._empty_bin, {})
+
+    def speaks_of_the_same(self, summary: Summary) -> bool:
+        mine = self.summary
+        return (mine.node_classes, mine.hidden_labels, mine.levels) == (
+            summary.node_classes,
+            summary.hidden_labels,
+            summary.levels,
+        )
 
     def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
         known = self._empty_holds.get((roles, ceiling))
@@ -100,8 +115,9 @@ class Capacity:
     root: Unit
 
     @classmethod
-    def of(cls, cluster: str, summary: Summary) -> Capacity:
-        inventory = Inventory(cluster, summary)
+    def of(cls, cluster: str, summary: Summary, before: Capacity | None = None) -> Capacity:
+        """`before`: the same cluster's, by an earlier summary, to take over what is still true."""
+        inventory = Inventory(cluster, summary, before)
         return cls(inventory, inventory.root)
 
     def fit(self, workload: Workload) -> Fit | Reason:
@@ -149,6 +165,30 @@ class Capacity:
         return not isinstance(ceiling, LevelUnknown) and self.inventory.holds_empty(workload.roles, ceiling)
 
 
+def _units_of(*roots: Unit) -> dict[Unit, Unit]:
+    """Every bin and domain of these trees, by value."""
+    found: dict[Unit, Unit] = {}
+    left = list(roots)
+    while left:
+        unit = left.pop()
+        if unit not in found:
+            found[unit] = unit
+            if isinstance(unit, Domain):
+                left.extend(unit.units)
+    return found
+
+
+def _same_bin(known: Mapping[Unit, Unit], made: Bin) -> Bin:
+    found = known.get(made)
+    return found if isinstance(found, Bin) else made
+
+
+def _same_domain(known: Mapping[Unit, Unit], made: Domain) -> Domain:
+    """Names are no part of a domain's value, and may be others now."""
+    found = known.get(made)
+    return found if isinstance(found, Domain) and found.example == made.example else made
+
+
 def _named(level: str, example: str) -> str:
     return f"a {level} {example}" if example.startswith(_LIKE) else f"{level} {example}"
 
@@ -156,11 +196,12 @@ def _named(level: str, example: str) -> str:
 # ---- the tree of a summary ----
 
 
-def _tree(summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin]) -> Domain:
-    bins = [bin_of(shape) for shape in summary.shapes]
+def _tree(summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin], known: Mapping[Unit, Unit]) -> Domain:
+    """`known`: units to be used again where the tree has their like."""
+    bins = [_same_bin(known, bin_of(shape)) for shape in summary.shapes]
     totals = {index: shape.nodes for index, shape in enumerate(summary.shapes)}
     for groups in (summary.domains, _finest(summary, ladder)):
-        if (root := _root_of(groups, summary, ladder, bins, totals)) is not None:
+        if (root := _root_of(groups, summary, ladder, bins, totals, known)) is not None:
             return root
     return Domain(ladder.top, _counted_bins(bins, totals))
 
@@ -173,7 +214,12 @@ def _finest(summary: Summary, ladder: Ladder) -> tuple[DomainGroup, ...]:
 
 
 def _root_of(
-    groups: tuple[DomainGroup, ...], summary: Summary, ladder: Ladder, bins: list[Bin], totals: Mapping[int, int]
+    groups: tuple[DomainGroup, ...],
+    summary: Summary,
+    ladder: Ladder,
+    bins: list[Bin],
+    totals: Mapping[int, int],
+    known: Mapping[Unit, Unit],
 ) -> Domain | None:
     """None where the groups hold more nodes than there are, or do not nest."""
     outermost = {index: group.count for index, group in enumerate(groups)}
@@ -193,7 +239,7 @@ def _root_of(
         inside = _assembled(rank, dict(group.nodes), dict(group.children), groups, built, bins, example)
         if inside is None:
             return None
-        built[index] = inside
+        built[index] = _same_domain(known, inside)
     top = {index: count for index, count in outermost.items() if count}
     return _assembled(ladder.top, totals, top, groups, built, bins, "")
 

@@ -327,7 +327,7 @@ def _fresh(name: str, summary: Summary, before: _Member | None) -> Capacity:
     """With nothing taken out yet. The inventory of the same summary is kept."""
     if before is not None and before.capacity is not None and before.summary is summary:
         return Capacity(before.capacity.inventory, before.capacity.inventory.root)
-    return Capacity.of(name, summary)
+    return Capacity.of(name, summary, None if before is None else before.capacity)
 
 
 def _same(one: Cluster, other: Cluster) -> bool:

@@ -7,7 +7,7 @@ so that comparing two vectors never promises what is not there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from typing import Any
 
 CPU = "cpu"
@@ -39,6 +39,9 @@ class Resources(Mapping[str, int]):
     def __len__(self) -> int:
         return len(self._amounts)
 
+    def items(self) -> ItemsView[str, int]:
+        return self._amounts.items()  # Mapping's own asks for each amount anew
+
     def __hash__(self) -> int:
         if self._hash is None:
             self._hash = hash(frozenset(self._amounts.items()))
@@ -58,23 +61,31 @@ class Resources(Mapping[str, int]):
 
     def __sub__(self, other: Resources) -> Resources:
         """May go below zero: callers that must not, ask `covers` first."""
-        rest = dict(self._amounts)
+        rest = self._amounts.copy()
         for name, amount in other._amounts.items():
-            rest[name] = rest.get(name, 0) - amount
-        return Resources(rest)
+            left = rest.get(name, 0) - amount
+            if left:
+                rest[name] = left
+            else:
+                rest.pop(name, None)
+        return _without_zeros(rest)
 
     def __mul__(self, times: int) -> Resources:
-        return Resources({name: amount * times for name, amount in self._amounts.items()})
+        if not times:
+            return Resources()
+        return _without_zeros({name: amount * times for name, amount in self._amounts.items()})
 
     def covers(self, need: Resources) -> bool:
         return all(self._amounts.get(name, 0) >= amount for name, amount in need._amounts.items())
 
     def copies_of(self, need: Resources, at_most: int) -> int:
         """How many pods that each ask `need` fit here, `at_most` at the most."""
-        fit = at_most
+        fit, free = at_most, self._amounts
         for name, amount in need._amounts.items():
             if amount > 0:
-                fit = min(fit, self._amounts.get(name, 0) // amount)
+                here = free.get(name, 0) // amount
+                if here < fit:
+                    fit = here
         return max(fit, 0)
 
     def short_of(self, need: Resources) -> dict[str, int]:
@@ -84,6 +95,13 @@ class Resources(Mapping[str, int]):
             for name, amount in need._amounts.items()
             if amount > self._amounts.get(name, 0)
         }
+
+
+def _without_zeros(amounts: dict[str, int]) -> Resources:
+    """`amounts` itself, which has none and is nobody else's: vectors are made all the time."""
+    made = Resources.__new__(Resources)
+    made._amounts, made._hash = amounts, None
+    return made
 
 
 def amount_in_words(resource: str, amount: int) -> str:

@@ -162,6 +162,9 @@ def _trouble(status: Mapping[str, Any]) -> str:
             last = (container.get("lastState") or {}).get("terminated") or {}
             detail = _last_end(last) if "exitCode" in last else waiting.get("message", "")
             return _spelled(f"container {container.get('name')}: {waiting['reason']}", detail)
+        if ended.get("exitCode") and container.get("restartCount") and status.get("phase") in ("Pending", "Running"):
+            # It will be started again. Its kubelet calls it so a moment later, or never where it is busy.
+            return f"container {container.get('name')}: CrashLoopBackOff: {_last_end(ended)}"
         if ended.get("exitCode"):
             reason = ended.get("reason") or "Error"
             detail = ended.get("message", "").strip().splitlines()[-1:] or [""]

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from hub.app import CannotStart, Hub
-from hub.client import ApiError, HubUnreachable, MusterClient
+from hub.client import ApiError, HubNotReady, HubUnreachable, MusterClient
 from hub.leadership import AnotherAuthority, Campaign, StandBy, Take, decide, keep
 from hub.pki import Authority
 from hub.settings import HubSettings
@@ -170,7 +170,7 @@ async def test_a_standby_says_that_it_stands_by_and_leads_when_the_leader_ends(
         refused = await http.get("/v1/jobs")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
     assert second.grpc_address == ""
-    with pytest.raises(ApiError, match="standby; hub-0 leads"):
+    with pytest.raises(HubNotReady, match="standby; hub-0 leads"):
         await using(second.rest_url, second.ca_file, lambda muster: muster.jobs())
     job = (await using(first.rest_url, first.ca_file, lambda muster: muster.submit(JOB))).jobs[0].job
     async with httpx.AsyncClient(base_url=first.rest_url, verify=False) as http:

@@ -84,6 +84,14 @@ def container(**state: Any) -> dict[str, Any]:
             "container main: CrashLoopBackOff: last exit code 137",
         ),
         (
+            container(state={"terminated": {"exitCode": 3, "reason": "Error"}}, restartCount=2),
+            "container main: CrashLoopBackOff: last exit code 3",
+        ),
+        (
+            container(state={"terminated": {"exitCode": 3, "reason": "Error"}}, restartCount=2) | {"phase": "Failed"},
+            "container main: Error, exit code 3",
+        ),
+        (
             container(
                 state={"waiting": {"reason": "CrashLoopBackOff"}},
                 lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
