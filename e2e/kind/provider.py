@@ -3,12 +3,13 @@
     NODE_IMAGE=...         the node image; else the one that kind itself would take
     KIND_CLUSTERS=a,b,c    takes these three kind clusters, in the order onprem-a, cloud-b, edge-c, instead of making
                            its own; they need 3, 2 and 1 nodes for GPUs, and keep nothing of what is put into them
-    KIND_PREFIX=muster-e2e what the names of its own begin with, and the name of their Docker network
+    KIND_PREFIX=...        what the names of its own begin with, and the name of their Docker network; else muster-e2e-
+                           and the number of the process, so that two sessions on one machine do not meet
     E2E_KEEP=1             leaves everything where it is at the end, and says where
 
 Where PATH has no helm, it is built (e2e.kind.tools.build). Clusters and network are deleted after a failure and after
-Ctrl-C too, not after kill -9. Kubeconfigs are files of the session; the user's own is not touched. Images stay in the
-Docker engine, as a cache.
+Ctrl-C too; what a killed session left is deleted by the next one (e2e.kind.leases). Kubeconfigs are files of the
+session; the user's own is not touched. Images stay in the Docker engine, as a cache.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 import yaml
 
 from e2e.bed import KEPT
-from e2e.kind import commands, evidence, images, network, training_operator
+from e2e.kind import commands, evidence, images, leases, network, training_operator
 from e2e.kind.clusters import KindCluster
 from e2e.kind.commands import run
 from e2e.kind.tools import build as helm_build
@@ -32,6 +33,7 @@ from e2e.shapes import ClusterShape
 from e2e.waiting import until
 
 CRDS = Path(__file__).resolve().parent.parent / "crds"
+LEASES = Path.home() / ".cache" / "muster" / "kind"
 
 
 class KindProvider:
@@ -39,9 +41,10 @@ class KindProvider:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._prefix = os.environ.get("KIND_PREFIX") or "muster-e2e"
+        self._prefix = os.environ.get("KIND_PREFIX") or f"muster-e2e-{os.getpid()}"
         self._taken = [name for name in os.environ.get("KIND_CLUSTERS", "").split(",") if name]
         self._clusters: list[KindCluster] = []
+        self._lease: leases.Lease | None = None
         self._began = time.monotonic()
 
     def make(self, shapes: Sequence[ClusterShape]) -> Mapping[str, KindCluster]:
@@ -51,6 +54,8 @@ class KindProvider:
         muster = images.muster_image()
         names = self._names(shapes)
         clusters = [KindCluster(shape, names[shape.name], self._directory / shape.name) for shape in shapes]
+        if not self._taken:
+            self._lease = self._clear()
         self._check(clusters)
         self._clusters = clusters
         self._say(f"three kind clusters: {', '.join(cluster.kind_name for cluster in clusters)}", first=True)
@@ -74,6 +79,8 @@ class KindProvider:
 
     def close(self) -> None:
         if os.environ.get("E2E_KEEP"):
+            if self._lease:
+                self._lease.close()  # kept on purpose: no later session is to take it away
             for cluster in self._clusters:
                 self._say(f"kept: {cluster.kind_name}, KUBECONFIG={cluster.kubeconfig}")
             return
@@ -83,9 +90,25 @@ class KindProvider:
         elif self._clusters:
             run("kind", "delete", "clusters", *(cluster.kind_name for cluster in self._clusters), "--quiet")
             network.remove(self._prefix)
+        if self._lease:
+            self._lease.close()
         self._say("everything is gone again")
 
     # -- steps ---------------------------------------------------------------------------------------------------
+
+    def _clear(self) -> leases.Lease:
+        """Deletes what killed sessions left, then takes the prefix for this one."""
+        for left in leases.abandoned(LEASES):
+            theirs = [name for name in run("kind", "get", "clusters").split() if name.startswith(f"{left.prefix}-")]
+            if theirs:
+                self._say(f"deleting what a killed session left: {', '.join(theirs)}")
+                run("kind", "delete", "clusters", *theirs, "--quiet")
+            network.remove(left.prefix)
+            left.close()
+        lease = leases.take(LEASES, self._prefix)
+        if lease is None:
+            raise ValueError(f"KIND_PREFIX={self._prefix} is another session's that runs; name another")
+        return lease
 
     def _names(self, shapes: Sequence[ClusterShape]) -> dict[str, str]:
         if not self._taken:
@@ -104,7 +127,7 @@ class KindProvider:
                 raise ValueError(f"KIND_CLUSTERS names {cluster.kind_name}, and there is no such kind cluster")
             if not self._taken and cluster.kind_name in there:
                 raise ValueError(
-                    f"there is a kind cluster {cluster.kind_name} already: another session's, or one that was killed; "
+                    f"there is a kind cluster {cluster.kind_name} already, and no session of this suite's; "
                     f"`kind delete cluster --name {cluster.kind_name}` removes it, KIND_PREFIX=... makes others"
                 )
 
