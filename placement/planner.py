@@ -101,7 +101,7 @@ class _Foreseen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cycle:
+class Cycle:
     """What belongs to one call of `plan`."""
 
     now: datetime
@@ -126,7 +126,7 @@ class Planner:
         self._count += 1
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
-        cycle = _Cycle(now, admission, Holds(now))
+        cycle = Cycle(now, admission, Holds(now))
         decisions = tuple(self._decide(job, cycle) for job in admission.turns(pending))
         self._shapes = {key: shape for key, shape in self._shapes.items() if shape.used_in == self._count}
         return Plan(decisions)
@@ -166,7 +166,7 @@ class Planner:
 
     # ---- one job ----
 
-    def _decide(self, job: PendingJob, cycle: _Cycle) -> Decision:
+    def _decide(self, job: PendingJob, cycle: Cycle) -> Decision:
         if (closed := cycle.admission.closed(job.workload.hints.queue)) is not None:
             return self._waiting_for_its_queue(job, closed, cycle)
         shape = self._shape_of(job.workload)
@@ -186,12 +186,12 @@ class Planner:
             shape.unplaced = self._changes, verdict, candidates
         return self._refused(job, verdict, candidates, shape, cycle)
 
-    def _waiting_for_its_queue(self, job: PendingJob, closed: Reason, cycle: _Cycle) -> Decision:
+    def _waiting_for_its_queue(self, job: PendingJob, closed: Reason, cycle: Cycle) -> Decision:
         candidates = tuple(Candidate(name, (closed,)) for name in self._members)
         return self._given_up(job, Waiting((closed,)), candidates, cycle)
 
     def _refused(
-        self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], shape: _Shape, cycle: _Cycle
+        self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], shape: _Shape, cycle: Cycle
     ) -> Decision:
         decision = self._given_up(job, verdict, candidates, cycle)
         if not isinstance(decision.verdict, Waiting) or _held_back_by_its_queue(candidates):
@@ -205,14 +205,14 @@ class Planner:
         return decision if start is None else replace(decision, verdict=replace(decision.verdict, start=start))
 
     def _given_up(
-        self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], cycle: _Cycle
+        self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], cycle: Cycle
     ) -> Decision:
         gave_up = given_up(job, cycle.now)
         if gave_up is not None and isinstance(verdict, Waiting):
             verdict = Rejected((gave_up, *verdict.reasons))
         return Decision(job.job, job.epoch, verdict, candidates)
 
-    def _admitted(self, answer: _Answer, workload: Workload, shape: _Shape, cycle: _Cycle) -> _Answer:
+    def _admitted(self, answer: _Answer, workload: Workload, shape: _Shape, cycle: Cycle) -> _Answer:
         """The answer, unless the job's queue or a job ahead has something against it."""
         bid, name = answer.bid, answer.member.cluster.name
         if bid is None:
@@ -224,7 +224,7 @@ class Planner:
             reason = cycle.holds.refusal(workload, name, id(shape))
         return answer if reason is None else _Answer(answer.member, Candidate(name, (reason,)))
 
-    def _may_have(self, workload: Workload, forecast: Forecast, cycle: _Cycle) -> bool:
+    def _may_have(self, workload: Workload, forecast: Forecast, cycle: Cycle) -> bool:
         cluster, uses = forecast.start.cluster, usage.of_fit(forecast.fit)
         if not cycle.admission.limits(workload.hints.queue):
             return True
@@ -232,7 +232,7 @@ class Planner:
         return cycle.admission.refusal(cluster, workload, uses, usd) is None
 
     def _foresee(
-        self, workload: Workload, cluster: str, before: datetime | None, shape: _Shape, cycle: _Cycle
+        self, workload: Workload, cluster: str, before: datetime | None, shape: _Shape, cycle: Cycle
     ) -> Forecast | None:
         member, held = self._members[cluster], tuple(self._held.get(cluster, ()))
         known = shape.forecasts.get(cluster)
@@ -273,7 +273,7 @@ class Planner:
         bid = _Bid(fit, made, usage.of_fit(fit), _usd_per_hour(workload, made))
         return _Answer(member, Candidate(name, (), made.score, fit.domain), bid)
 
-    def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: _Cycle) -> Placed:
+    def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
         name = member.cluster.name
         applied = (*member.applied, (job.job, job.epoch))
         self._members[name] = replace(member, capacity=bid.fit.left, applied=applied)

@@ -243,6 +243,7 @@ class FakeSpoke:
         self.started: list[JobRef] = []
         self.revision = 0
         self.invalid: set[str] = set()
+        self.clock = Clock()
 
     async def join(self, hub: Hub, **described: str) -> None:
         token = await hub.clusters.make_token(ADMIN, self.name, **described)
@@ -250,6 +251,7 @@ class FakeSpoke:
         self.serial = joined.certificate_pem.decode().rpartition("#")[2]
 
     async def connect(self, hub: Hub) -> None:
+        self.clock = hub.clock
         attached = await hub.uplink.attach(self.name, self.serial, "1.0", f"session of {self.name}")
         for orphan in set(self.live) - set(attached.live):
             del self.live[orphan]
@@ -343,7 +345,7 @@ class FakeSpoke:
         job = self.live.get(ref)
         pods = tuple(PodPlace(f"p{i}", "worker", f"n{n}", (0,)) for i, n in enumerate(job.nodes)) if job else ()
         counts = (RoleCount("worker", len(pods), 0, 0, len(pods)),) if pods else ()
-        self.unacked.append(Report(ref, self.seqs[ref], event, reason, START_OF_TIME, counts, pods))
+        self.unacked.append(Report(ref, self.seqs[ref], event, reason, self.clock(), counts, pods))
 
     async def send_reports(self, hub: Hub, *, acknowledge: bool = True) -> None:
         if not self.unacked:
