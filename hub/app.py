@@ -401,7 +401,7 @@ def _assemble(
         copies=copies,
         directory=directory,
         jobs=Jobs(
-            store, federation, backlog, copies.feed, read, refusals, planner.plan, directory, clock=clock, rng=rng
+            store, federation, backlog, copies.feed, read, refusals, planner.plan_fully, directory, clock=clock, rng=rng
         ),
         clusters=clusters,
         access=Access(store, clock=clock),

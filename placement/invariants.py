@@ -74,6 +74,8 @@ def _of_decision(decision: Decision, fleet: Fleet) -> Iterator[str]:
     for candidate in decision.candidates:
         if candidate.feasible != (candidate.score is not None):
             yield f"candidate {candidate.cluster} has {'no score' if candidate.feasible else 'reasons and a score'}"
+        if candidate.at_least and not candidate.feasible:
+            yield f"candidate {candidate.cluster} is refused though nobody looked for room there"
     verdict = decision.verdict
     if isinstance(verdict, Placed):
         yield from _of_placed(decision, verdict, fleet)
@@ -103,6 +105,8 @@ def _of_placed(decision: Decision, verdict: Placed, fleet: Fleet) -> Iterator[st
     if cluster.name not in totals:
         yield f"it is placed on {cluster.name}, which is no feasible candidate"
         return
+    if any(c.cluster == cluster.name and c.at_least for c in decision.candidates):
+        yield f"it is placed on {cluster.name}, where nobody looked for room"
     if abs(totals[cluster.name] - verdict.score.total_usd) > _SAME_USD:
         yield f"its score is {verdict.score.total_usd}, that of its candidate {totals[cluster.name]}"
     if totals[cluster.name] > min(totals.values()) + _SAME_USD:

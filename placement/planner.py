@@ -1,5 +1,9 @@
 """One cycle of decisions: for each pending job the cluster it goes to, or why none.
 
+Clusters are asked in the order of the least that the job can cost there (`scoring.at_least`), and no more of them once
+the next would cost more than what was found: the answer is the cheapest of all, and its cost does not grow with the
+number of clusters that are dearer. `plan_fully` asks every cluster, for people who want to compare.
+
 `plan` is a function of the fleet, the pending jobs and the time. A `Planner` answers the same and remembers, between
 jobs and between cycles, what cannot have changed: the capacity of a cluster whose summary and reservations are the
 same, and what a cluster answered to an equal workload while its capacity is the same. So a thousand equal jobs cost
@@ -16,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import inf
 
 from placement.capacity import Capacity, Fit
-from placement.feasibility import could_ever, judge, left_out, telling
+from placement.feasibility import could_ever, judge, left_out, may_fit, telling
 from placement.fleet import Cluster, Fleet, PendingJob, Reservation
 from placement.inventory import DeviceForm, JobEpoch, Summary
 from placement.money import PriceBook
@@ -30,7 +35,7 @@ from placement.queues.quota import Limits
 from placement.queues.reasons import BudgetShort, QuotaShort
 from placement.queues.tree import CPU_CORES, QueueTree
 from placement.resources import CPU
-from placement.scoring import Offer, offer
+from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
     Decision,
@@ -48,11 +53,17 @@ from placement.workload import IfTooLarge, Workload
 # The score's terms that are money to be paid, for the expected hours.
 PAID = ("gpu", "cpu")
 _CENTS = 9  # decimals of a dollar in which two totals are the same
+_SAME_USD = 1e-6  # the least that a job costs and what it costs are summed in different orders
 
 
 def plan(fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Plan:
     """Decides every pending job once."""
     return Planner().plan(fleet, pending, now)
+
+
+def plan_fully(fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Plan:
+    """The same decisions, with every cluster asked for room."""
+    return Planner(thorough=True).plan(fleet, pending, now)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +93,35 @@ class _Answer:
     bid: _Bid | None = None
 
 
+# What of a cluster tells whether a job may run there at all, and what it costs at least; room does not.
+_Standing = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prospect:
+    """A cluster that was not asked yet."""
+
+    standing: _Standing
+    usd: float  # at least; below everything where the cluster will refuse anyway, so that it is asked why
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    key: tuple[float, str]  # (dollars, cluster)
+    member: _Member
+    bid: _Bid
+
+
 @dataclass(slots=True)
 class _Shape:
     """Everything known about workloads that no cluster can tell apart."""
 
     answers: dict[str, _Answer] = field(default_factory=dict)
+    prospects: dict[str, _Prospect] = field(default_factory=dict)
+    order: tuple[tuple[float, int, str], ...] = ()  # (at least, where among the candidates, cluster), cheapest first
+    unasked: tuple[Candidate, ...] = ()  # by name
+    ordered_as_of: int = 0
     unplaced: tuple[int, Verdict, tuple[Candidate, ...]] | None = None  # (as of which change, …)
     forecasts: dict[str, _Foreseen] = field(default_factory=dict)
     used_in: int = 0
@@ -112,8 +147,11 @@ class Cycle:
 class Planner:
     """Keeps what it worked out between cycles. Its answers are those of `plan`; it is not for several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, thorough: bool = False) -> None:
+        self._thorough = thorough
         self._members: dict[str, _Member] = {}
+        self._standings: dict[str, _Standing] = {}
+        self._standings_changes = 0  # grows whenever one of them did
         self._held: dict[str, list[Reservation]] = {}
         self._shapes: dict[object, _Shape] = {}
         self._prices = PriceBook()
@@ -148,6 +186,9 @@ class Planner:
         }
         if members.keys() != self._members.keys() or any(members[n] is not self._members[n] for n in members):
             self._changes += 1
+            standings = {name: _standing(member) for name, member in members.items()}
+            if standings != self._standings:
+                self._standings, self._standings_changes = standings, self._standings_changes + 1
         self._members = members
         self._held = reserved
 
@@ -173,18 +214,56 @@ class Planner:
         if not job.refused_by and shape.unplaced and shape.unplaced[0] == self._changes:
             _, verdict, candidates = shape.unplaced
             return self._refused(job, verdict, candidates, shape, cycle)
-        answers = [self._answer(shape, job, member) for member in self._members.values()]
-        nowhere = all(answer.bid is None for answer in answers)
-        if not nowhere and (cycle.holds or cycle.admission.limits(job.workload.hints.queue)):
-            answers = [self._admitted(answer, job.workload, shape, cycle) for answer in answers]
-        candidates = tuple(answer.candidate for answer in answers)
-        best = _cheapest(answers)
+        best, nowhere, candidates = self._ask_around(job, shape, cycle)
         if best is not None:
-            return Decision(job.job, job.epoch, self._place(job, *best, shape, cycle), candidates)
+            return Decision(job.job, job.epoch, self._place(job, best.member, best.bid, shape, cycle), candidates)
         verdict = self._refusal(job.workload, candidates)
         if nowhere and not job.refused_by:
             shape.unplaced = self._changes, verdict, candidates
         return self._refused(job, verdict, candidates, shape, cycle)
+
+    def _ask_around(
+        self, job: PendingJob, shape: _Shape, cycle: Cycle
+    ) -> tuple[_Best | None, bool, tuple[Candidate, ...]]:
+        """The cheapest offer; whether there is no room anywhere, whatever queues say; and what is known of each."""
+        limited = bool(cycle.holds) or cycle.admission.limits(job.workload.hints.queue)
+        best: _Best | None = None
+        nowhere = True
+        self._order(shape, job.workload)
+        candidates = list(shape.unasked)
+        for least, index, name in shape.order:
+            if best is not None and least > best.key[0] + _SAME_USD and not self._thorough:
+                break
+            answer = self._answer(shape, job, self._members[name])
+            if answer.bid is not None:
+                nowhere = False
+                if limited:
+                    answer = self._admitted(answer, job.workload, shape, cycle)
+            candidates[index] = answer.candidate
+            if answer.bid is not None:
+                key = round(answer.bid.offer.score.total_usd, _CENTS), name
+                if best is None or key < best.key:
+                    best = _Best(key, answer.member, answer.bid)
+        return best, nowhere, tuple(candidates)
+
+    def _order(self, shape: _Shape, workload: Workload) -> None:
+        """Brings up to date what the shape knows of clusters that were not asked."""
+        if shape.ordered_as_of == self._standings_changes:
+            return
+        for name, standing in self._standings.items():
+            known = shape.prospects.get(name)
+            if known is None or known.standing != standing:
+                shape.prospects[name] = self._prospect(workload, self._members[name], standing)
+        shape.order = tuple(sorted((shape.prospects[n].usd, index, n) for index, n in enumerate(self._standings)))
+        shape.unasked = tuple(shape.prospects[name].candidate for name in self._standings)
+        shape.ordered_as_of = self._standings_changes
+
+    def _prospect(self, workload: Workload, member: _Member, standing: _Standing) -> _Prospect:
+        name = member.cluster.name
+        if member.capacity is None or not may_fit(workload, member.cluster, member.capacity):
+            return _Prospect(standing, -inf, Candidate(name))
+        score = at_least(workload, name, member.capacity.inventory, self._prices)
+        return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True))
 
     def _waiting_for_its_queue(self, job: PendingJob, closed: Reason, cycle: Cycle) -> Decision:
         candidates = tuple(Candidate(name, (closed,)) for name in self._members)
@@ -204,9 +283,7 @@ class Planner:
         )
         return decision if start is None else replace(decision, verdict=replace(decision.verdict, start=start))
 
-    def _given_up(
-        self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], cycle: Cycle
-    ) -> Decision:
+    def _given_up(self, job: PendingJob, verdict: Verdict, candidates: tuple[Candidate, ...], cycle: Cycle) -> Decision:
         gave_up = given_up(job, cycle.now)
         if gave_up is not None and isinstance(verdict, Waiting):
             verdict = Rejected((gave_up, *verdict.reasons))
@@ -335,6 +412,13 @@ def _same(one: Cluster, other: Cluster) -> bool:
     return (one.health, one.cordoned, one.region) == (other.health, other.cordoned, other.region)
 
 
+def _standing(member: _Member) -> _Standing:
+    cluster, summary = member.cluster, member.summary
+    if member.capacity is None or summary is None:
+        return (cluster.health, cluster.cordoned, cluster.region)
+    return (cluster.health, cluster.cordoned, cluster.region, summary.kinds, member.capacity.inventory.demands)
+
+
 def _shape_key(workload: Workload) -> object:
     """Equal for workloads that every cluster must answer alike. Priority and queue only order them."""
     hints = workload.hints
@@ -349,13 +433,6 @@ def _shape_key(workload: Workload) -> object:
         hints.tolerates_spot,
         hints.if_too_large,
     )
-
-
-def _cheapest(answers: Sequence[_Answer]) -> tuple[_Member, _Bid] | None:
-    bids = [(answer.member, answer.bid) for answer in answers if answer.bid is not None]
-    if not bids:
-        return None
-    return min(bids, key=lambda bid: (round(bid[1].offer.score.total_usd, _CENTS), bid[0].cluster.name))
 
 
 def _held_back_by_its_queue(candidates: Sequence[Candidate]) -> bool:

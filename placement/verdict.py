@@ -190,12 +190,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One cluster's part of a decision: feasible with a score, or not with reasons."""
+    """One cluster's part of a decision: feasible with a score, or not with reasons.
+
+    `at_least`: nobody looked for room there, because the least that it costs there (`score`) is more than what was
+    chosen costs.
+    """
 
     cluster: str
     reasons: tuple[Reason, ...] = ()
     score: Score | None = None
     domain: str = ""  # "rack r1": where the gang would go, as far as the summary tells
+    at_least: bool = False
 
     @property
     def feasible(self) -> bool:

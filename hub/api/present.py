@@ -231,6 +231,7 @@ def _candidates(candidates: Iterable[Candidate]) -> list[schemas.CandidateOut]:
             if one.score is None
             else schemas.ScoreOut(total_usd=one.score.total_usd, terms=dict(one.score.terms)),
             domain=one.domain,
+            at_least=one.at_least,
         )
         for one in candidates
     ]

@@ -93,6 +93,10 @@ class CandidateOut(Wire):
     reasons: list[ReasonOut]
     score: ScoreOut | None
     domain: str = Field(default="", description="Where in the cluster the gang would go: `rack r1`.")
+    at_least: bool = Field(
+        default=False,
+        description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
+    )
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]

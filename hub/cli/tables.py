@@ -86,10 +86,13 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
     table.add_column("WHY", ratio=1, overflow="fold")
     for one in sorted(found, key=lambda c: (c.cluster != chosen, not c.feasible, _cost(c), c.cluster)):
         word, style = ("chosen", "bold green") if one.cluster == chosen else ("fits", "green")
+        if one.at_least:
+            word, style = "dearer", "dim"
         if not one.feasible:
             word, style = "no", "red"
         why = _terms(one) if one.feasible else Text("\n".join(reason.message for reason in one.reasons))
-        table.add_row(Text(one.cluster), Text(word, style), usd(one.score.total_usd) if one.score else "–", why)
+        cost = usd(one.score.total_usd) if one.score else "–"
+        table.add_row(Text(one.cluster), Text(word, style), f"≥ {cost}" if one.at_least else cost, why)
     return table
 
 

@@ -203,6 +203,7 @@ def dump_decision(decision: Decision) -> str:
             "reasons": [_reason_row(reason) for reason in candidate.reasons],
             "terms": dict(candidate.score.terms) if candidate.score else None,
             "domain": candidate.domain,
+            "at_least": candidate.at_least,
         }
         for candidate in decision.candidates
     ]
@@ -235,6 +236,7 @@ def decision_of(text: str, workload: Workload) -> Decision:
             _reasons(one["reasons"]),
             Score(one["terms"]) if one["terms"] is not None else None,
             one["domain"],
+            one.get("at_least", False),
         )
         for one in row["candidates"]
     )

@@ -72,7 +72,7 @@ async def test_what_attempts_took_is_spent_and_still_is_after_a_restart(tmp_path
         await spoke.obey(hub)
         await spoke.send_reports(hub)
         assert hub.federation.fleet().reservations == ()
-    async with a_hub(tmp_path / "hub.sqlite", clock) as hub:
+    async with a_hub(tmp_path / "hub.sqlite", clock, seed=1) as hub:
         assert (await hub.queues.show(ANN, "team-a")).gpu_hours_month == pytest.approx(16.0)
         spoke.revision += 1
         await spoke.connect(hub)

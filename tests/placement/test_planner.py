@@ -9,7 +9,7 @@ from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
 from placement.inventory import Node
 from placement.money import Price, PriceBook
-from placement.planner import Planner, plan
+from placement.planner import Planner, plan, plan_fully
 from placement.verdict import (
     Decision,
     DeviceMissing,
@@ -73,6 +73,20 @@ def test_a_planner_that_remembers_answers_what_a_fresh_one_does(
         decided = planner.plan(world, named, NOW)
         assert decided == plan(world, named, NOW)
         world = data.draw(next_worlds(world, placed(decided.decisions)))
+
+
+@given(fleets(), queues())
+@settings(max_examples=150, deadline=None)
+def test_clusters_that_are_not_asked_would_not_have_been_chosen(world: Fleet, jobs: list[PendingJob]) -> None:
+    few, all_ = plan(world, jobs, NOW).decisions, plan_fully(world, jobs, NOW).decisions
+    assert [one.verdict for one in few] == [one.verdict for one in all_]
+    for one, other in zip(few, all_, strict=True):
+        assert not any(candidate.at_least for candidate in other.candidates)
+        for asked, known in zip(one.candidates, other.candidates, strict=True):
+            if not asked.at_least:
+                assert asked == known
+            elif asked.score and known.score:
+                assert asked.score.total_usd <= known.score.total_usd + 1e-6
 
 
 @st.composite
@@ -250,3 +264,15 @@ def test_what_a_cycle_places_on_a_cluster_its_spoke_can_bind_in_that_order(
             answer = topology.assign(have, pods_of(one), one)
             assert isinstance(answer, topology.Assignment)
             have = after(have, answer, one)
+
+
+def test_a_cluster_that_costs_more_than_what_was_found_is_not_asked_for_room() -> None:
+    dear, cheap = cluster("a", nodes(2)), cluster("b", nodes(2))
+    book = PriceBook({("a", "*"): Price(3.0), ("b", "*"): Price(1.0)})
+    [made] = decide(Fleet({"a": dear, "b": cheap}, (), book), workload(role(replicas=1, gpus=8)))
+    assert where((made,)) == ["b"]
+    told = {one.cluster: one for one in made.candidates}
+    assert told["a"].at_least
+    assert told["a"].score is not None
+    assert told["a"].score.terms["gpu"] == 3 * told["b"].score.terms["gpu"]  # type: ignore[union-attr]  # it is chosen
+    assert not told["b"].at_least

@@ -192,7 +192,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             copies.feed,
             read,
             lambda submission, actor: admission.refusals(submission, actor, CATALOGUE),
-            planner.plan,
+            planner.plan_fully,
             streams,
             clock=clock,
             rng=Random(seed),
@@ -209,8 +209,9 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
 
 
 @asynccontextmanager
-async def a_hub(database: Path | str, clock: Clock | None = None) -> AsyncGenerator[Hub, None]:
-    hub = await open_hub(database, clock or Clock())
+async def a_hub(database: Path | str, clock: Clock | None = None, *, seed: int = 0) -> AsyncGenerator[Hub, None]:
+    """`seed`: another one for a hub that goes on where one ended, or it makes the same ids again."""
+    hub = await open_hub(database, clock or Clock(), seed=seed)
     try:
         yield hub
     finally:
