@@ -50,6 +50,7 @@ from placement.verdict import (
 )
 from placement.workload import IfTooLarge, Workload
 
+_SHAPES_KEPT_FOR = 32  # cycles
 # The score's terms that are money to be paid, for the expected hours.
 PAID = ("gpu", "cpu")
 _CENTS = 9  # decimals of a dollar in which two totals are the same
@@ -166,7 +167,7 @@ class Planner:
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
         cycle = Cycle(now, admission, Holds(now))
         decisions = tuple(self._decide(job, cycle) for job in admission.turns(pending))
-        self._shapes = {key: shape for key, shape in self._shapes.items() if shape.used_in == self._count}
+        self._forget()
         return Plan(decisions)
 
     # ---- what changed since the last cycle ----
@@ -191,6 +192,16 @@ class Planner:
                 self._standings, self._standings_changes = standings, self._standings_changes + 1
         self._members = members
         self._held = reserved
+
+    def _forget(self) -> None:
+        """Shapes that nobody asked about for long, and of the others what they were told by members that changed."""
+        oldest = self._count - _SHAPES_KEPT_FOR
+        self._shapes = {key: shape for key, shape in self._shapes.items() if shape.used_in > oldest}
+        for shape in self._shapes.values():
+            if shape.used_in == self._count - 1:
+                members = self._members
+                shape.answers = {n: known for n, known in shape.answers.items() if known.member is members.get(n)}
+                shape.forecasts = {}
 
     def _capacity(self) -> dict[str, float]:
         """What the whole fleet has: cards by product, and cores."""
@@ -338,12 +349,19 @@ class Planner:
             return _Answer(member, Candidate(name, (RefusedBySpoke(name, job.refused_by[name]),)))
         known = shape.answers.get(name)
         if known is None or known.member is not member:
-            known = shape.answers[name] = self._ask(job.workload, member)
+            able = shape.prospects[name].usd > -inf
+            known = shape.answers[name] = self._ask(job.workload, member, able=able)
         return known
 
-    def _ask(self, workload: Workload, member: _Member) -> _Answer:
+    def _ask(self, workload: Workload, member: _Member, *, able: bool) -> _Answer:
+        """`able`: nothing but room could be missing."""
         name = member.cluster.name
-        fit = judge(workload, member.cluster, member.capacity)
+        fit: Fit | tuple[Reason, ...]
+        if able and member.capacity is not None:
+            found = member.capacity.fit(workload)
+            fit = found if isinstance(found, Fit) else (found,)
+        else:
+            fit = judge(workload, member.cluster, member.capacity)
         if not isinstance(fit, Fit):
             return _Answer(member, Candidate(name, fit))
         made = offer(workload, name, fit, self._prices)
