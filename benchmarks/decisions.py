@@ -24,7 +24,7 @@ from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
 from placement.inventory import DeviceClass, DeviceForm, Node, Summary
 from placement.money import Price, PriceBook
-from placement.planner import Planner
+from placement.planner import Cycle, Planner
 from placement.resources import Resources
 from placement.summary import summarise
 from placement.verdict import Decision, Placed
@@ -68,9 +68,9 @@ class Timed(Planner):
         super().__init__()
         self.took: list[float] = []
 
-    def _decide(self, job: PendingJob) -> Decision:
+    def _decide(self, job: PendingJob, cycle: Cycle) -> Decision:
         began = time.perf_counter()
-        made = super()._decide(job)
+        made = super()._decide(job, cycle)
         self.took.append(time.perf_counter() - began)
         return made
 

@@ -50,6 +50,7 @@ from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
 from hub.pki import Authority, DamagedAuthority, GivenRefused
 from hub.prices import Prices
+from hub.queues import Queues
 from hub.records import Actor, Object, UserRole
 from hub.rest_tls import GivenFiles, RestTls
 from hub.settings import HubSettings
@@ -63,6 +64,7 @@ from placement import invariants, planner
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
+from placement.queues.tree import Queue, QueueTree
 from wire import private_file, service_loop
 
 log = logging.getLogger(__name__)
@@ -134,6 +136,7 @@ class Hub:
         await resume(store, copies, clock)
         parts = _assemble(store, copies, authority, clock, self._rng, settings)
         await self._set_prices(parts.prices)
+        await parts.queues.keep_initial()
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
         self._run_loop("health", parts.health.run())
@@ -325,6 +328,7 @@ class Hub:
             clusters=parts.clusters,
             access=parts.access,
             prices=parts.prices,
+            queues=parts.queues,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -358,6 +362,7 @@ class _Parts:
     clusters: Clusters
     access: Access
     prices: Prices
+    queues: Queues
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -365,7 +370,13 @@ class _Parts:
 
 
 def _federation(settings: HubSettings) -> Federation:
-    return Federation(heartbeat_s=settings.heartbeat_s, lease_s=settings.lease_s, queues=frozenset(settings.queues))
+    queues = QueueTree.of(map(Queue, settings.queues))
+    return Federation(
+        heartbeat_s=settings.heartbeat_s,
+        lease_s=settings.lease_s,
+        queues=queues,
+        half_life_h=settings.fair_share_half_life_h,
+    )
 
 
 def _assemble(
@@ -390,11 +401,12 @@ def _assemble(
         copies=copies,
         directory=directory,
         jobs=Jobs(
-            store, federation, backlog, copies.feed, read, refusals, planner.plan, directory, clock=clock, rng=rng
+            store, federation, backlog, copies.feed, read, refusals, planner.plan_fully, directory, clock=clock, rng=rng
         ),
         clusters=clusters,
         access=Access(store, clock=clock),
         prices=Prices(store, federation),
+        queues=Queues(store, federation, backlog, clock=clock),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

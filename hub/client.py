@@ -235,6 +235,32 @@ class MusterClient:
             schemas.PriceBookDoc, self._call("PUT", "/prices", content=text, headers={"Content-Type": _YAML})
         )
 
+    # --- queues ---
+
+    def queues(self) -> list[schemas.QueueOut]:
+        return self._get(schemas.QueueListOut, "/queues").queues
+
+    def queue(self, name: str) -> schemas.QueueOut:
+        return self._get(schemas.QueueOut, f"/queues/{_part(name)}")
+
+    def create_queue(self, name: str, spec: schemas.QueueSpec) -> schemas.QueueOut:
+        body = {"name": name, **spec.model_dump()}
+        return self._model(schemas.QueueOut, self._call("POST", "/queues", json=body, again=False))
+
+    def set_queue(self, name: str, spec: schemas.QueueSpec, *, force: bool = False) -> schemas.QueueOut:
+        params = {"force": str(force).lower()}
+        answer = self._call("PUT", f"/queues/{_part(name)}", params=params, json=spec.model_dump())
+        return self._model(schemas.QueueOut, answer)
+
+    def delete_queue(self, name: str) -> None:
+        self._call("DELETE", f"/queues/{_part(name)}", again=False)
+
+    def apply(self, text: bytes, *, force: bool = False) -> schemas.AppliedOut:
+        """Everything that this YAML or JSON declares, or nothing of it."""
+        request: dict[str, Any] = {"content": text, "headers": {"Content-Type": _YAML}}
+        answer = self._call("POST", "/apply", params={"force": str(force).lower()}, **request)
+        return self._model(schemas.AppliedOut, answer)
+
     def health(self) -> schemas.HealthOut:
         """That it lives; a hub that does not lead answers this alone."""
         return self._get(schemas.HealthOut, "/healthz")

@@ -16,12 +16,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hub.store.changes import Change, ClusterRecord, ClusterSaved, PricesReplaced, Released, Reserved
+from hub.store.changes import (
+    Change,
+    ClusterRecord,
+    ClusterSaved,
+    PricesReplaced,
+    QueuesSaved,
+    Released,
+    Reserved,
+    Spent,
+)
 from hub.store.clusters import Sighting
 from hub.store.jobs import Name, name_of
 from placement.fleet import Cluster, Fleet, Health, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
+from placement.queues.spending import Past, past_with, spendings
+from placement.queues.tree import QueueTree
 from wire.orders import JobRef
 
 MISSED_HEARTBEATS = 3
@@ -47,12 +58,14 @@ class Federation:
         *,
         heartbeat_s: float = 5.0,
         lease_s: float = 60.0,
-        queues: frozenset[str] = frozenset({"default"}),
+        queues: QueueTree | None = None,
+        half_life_h: float = 24.0,
         wake: asyncio.Event | None = None,
     ) -> None:
         self.heartbeat_s = heartbeat_s
         self.lease_s = lease_s
-        self.queues = queues
+        self.queues = queues or QueueTree()
+        self.half_life_h = half_life_h
         self.wake = wake or asyncio.Event()
         self.improvements = 0  # grows whenever a job that waits might fit now
         self._clusters: dict[str, _Live] = {}
@@ -60,6 +73,7 @@ class Federation:
         self._held: dict[str, dict[str, Reservation]] = defaultdict(dict)  # cluster -> job -> reservation
         self._names: dict[Name, set[str]] = defaultdict(set)  # of the objects of holding jobs -> clusters
         self._prices = PriceBook()
+        self._past: dict[str, Past] = {}
         self._fleet: Fleet | None = None
 
     def load(
@@ -69,6 +83,9 @@ class Federation:
         reservations: Iterable[Reservation],
         prices: PriceBook,
         now: datetime,
+        *,
+        queues: QueueTree | None = None,
+        spent: Iterable[Spent] = (),
     ) -> None:
         """What the store knows, at start. The hub's own absence is not held against the clusters."""
         for record in records:
@@ -81,6 +98,8 @@ class Federation:
         for reservation in reservations:
             self._reserve(reservation)
         self._prices = prices
+        self.queues = queues or self.queues
+        self._charge(spent, now)
         self._improved()
 
     # ---- what the store committed ----
@@ -98,8 +117,20 @@ class Federation:
             case PricesReplaced(book):
                 self._prices = book
                 self._improved()
+            case QueuesSaved(tree):
+                self.queues = tree
+                self._improved()
+            case Spent():
+                self._charge((change,), now)
             case _:
                 pass
+
+    def _charge(self, spent: Iterable[Spent], now: datetime) -> None:
+        records = (
+            record for one in spent for record in spendings(one.queue, one.uses, one.usd_per_hour, one.since, one.until)
+        )
+        self._past = past_with(self._past, records, now, self.half_life_h)
+        self._fleet = None
 
     def _reserve(self, reservation: Reservation) -> None:
         self._held[reservation.cluster][reservation.job] = reservation
@@ -208,6 +239,8 @@ class Federation:
                 reservations=tuple(one for held in self._held.values() for one in held.values()),
                 prices=self._prices,
                 queues=self.queues,
+                past=self._past,
+                half_life_h=self.half_life_h,
             )
         return self._fleet
 

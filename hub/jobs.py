@@ -140,7 +140,8 @@ class Jobs:
         pending = [
             PendingJob(f"plan-{number}", 1, one.workload, actor.tenant, now) for number, one in enumerate(found, 1)
         ]
-        planned = await asyncio.to_thread(self._plan, fleet, pending, now)
+        # Room that is kept for others is not offered.
+        planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
         decisions = {decision.job: decision for decision in planned.decisions}
         return tuple(Planned(one.workload, decisions[one.job]) for one in pending)
 
@@ -155,11 +156,13 @@ class Jobs:
         for number, one in enumerate(found, 1):
             problems.extend(self._admission(one, actor))
             queue = one.workload.hints.queue
-            if queue not in self._federation.queues:
-                close = did_you_mean(queue, self._federation.queues)
-                known = ", ".join(sorted(self._federation.queues))
-                mend = f"did you mean {close!r}?" if close else f"the queues are: {known}"
-                problems.append(Problem(number, "muster.dev/queue", f"there is no queue {queue!r}", mend))
+            if queue not in (known := self._federation.queues.open):
+                close = did_you_mean(queue, known)
+                mend = f"did you mean {close!r}?" if close else f"the queues are: {', '.join(sorted(known))}"
+                problem = (
+                    "there is no queue" if queue not in self._federation.queues.queues else "no job waits in cohort"
+                )
+                problems.append(Problem(number, "muster.dev/queue", f"{problem} {queue!r}", mend))
         for name, times in Counter(name_of(one.workload) for one in found).items():
             if times > 1:
                 message = f"{times} objects are called {name.kind} {name.namespace}/{name.name}"

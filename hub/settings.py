@@ -48,7 +48,10 @@ class HubSettings(BaseSettings):
         default=10.0, ge=0.5, le=300, description="A replica that leads and is silent for longer is replaced."
     )
     price_book: Path | None = Field(default=None, description="YAML, read at every start; replaces the stored book.")
-    queues: Names = Field(default=("default",), description="The queues that jobs may name.")
+    queues: Names = Field(default=("default",), description="The first queues; later ones are made by `muster queue`.")
+    fair_share_half_life_h: float = Field(
+        default=24.0, gt=0, le=8_760, description="What a queue used so long ago counts half for its fair share."
+    )
     heartbeat_s: float = Field(default=5.0, gt=0, le=300)
     lease_s: float = Field(default=60.0, gt=0, le=86_400, description="Silent for longer, a cluster is lost.")
     certificate_life_s: float = Field(default=86_400, ge=5, description="A spoke's; renewed at two thirds of it.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from placement.resources import CPU, MEMORY, PODS, Resources
@@ -37,6 +37,7 @@ class Spec:
     share: int  # units of one shared card's memory; 0 where none is asked
     classes: frozenset[int]  # node classes that admit the pod
     devices: tuple[DeviceNeed, ...] = ()
+    bins: Interned = field(default_factory=lambda: Interned())
 
     @property
     def gpus(self) -> int:
@@ -99,7 +100,26 @@ class Bin:
     def less(self, spec: Spec, pods: int) -> Bin:
         """This node after `pods` such pods went onto it."""
         shares = take_shares(self.shares, spec.share, pods) if spec.share else self.shares
-        return Bin(self.node_class, self.free - spec.need * pods, shares)
+        return spec.bins.one(Bin(self.node_class, self.free - spec.need * pods, shares))
+
+
+class Interned:
+    """Of equal bins the one that was there first, with all it remembers; bounded, since some are never seen again."""
+
+    __slots__ = ("_known",)
+
+    _MOST = 256
+
+    def __init__(self) -> None:
+        self._known: dict[Bin, Bin] = {}
+
+    def one(self, made: Bin) -> Bin:
+        known = self._known.get(made)
+        if known is None:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            known = self._known[made] = made
+        return known
 
 
 class Domain:

@@ -72,7 +72,8 @@ class Inventory:
         return known
 
     def _free_bin(self, shape: Shape) -> Bin:
-        return make_bin(shape.node_class, self.classes[shape.node_class].capacity, shape.free, shape.shares)
+        made = make_bin(shape.node_class, self.classes[shape.node_class].capacity, shape.free, shape.shares)
+        return self.demands.bins.one(made)
 
     def _empty_bin(self, shape: Shape) -> Bin:
         node_class = self.classes[shape.node_class]

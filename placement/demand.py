@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from placement.bins import Spec, is_scarce
+from placement.bins import Interned, Spec, is_scarce
 from placement.inventory import NodeClass
 from placement.matching import admits
 from placement.resources import CPU, MEMORY, PODS, Resources
@@ -45,6 +45,7 @@ class Demands:
         self._labels = [dict(node_class.labels) for node_class in classes]
         self._hidden = hidden
         self._plain = frozenset(i for i, found in enumerate(classes) if not any(map(is_scarce, found.capacity)))
+        self.bins = Interned()  # nodes as they look after such pods went onto them
         self._specs: dict[tuple[Resources, tuple[DeviceNeed, ...], NodeConstraint], Spec] = {}
         self._sparing: dict[Spec, Spec] = {}
         self._admitting: dict[NodeConstraint, frozenset[int]] = {}
@@ -75,7 +76,7 @@ class Demands:
         if known is None:
             share = sum(device.amount for device in role.devices if device.is_share)
             need = _with_devices(role)
-            known = self._specs[key] = Spec(need, share, self.admitting(role.constraint), role.devices)
+            known = self._specs[key] = Spec(need, share, self.admitting(role.constraint), role.devices, self.bins)
         return known
 
     def _on_plain_nodes(self, spec: Spec) -> Spec:

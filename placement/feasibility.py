@@ -46,6 +46,13 @@ def judge(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> Fi
     return fit if isinstance(fit, Fit) else (fit,)
 
 
+def may_fit(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> bool:
+    """Whether nothing but room could be missing. It stays so while what `judge` reads besides room is the same."""
+    return (
+        capacity is not None and not any(_closed(workload, cluster)) and not any(_unable(workload, capacity.inventory))
+    )
+
+
 def could_ever(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> bool:
     """Whether it could run there if the cluster were ready and empty. Unknown counts as yes."""
     if any(left_out(workload, cluster)):

@@ -1,14 +1,16 @@
-"""The immutable snapshot that one decision reads: clusters, what is reserved on them, prices, known queues."""
+"""The immutable snapshot that one decision reads: clusters, what is reserved on them, prices, queues and their past."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from placement.inventory import Summary
 from placement.money import PriceBook
+from placement.queues.spending import Past
+from placement.queues.tree import QueueTree
 from placement.workload import Workload
 
 
@@ -32,13 +34,27 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Capacity of one cluster held for one epoch of a job: enough to deduct it again from any later summary."""
+    """Capacity of one cluster held for one epoch of a job: enough to deduct it again from any later summary.
+
+    `uses` is what it takes of each product, in cards and parts of cards, and of `cpu` in cores of pods without devices;
+    empty where that was not noted.
+    """
 
     job: str
     epoch: int
     cluster: str
     workload: Workload
     spot: bool = False
+    uses: tuple[tuple[str, float], ...] = ()
+    usd_per_hour: float = 0.0
+    since: datetime | None = None  # None: nobody noted it, and nobody can say when it ends
+
+    @property
+    def expected_end(self) -> datetime | None:
+        """None where it has none: a service, or one of unknown beginning."""
+        if self.since is None or self.workload.long_running:
+            return None
+        return self.since + timedelta(hours=self.workload.hints.expected_hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,8 @@ class PendingJob:
     submitted_at: datetime
     # Clusters whose spoke refused this job, and why; tried again once their summary's revision has moved on.
     refused_by: Mapping[str, str] = field(default_factory=dict)
+    # When it last began to wait: a job that ran and was put back starts anew. None: when it was submitted.
+    waits_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +75,6 @@ class Fleet:
     clusters: Mapping[str, Cluster]
     reservations: tuple[Reservation, ...] = ()
     prices: PriceBook = PriceBook()
-    queues: frozenset[str] = frozenset({"default"})
+    queues: QueueTree = field(default_factory=QueueTree)
+    past: Mapping[str, Past] = field(default_factory=dict)  # by queue, what its ended attempts used
+    half_life_h: float = 24.0  # what a queue used so long ago counts half as much for its share

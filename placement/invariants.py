@@ -13,6 +13,8 @@ from placement.assignment import Assignment, NodeAssignment, PodToPlace
 from placement.fleet import Cluster, Fleet, Health, Reservation
 from placement.inventory import DEFAULT_LEVELS, HOST_LEVEL, DeviceForm, Node, Summary
 from placement.matching import admits
+from placement.queues import invariants as queue_rules
+from placement.queues.reasons import GaveUp
 from placement.resources import PODS
 from placement.verdict import Decision, Placed, Plan, Rejected, Waiting
 from placement.workload import Role, TopologyMode, Workload
@@ -36,6 +38,7 @@ def check(plan: Plan, fleet: Fleet) -> tuple[str, ...]:
         if cluster.summary is not None:
             here = [reservation for reservation in made if reservation.cluster == name]
             found.extend(f"{name}: {problem}" for problem in _overbooked(cluster.summary, here, fleet, name))
+    found.extend(queue_rules.check(plan, fleet))
     return tuple(found)
 
 
@@ -71,6 +74,8 @@ def _of_decision(decision: Decision, fleet: Fleet) -> Iterator[str]:
     for candidate in decision.candidates:
         if candidate.feasible != (candidate.score is not None):
             yield f"candidate {candidate.cluster} has {'no score' if candidate.feasible else 'reasons and a score'}"
+        if candidate.at_least and not candidate.feasible:
+            yield f"candidate {candidate.cluster} is refused though nobody looked for room there"
     verdict = decision.verdict
     if isinstance(verdict, Placed):
         yield from _of_placed(decision, verdict, fleet)
@@ -80,7 +85,10 @@ def _of_decision(decision: Decision, fleet: Fleet) -> Iterator[str]:
     if isinstance(verdict, Waiting | Rejected) and not verdict.reasons:
         yield "it is refused without a reason"
     told = {reason for candidate in decision.candidates for reason in candidate.reasons}
-    if decision.candidates and set(verdict.reasons) != told:
+    own = {reason for reason in verdict.reasons if isinstance(reason, GaveUp)}
+    if own and isinstance(verdict, Waiting):
+        yield "it waits though it was given up"
+    if decision.candidates and set(verdict.reasons) - own != told:
         yield "its reasons are not those of its candidates"
 
 
@@ -97,6 +105,8 @@ def _of_placed(decision: Decision, verdict: Placed, fleet: Fleet) -> Iterator[st
     if cluster.name not in totals:
         yield f"it is placed on {cluster.name}, which is no feasible candidate"
         return
+    if any(c.cluster == cluster.name and c.at_least for c in decision.candidates):
+        yield f"it is placed on {cluster.name}, where nobody looked for room"
     if abs(totals[cluster.name] - verdict.score.total_usd) > _SAME_USD:
         yield f"its score is {verdict.score.total_usd}, that of its candidate {totals[cluster.name]}"
     if totals[cluster.name] > min(totals.values()) + _SAME_USD:

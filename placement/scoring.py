@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from placement.bins import Spec
-from placement.capacity import Fit
+from placement.capacity import Fit, Inventory
+from placement.demand import pairs
 from placement.inventory import DeviceClass, DeviceForm, NodeClass
 from placement.money import Price, PriceBook
 from placement.resources import CPU
@@ -41,7 +42,7 @@ class Offer:
 
 def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook) -> Offer:
     hours = workload.hints.expected_hours
-    cards, cores = _used(fit)
+    cards, cores = used(fit)
     priced = [(gpus, *prices.price_of(cluster, product)) for product, gpus in sorted(cards.items())]
     terms: dict[str, float] = {}
     if cards:
@@ -61,10 +62,45 @@ def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook) -> Offe
     return Offer(Score(terms), spot)
 
 
+def at_least(workload: Workload, cluster: str, inventory: Inventory, prices: PriceBook) -> Score:
+    """What it costs there wherever in the cluster it goes: no offer of that cluster is cheaper.
+
+    Only terms that no place can spare are in it, each by the cheapest node class that admits the pod.
+    """
+    hours = workload.hints.expected_hours
+    gpu = cores = 0.0
+    for spec, pods in pairs(inventory.demands.of(workload.roles)[-1]):
+        if spec.devices:
+            classes = (inventory.classes[index] for index in spec.classes)
+            gpu += pods * min(
+                (_least_usd_per_hour(spec, each, cluster, workload, prices) for each in classes), default=0.0
+            )
+        else:
+            cores += pods * spec.need[CPU] / 1000
+    terms = {"gpu": gpu * hours} if gpu else {}
+    if cores:
+        terms["cpu"] = cores * _usd_per_core_hour(cluster, prices) * hours
+    return Score(terms)
+
+
+def _least_usd_per_hour(
+    spec: Spec, node_class: NodeClass, cluster: str, workload: Workload, prices: PriceBook
+) -> float:
+    found = 0.0
+    for need, device in _devices(spec, node_class):
+        price, _ = prices.price_of(cluster, device.product)
+        usd = price.on_demand_usd_per_gpu_hour
+        if workload.hints.tolerates_spot and price.spot_usd_per_gpu_hour is not None:
+            risk = price.spot_interruptions_per_hour * workload.hints.expected_hours * LOST_WORK_HOURS
+            usd = min(usd, price.spot_usd_per_gpu_hour * (1 + risk))
+        found += _cards_of(need, device) * usd
+    return found
+
+
 # ---- what is used ----
 
 
-def _used(fit: Fit) -> tuple[dict[str, float], float]:
+def used(fit: Fit) -> tuple[dict[str, float], float]:
     """Cards by product (a share of one counts as that part of it), and the cores of pods without devices."""
     cards: dict[str, float] = {}
     cores = 0.0

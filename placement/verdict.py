@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from placement.fleet import Reservation
@@ -189,12 +190,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One cluster's part of a decision: feasible with a score, or not with reasons."""
+    """One cluster's part of a decision: feasible with a score, or not with reasons.
+
+    `at_least`: nobody looked for room there, because the least that it costs there (`score`) is more than what was
+    chosen costs.
+    """
 
     cluster: str
     reasons: tuple[Reason, ...] = ()
     score: Score | None = None
     domain: str = ""  # "rack r1": where the gang would go, as far as the summary tells
+    at_least: bool = False
 
     @property
     def feasible(self) -> bool:
@@ -212,8 +218,25 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedStart:
+    """A reserved start: room on that cluster is kept for the job from then on."""
+
+    cluster: str
+    at: datetime
+    after: tuple[str, ...]  # the last jobs that are expected to end until then
+
+    @property
+    def message(self) -> str:
+        return (
+            f"expected to start on {self.cluster} at {self.at:%F %H:%M} UTC, "
+            f"when {', '.join(self.after)} {'has' if len(self.after) == 1 else 'have'} ended"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     reasons: tuple[Reason, ...]
+    start: ExpectedStart | None = None  # only where room is kept for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ class Hints:
     expected_hours: float = 1.0
     tolerates_spot: bool = False
     if_too_large: IfTooLarge = IfTooLarge.WAIT
+    give_up_hours: float | None = None  # rejected after waiting so long; None: waits for as long as it takes
 
 
 @dataclass(frozen=True, slots=True)

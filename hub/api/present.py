@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from hub.api import schemas
-from hub.api.services import KnownUser, PodLines, SubmittedJob
+from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
-from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict
+from placement.queues.tree import Queue
+from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, Workload
 
 
@@ -23,6 +25,7 @@ def plan(planned: Planned) -> schemas.PlanOut:
         reasons=_verdict_reasons(verdict),
         warnings=list(workload.warnings),
         domain=next((c.domain for c in candidates if c.cluster == chosen), ""),
+        start=_start(verdict),
     )
 
 
@@ -122,6 +125,33 @@ def user(known: KnownUser) -> schemas.UserOut:
     return schemas.UserOut(name=known.name, tenant=known.tenant, role=str(known.role))
 
 
+def queue(known: KnownQueue) -> schemas.QueueOut:
+    return schemas.QueueOut(
+        **dict(queue_spec(known.queue)),
+        name=known.queue.name,
+        parts=list(known.parts),
+        waiting=known.waiting,
+        running=known.running,
+        uses=[
+            schemas.QueueUseOut(device=one.device, used=one.used, may_use=one.may_use, left=one.left)
+            for one in known.uses
+        ],
+        gpu_hours_day=known.gpu_hours_day,
+        usd_day=known.usd_day,
+        gpu_hours_month=known.gpu_hours_month,
+        usd_month=known.usd_month,
+    )
+
+
+def queue_spec(one: Queue) -> schemas.QueueSpec:
+    return schemas.QueueSpec(
+        cohort=one.cohort,
+        weight=one.weight,
+        quotas={device: schemas.QuotaDoc(**asdict(quota)) for device, quota in one.quotas.items()},
+        budget=schemas.BudgetDoc(**asdict(one.budget)),
+    )
+
+
 def whoami(actor: Actor) -> schemas.WhoamiOut:
     return schemas.WhoamiOut(user=actor.user, tenant=actor.tenant, role=str(actor.role))
 
@@ -133,7 +163,15 @@ def _decision(decision: Decision) -> schemas.DecisionOut:
         chosen=_chosen(decision.verdict),
         reasons=_verdict_reasons(decision.verdict),
         candidates=_candidates(decision.candidates),
+        start=_start(decision.verdict),
     )
+
+
+def _start(verdict: Verdict) -> schemas.StartOut | None:
+    start = verdict.start if isinstance(verdict, Waiting) else None
+    if start is None:
+        return None
+    return schemas.StartOut(cluster=start.cluster, at=start.at, after=list(start.after), message=start.message)
 
 
 def _workload(workload: Workload) -> schemas.WorkloadOut:
@@ -193,6 +231,7 @@ def _candidates(candidates: Iterable[Candidate]) -> list[schemas.CandidateOut]:
             if one.score is None
             else schemas.ScoreOut(total_usd=one.score.total_usd, terms=dict(one.score.terms)),
             domain=one.domain,
+            at_least=one.at_least,
         )
         for one in candidates
     ]

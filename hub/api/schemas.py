@@ -93,9 +93,22 @@ class CandidateOut(Wire):
     reasons: list[ReasonOut]
     score: ScoreOut | None
     domain: str = Field(default="", description="Where in the cluster the gang would go: `rack r1`.")
+    at_least: bool = Field(
+        default=False,
+        description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
+    )
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]
+
+
+class StartOut(Wire):
+    """Room is kept for the job on that cluster from then on."""
+
+    cluster: str
+    at: datetime
+    after: list[str] = Field(description="The last jobs that are expected to end until then.")
+    message: str
 
 
 class PlanOut(Wire):
@@ -106,6 +119,7 @@ class PlanOut(Wire):
     reasons: list[ReasonOut] = []
     warnings: list[str] = []
     domain: str = ""
+    start: StartOut | None = None
 
 
 class PlanList(RootModel[list[PlanOut]]):
@@ -201,6 +215,7 @@ class DecisionOut(Wire):
     chosen: str | None
     reasons: list[ReasonOut]
     candidates: list[CandidateOut]
+    start: StartOut | None = None
 
 
 class ExplanationOut(Wire):
@@ -316,6 +331,70 @@ class PriceBookDoc(Wire):
     prices: Annotated[list[PriceEntry], Field(max_length=100_000)] = []
     usd_per_cpu_hour: Usd = 0.04
     default: DefaultPrice | None = Field(default=None, description="For a cluster that nobody priced.")
+
+
+# --- queues ---------------------------------------------------------------------------------------------------------
+
+Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+Device = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class QuotaDoc(Wire):
+    nominal: Amount = Field(default=0.0, description="Cards of its own; cores for cpu.")
+    borrowing_limit: Amount | None = Field(default=None, description="What it may borrow; null: all there is.")
+    lending_limit: Amount | None = Field(default=None, description="What it lends; null: all of its own.")
+
+
+class BudgetDoc(Wire):
+    gpu_hours_per_day: Amount | None = None
+    usd_per_day: Amount | None = None
+    gpu_hours_per_month: Amount | None = None
+    usd_per_month: Amount | None = None
+
+
+class QueueSpec(Wire):
+    """A queue as people declare it, without its name."""
+
+    cohort: Annotated[str, Field(max_length=63)] = Field(default="", description="The queue that it is a part of.")
+    weight: Amount = 1.0
+    quotas: Annotated[dict[Device, QuotaDoc], Field(max_length=1000)] = Field(
+        default={}, description="By product; * is every GPU that nobody in the tree names, cpu the cores of CPU pods."
+    )
+    budget: BudgetDoc = BudgetDoc()
+
+
+class QueueIn(QueueSpec):
+    name: QueueName
+
+
+class QueueUseOut(Wire):
+    device: str
+    used: float
+    may_use: float
+    left: float
+
+
+class QueueOut(QueueSpec):
+    name: str
+    parts: list[str] = Field(description="Of a cohort, its queues; such a one takes no jobs.")
+    waiting: int
+    running: int
+    uses: list[QueueUseOut]
+    gpu_hours_day: float
+    usd_day: float
+    gpu_hours_month: float
+    usd_month: float
+
+
+class QueueListOut(Wire):
+    queues: list[QueueOut]
+
+
+class AppliedOut(Wire):
+    """What a file declared, in its order: kind and name."""
+
+    applied: list[tuple[str, str]]
 
 
 class HealthOut(Wire):

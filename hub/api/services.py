@@ -13,6 +13,7 @@ from typing import Protocol
 
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, JobFilter, Page, Planned, UserRole
 from placement.money import PriceBook
+from placement.queues.tree import Queue
 
 
 class SubmittedJob(Protocol):
@@ -45,6 +46,38 @@ class KnownUser(Protocol):
     def tenant(self) -> str: ...
     @property
     def role(self) -> UserRole: ...
+
+
+class KnownUse(Protocol):
+    @property
+    def device(self) -> str: ...
+    @property
+    def used(self) -> float: ...
+    @property
+    def may_use(self) -> float: ...
+    @property
+    def left(self) -> float: ...
+
+
+class KnownQueue(Protocol):
+    @property
+    def queue(self) -> Queue: ...
+    @property
+    def parts(self) -> Sequence[str]: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def uses(self) -> Sequence[KnownUse]: ...
+    @property
+    def gpu_hours_day(self) -> float: ...
+    @property
+    def usd_day(self) -> float: ...
+    @property
+    def gpu_hours_month(self) -> float: ...
+    @property
+    def usd_month(self) -> float: ...
 
 
 class JobsPort(Protocol):
@@ -90,6 +123,14 @@ class PricesPort(Protocol):
     async def replace(self, actor: Actor, book: PriceBook) -> None: ...
 
 
+class QueuesPort(Protocol):
+    async def list(self, actor: Actor) -> Sequence[KnownQueue]: ...
+    async def show(self, actor: Actor, name: str) -> KnownQueue: ...
+    async def create(self, actor: Actor, queue: Queue) -> KnownQueue: ...
+    async def put(self, actor: Actor, changed: Sequence[Queue], *, force: bool = False) -> Sequence[KnownQueue]: ...
+    async def delete(self, actor: Actor, name: str) -> None: ...
+
+
 class NotReady(Exception):
     """The hub cannot serve now, and the message says why in words for people."""
 
@@ -100,6 +141,7 @@ class Services:
     clusters: ClustersPort
     access: AccessPort
     prices: PricesPort
+    queues: QueuesPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

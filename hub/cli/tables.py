@@ -72,7 +72,7 @@ def plan(one: schemas.PlanOut) -> RenderableType:
         Text(f"  {gpus}; gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none", "dim")
     )
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
-    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
+    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates), *_start(one.start)]
     if one.candidates:
         parts += ["", candidates(one.candidates, one.chosen)]
     return Group(*parts)
@@ -86,10 +86,13 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
     table.add_column("WHY", ratio=1, overflow="fold")
     for one in sorted(found, key=lambda c: (c.cluster != chosen, not c.feasible, _cost(c), c.cluster)):
         word, style = ("chosen", "bold green") if one.cluster == chosen else ("fits", "green")
+        if one.at_least:
+            word, style = "dearer", "dim"
         if not one.feasible:
             word, style = "no", "red"
         why = _terms(one) if one.feasible else Text("\n".join(reason.message for reason in one.reasons))
-        table.add_row(Text(one.cluster), Text(word, style), usd(one.score.total_usd) if one.score else "–", why)
+        cost = usd(one.score.total_usd) if one.score else "–"
+        table.add_row(Text(one.cluster), Text(word, style), f"≥ {cost}" if one.at_least else cost, why)
     return table
 
 
@@ -122,7 +125,7 @@ def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> Rende
         parts += ["", Text("Nothing was decided about it yet: the hub looks at it in its next cycle.", "dim")]
     else:
         made = one.decision
-        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates)]
+        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates), *_start(made.start)]
         if made.candidates:
             parts += ["", candidates(made.candidates, made.chosen)]
     if one.history:
@@ -201,6 +204,51 @@ def users(found: Sequence[schemas.UserOut]) -> RenderableType:
     return table
 
 
+def queues(found: Sequence[schemas.QueueOut]) -> RenderableType:
+    table = _table()
+    for name in ("QUEUE", "COHORT"):
+        _column(table, name, cut=True)
+    for name in ("WEIGHT", "WAITING", "RUNNING"):
+        _column(table, name, right=True)
+    _column(table, "USES", cut=True)
+    _column(table, "MONTH", right=True)
+    for one in found:
+        waiting, running = ("–", "–") if one.parts else (str(one.waiting), str(one.running))
+        uses = ", ".join(f"{use.used:g}/{use.may_use:g} {use.device}" for use in one.uses)
+        row = _cut(one.name), _cut(one.cohort or "–"), f"{one.weight:g}", waiting, running, _cut(uses or "no limit")
+        table.add_row(*row, usd(one.usd_month))
+    return table
+
+
+def queue(one: schemas.QueueOut) -> RenderableType:
+    facts: list[tuple[str, RenderableType]] = [
+        ("queue", one.name),
+        ("cohort", one.cohort or "–"),
+        ("weight", f"{one.weight:g}"),
+    ]
+    facts += [("parts", ", ".join(one.parts))] if one.parts else [("jobs", f"{one.waiting} wait, {one.running} run")]
+    for name, unit, spent, limit in (
+        ("day", "GPU-hours", one.gpu_hours_day, one.budget.gpu_hours_per_day),
+        ("day", "USD", one.usd_day, one.budget.usd_per_day),
+        ("month", "GPU-hours", one.gpu_hours_month, one.budget.gpu_hours_per_month),
+        ("month", "USD", one.usd_month, one.budget.usd_per_month),
+    ):
+        facts.append((name, f"{spent:,.2f} {unit}" + (f" of {limit:,.2f}" if limit is not None else "")))
+    table = _table()
+    _column(table, "DEVICE", cut=True)
+    for head in ("NOMINAL", "MAY BORROW", "LENDS", "USES", "LEFT"):
+        _column(table, head, right=True)
+    for use in one.uses:
+        quota = one.quotas.get(use.device) or schemas.QuotaDoc()
+        borrows, lends = (
+            "all" if limit is None else f"{limit:g}" for limit in (quota.borrowing_limit, quota.lending_limit)
+        )
+        if not one.cohort:
+            borrows = lends = "–"
+        table.add_row(_cut(use.device), f"{quota.nominal:g}", borrows, lends, f"{use.used:g}", f"{use.left:g}")
+    return Group(_facts(facts), "", table if one.uses else Text("Nothing is limited.", "dim"))
+
+
 def prices(book: schemas.PriceBookDoc) -> RenderableType:
     table = _table()
     _column(table, "CLUSTER", cut=True)
@@ -274,6 +322,10 @@ def _verdict(
     own = [reason.message for reason in reasons if reason.message not in told]
     why = ": " + "; ".join(own) if own else ": no cluster can take it now" if verdict == "waiting" else ""
     return Text.assemble((mark, style), why)
+
+
+def _start(start: schemas.StartOut | None) -> list[RenderableType]:
+    return [Text(f"  {start.message}")] if start is not None else []
 
 
 def _terms(one: schemas.CandidateOut) -> RenderableType:

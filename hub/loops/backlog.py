@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,7 +16,10 @@ from datetime import datetime, timedelta
 from hub.store.changes import Change, Happened, Queued, Unqueued
 from placement.fleet import PendingJob
 from placement.lifecycle import TERMINAL, Phase
-from placement.verdict import Decision
+from placement.queues.admission import gives_up_at
+from placement.queues.reasons import BudgetShort
+from placement.queues.spending import day_of
+from placement.verdict import Decision, Waiting
 
 # A cluster that refused is asked again when its summary has moved on, or after this long without any news.
 FORGIVEN_AFTER = timedelta(minutes=5)
@@ -45,9 +49,10 @@ class Backlog:
     def __init__(self, wake: asyncio.Event) -> None:
         self._wake = wake
         self._jobs: dict[str, PendingJob] = {}
-        # Heaps, by priority and then age: those that nobody has decided yet, and those of the pass under way.
-        self._fresh: list[Rank] = []
-        self._again: list[Rank] = []
+        # Heaps by queue, by priority and then age: those that nobody has decided yet, and those of the pass under way.
+        self._fresh: dict[str, list[Rank]] = {}
+        self._again: dict[str, list[Rank]] = {}
+        self._timers: list[tuple[datetime, str]] = []  # a heap
         self._decisions: dict[str, Decision] = {}
         self._refusals: dict[str, dict[str, Refusal]] = {}
 
@@ -70,6 +75,8 @@ class Backlog:
     def _add(self, job: PendingJob) -> None:
         self._jobs[job.job] = job
         self._decisions.pop(job.job, None)
+        if (moment := gives_up_at(job)) is not None:
+            heapq.heappush(self._timers, (moment, job.job))
         self.reconsider(job.job)
 
     def __len__(self) -> int:
@@ -78,34 +85,60 @@ class Backlog:
     def reconsider(self, job: str) -> None:
         pending = self._jobs.get(job)
         if pending is not None:
-            heapq.heappush(self._fresh, _rank(pending))
+            heapq.heappush(self._fresh.setdefault(pending.workload.hints.queue, []), _rank(pending))
             self._wake.set()
 
     def reconsider_all(self) -> None:
         """A new pass over all of them, best begun when the last one is `passed`: one that is begun again and again
         never gets to the end of a long queue."""
-        self._fresh = []
-        self._again = [_rank(pending) for pending in self._jobs.values()]
-        heapq.heapify(self._again)
+        self._fresh, self._again = {}, {}
+        for pending in self._jobs.values():
+            self._again.setdefault(pending.workload.hints.queue, []).append(_rank(pending))
+        for heap in self._again.values():
+            heapq.heapify(heap)
 
     @property
     def passed(self) -> bool:
         return not self._again
 
     def take(self, at_most: int) -> tuple[PendingJob, ...]:
-        """The first of those that want a decision; they count as decided from here on."""
+        """The first of each queue in turn, of those that want a decision; they count as decided from here on.
+
+        With them go those for which room is kept, so that it is kept in this cycle too; they do not count in `at_most`.
+        """
         taken: dict[str, PendingJob] = {}
         while self.wants_decisions and len(taken) < at_most:
-            _, _, id_, epoch = self._pop()
-            pending = self._jobs.get(id_)
-            # Cancelled or placed since, or queued again with a later epoch, which has an entry of its own.
-            if pending is not None and pending.epoch == epoch:
-                taken[id_] = pending
+            for queue in sorted(self._fresh.keys() | self._again.keys()):
+                _, _, id_, epoch = self._pop(queue)
+                pending = self._jobs.get(id_)
+                # Cancelled or placed since, or queued again with a later epoch, which has an entry of its own.
+                if pending is not None and pending.epoch == epoch:
+                    taken[id_] = pending
+                if len(taken) == at_most:
+                    break
+        if taken:
+            taken |= {pending.job: pending for pending in self.heads()}
         return tuple(taken.values())
 
-    def _pop(self) -> Rank:
-        both = [heap for heap in (self._fresh, self._again) if heap]
-        return heapq.heappop(min(both, key=lambda heap: heap[0]))
+    def heads(self) -> tuple[PendingJob, ...]:
+        """The jobs that were told when they start: room is kept for them."""
+        return tuple(
+            self._jobs[job]
+            for job, decision in self._decisions.items()
+            if isinstance(decision.verdict, Waiting) and decision.verdict.start is not None and job in self._jobs
+        )
+
+    def queues(self) -> dict[str, int]:
+        """How many jobs wait in each."""
+        return dict(Counter(pending.workload.hints.queue for pending in self._jobs.values()))
+
+    def _pop(self, queue: str) -> Rank:
+        both = [heaps for heaps in (self._fresh, self._again) if queue in heaps]
+        heaps = min(both, key=lambda heaps: heaps[queue][0])
+        first = heapq.heappop(heaps[queue])
+        if not heaps[queue]:
+            del heaps[queue]
+        return first
 
     @property
     def wants_decisions(self) -> bool:
@@ -128,23 +161,34 @@ class Backlog:
         }
 
     def next_retry(self, revision_of: Callable[[str], int | None], now: datetime) -> datetime | None:
-        """When the next refusal of a queued job ends by the passing of time alone."""
+        """When something changes for a queued job by the passing of time alone: a refusal ends, or a timer rings."""
         moments = [
             refusal.retry_at(revision_of(cluster))
             for job, by_cluster in self._refusals.items()
             if job in self._jobs
             for cluster, refusal in by_cluster.items()
         ]
-        return min((moment for moment in moments if moment > now), default=None)
+        timers = [self._timers[0][0]] if self._timers else []
+        return min([*(moment for moment in moments if moment > now), *timers], default=None)
+
+    def ring(self, now: datetime) -> None:
+        """Those whose time has come want a decision: to be given up, to start, or with a new day's budget."""
+        while self._timers and self._timers[0][0] <= now:
+            self.reconsider(heapq.heappop(self._timers)[1])
 
     # ---- decisions ----
 
-    def decided(self, decision: Decision) -> bool:
+    def decided(self, decision: Decision, now: datetime) -> bool:
         """Keeps why it waits; False where the job has left the queue meanwhile."""
         pending = self._jobs.get(decision.job)
         if pending is None or pending.epoch != decision.epoch:
             return False
         self._decisions[decision.job] = decision
+        if isinstance(decision.verdict, Waiting):
+            if decision.verdict.start is not None:
+                heapq.heappush(self._timers, (decision.verdict.start.at, decision.job))
+            if any(isinstance(reason, BudgetShort) for reason in decision.verdict.reasons):
+                heapq.heappush(self._timers, (day_of(now) + timedelta(days=1), decision.job))
         return True
 
     def decision(self, job: str) -> Decision | None:

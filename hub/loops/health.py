@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from hub.federation import Federation
-from hub.store import clusters, retention
+from hub.loops.resume import REMEMBERED
+from hub.store import attempts, clusters, retention
 from hub.store.store import Store, StoreClosed
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class HealthLoop:
         def forget(session: Session) -> None:
             retention.forget_jobs(session, now - self._keep_ended, JOBS_A_TICK)
             retention.forget_commands(session, now - ACKNOWLEDGED_KEPT, COMMANDS_A_TICK)
+            attempts.forget(session, now - max(self._keep_ended, REMEMBERED))
 
         await self._store.write(keep)
         await self._store.write(forget)

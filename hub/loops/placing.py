@@ -29,6 +29,7 @@ from hub.store.moves import Move, Placing
 from hub.store.store import Store, StoreClosed
 from placement.fleet import PendingJob
 from placement.lifecycle import Event
+from placement.planner import PAID
 from placement.verdict import Decision, Placed, Reason, Rejected, Waiting
 from wire.orders import Start
 
@@ -127,6 +128,7 @@ class PlacingLoop:
         except TimeoutError:
             self._backlog.reconsider_all()
         self._federation.wake.clear()
+        self._backlog.ring(self._clock())
 
     @property
     def _improved(self) -> bool:
@@ -161,7 +163,7 @@ class PlacingLoop:
         unplaced = await self._commit(placings, failures, waiting)
         for one in found.decisions:
             if isinstance(one.verdict, Waiting):
-                self._backlog.decided(one)
+                self._backlog.decided(one, now)
         for job in (*unplaced, *namesakes):
             self._backlog.reconsider(job)
 
@@ -203,7 +205,7 @@ class PlacingLoop:
         for one in found.decisions:
             known = self._backlog.decision(one.job)
             if isinstance(one.verdict, Waiting) and (known is None or known.verdict != one.verdict):
-                changed.append(WaitingReason(one.job, one.epoch, in_words(one.verdict.reasons)))
+                changed.append(WaitingReason(one.job, one.epoch, _why(one.verdict)))
         dropped = set(found.dropped)
         changed.extend(WaitingReason(one.job, one.epoch, DROPPED) for one in taken if one.job in dropped)
         return changed
@@ -261,15 +263,14 @@ def _rejections(decisions: Sequence[Decision]) -> tuple[Failure, ...]:
     )
 
 
-# The score's terms that are money to be paid, for the expected hours (placement.scoring).
-PAID = ("gpu", "cpu")
-
-
 def usd_per_hour(placed: Placed) -> float | None:
     """What the placement costs by the price book; None where it has no price at all."""
-    paid = [placed.score.terms[term] for term in PAID if term in placed.score.terms]
-    hours = placed.reservation.workload.hints.expected_hours
-    return sum(paid) / hours if paid and hours > 0 else None
+    return placed.reservation.usd_per_hour if any(term in placed.score.terms for term in PAID) else None
+
+
+def _why(waiting: Waiting) -> str:
+    start = f"{waiting.start.message}; " if waiting.start is not None else ""
+    return start + in_words(waiting.reasons)
 
 
 def in_words(reasons: Sequence[Reason]) -> str:

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
 from hub.records import JobEvent
-from hub.store import clusters, commands, events, jobs, moves, prices
-from hub.store.changes import Change, ClusterRecord
+from hub.store import attempts, clusters, commands, events, jobs, moves, prices, queues
+from hub.store.changes import Change, ClusterRecord, Spent
 from hub.store.feed import TAIL, Feed
 from hub.store.outbox import Outbox
 from hub.store.store import Store
 from placement.fleet import PendingJob, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
+from placement.queues.tree import QueueTree
 from wire.orders import Command
+
+# What ended before has no part in this month's budget, and hardly one in a share.
+REMEMBERED = timedelta(days=32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,17 @@ class Copies:
 
 async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) -> None:
     """Call once, after `store.open()` and before anything else writes."""
-    found = await store.read(_everything)
     now = clock()
-    copies.federation.load(found.clusters, found.summaries, found.reservations, found.prices, now)
+    found = await store.read(lambda session: _everything(session, now))
+    copies.federation.load(
+        found.clusters,
+        found.summaries,
+        found.reservations,
+        found.prices,
+        now,
+        queues=found.queues,
+        spent=found.spent,
+    )
     copies.backlog.load(found.pending)
     copies.outbox.load(found.commands)
     copies.feed.load(found.events)
@@ -63,17 +75,21 @@ class _Found:
     summaries: dict[str, Summary]
     reservations: tuple[Reservation, ...]
     prices: PriceBook
+    queues: QueueTree | None
+    spent: tuple[Spent, ...]
     pending: tuple[PendingJob, ...]
     commands: tuple[tuple[str, Command], ...]
     events: list[JobEvent]
 
 
-def _everything(session: Session) -> _Found:
+def _everything(session: Session, now: datetime) -> _Found:
     return _Found(
         clusters=clusters.records(session),
         summaries=clusters.summaries(session),
         reservations=jobs.reservations(session),
         prices=prices.book(session),
+        queues=queues.tree(session),
+        spent=attempts.ended_after(session, now - REMEMBERED),
         pending=moves.pending_jobs(session),
         commands=commands.open_commands(session),
         events=events.latest(session, TAIL),

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from hub.records import JobEvent
 from placement.fleet import PendingJob, Reservation
 from placement.money import PriceBook
+from placement.queues.tree import QueueTree
 from wire.orders import Command, JobRef
 
 
@@ -82,7 +83,37 @@ class PricesReplaced:
     book: PriceBook
 
 
-Change = Happened | Queued | Unqueued | Reserved | Released | Ordered | Closed | ClusterSaved | PricesReplaced
+@dataclass(frozen=True, slots=True)
+class QueuesSaved:
+    """All of them, as they are now."""
+
+    tree: QueueTree
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """An attempt is over, and this is what it took."""
+
+    queue: str
+    uses: tuple[tuple[str, float], ...]
+    usd_per_hour: float
+    since: datetime
+    until: datetime
+
+
+Change = (
+    Happened
+    | Queued
+    | Unqueued
+    | Reserved
+    | Released
+    | Ordered
+    | Closed
+    | ClusterSaved
+    | PricesReplaced
+    | QueuesSaved
+    | Spent
+)
 
 
 def announce(session: Session, change: Change) -> None:

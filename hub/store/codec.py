@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, cast
 
 import orjson
@@ -16,8 +17,9 @@ import orjson
 from hub.records import Object
 from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
+from placement.queues.tree import Budget, Queue, Quota
 from placement.resources import Resources
-from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Waiting
+from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, Score, Waiting
 from placement.workload import (
     DeviceNeed,
     Hints,
@@ -67,6 +69,18 @@ def role_counts_of(text: str) -> tuple[RoleCount, ...]:
 
 def pod_places_of(text: str) -> tuple[PodPlace, ...]:
     return tuple(PodPlace(row["pod"], row["role"], row["node"], tuple(row["gpus"])) for row in load(text))
+
+
+# ---- queues ----
+
+
+def uses_of(text: str) -> tuple[tuple[str, float], ...]:
+    return tuple((device, float(amount)) for device, amount in load(text))
+
+
+def queue_of(name: str, cohort: str, weight: float, quotas: str, budget: str) -> Queue:
+    found = {device: Quota(**quota) for device, quota in load(quotas).items()}
+    return Queue(name, cohort, found, weight, Budget(**load(budget)))
 
 
 # ---- workload ----
@@ -174,16 +188,22 @@ def dump_decision(decision: Decision) -> str:
             "placed": verdict.reservation.cluster,
             "spot": verdict.reservation.spot,
             "terms": dict(verdict.score.terms),
+            "uses": verdict.reservation.uses,
+            "usd_per_hour": verdict.reservation.usd_per_hour,
+            "since": verdict.reservation.since,
         }
     else:
         name = "waiting" if isinstance(verdict, Waiting) else "rejected"
         outcome = {name: [_reason_row(reason) for reason in verdict.reasons]}
+        if isinstance(verdict, Waiting) and verdict.start is not None:
+            outcome["start"] = verdict.start
     candidates = [
         {
             "cluster": candidate.cluster,
             "reasons": [_reason_row(reason) for reason in candidate.reasons],
             "terms": dict(candidate.score.terms) if candidate.score else None,
             "domain": candidate.domain,
+            "at_least": candidate.at_least,
         }
         for candidate in decision.candidates
     ]
@@ -195,10 +215,19 @@ def decision_of(text: str, workload: Workload) -> Decision:
     outcome = row["verdict"]
     verdict: Placed | Waiting | Rejected
     if "placed" in outcome:
-        held = Reservation(row["job"], row["epoch"], outcome["placed"], workload, outcome["spot"])
+        held = Reservation(
+            row["job"],
+            row["epoch"],
+            outcome["placed"],
+            workload,
+            outcome["spot"],
+            tuple((device, amount) for device, amount in outcome.get("uses", ())),
+            outcome.get("usd_per_hour", 0.0),
+            datetime.fromisoformat(outcome["since"]) if outcome.get("since") else None,
+        )
         verdict = Placed(held, Score(outcome["terms"]))
     elif "waiting" in outcome:
-        verdict = Waiting(_reasons(outcome["waiting"]))
+        verdict = Waiting(_reasons(outcome["waiting"]), _start(outcome.get("start")))
     else:
         verdict = Rejected(_reasons(outcome["rejected"]))
     candidates = tuple(
@@ -207,10 +236,17 @@ def decision_of(text: str, workload: Workload) -> Decision:
             _reasons(one["reasons"]),
             Score(one["terms"]) if one["terms"] is not None else None,
             one["domain"],
+            one.get("at_least", False),
         )
         for one in row["candidates"]
     )
     return Decision(row["job"], row["epoch"], verdict, candidates)
+
+
+def _start(row: Json | None) -> ExpectedStart | None:
+    if row is None:
+        return None
+    return ExpectedStart(row["cluster"], datetime.fromisoformat(row["at"]), tuple(row["after"]))
 
 
 def _reason_row(reason: Reason) -> Json:

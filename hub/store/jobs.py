@@ -310,12 +310,12 @@ def holding_on(session: Session, cluster: str) -> tuple[str, ...]:
 
 def reservations(session: Session) -> tuple[Reservation, ...]:
     held, spec = rows.reservations.c, rows.job_specs.c
-    query = select(held.job, held.epoch, held.cluster, spec.workload_json, held.spot).join_from(
-        rows.reservations, rows.job_specs, spec.job == held.job
-    )
+    query = select(
+        held.job, held.epoch, held.cluster, spec.workload_json, held.spot, held.uses_json, held.usd_per_hour, held.since
+    ).join_from(rows.reservations, rows.job_specs, spec.job == held.job)
     return tuple(
-        Reservation(job, epoch, cluster, codec.workload_of(workload), spot)
-        for job, epoch, cluster, workload, spot in session.connection().execute(query)
+        Reservation(job, epoch, cluster, codec.workload_of(workload), spot, codec.uses_of(uses), usd, since)
+        for job, epoch, cluster, workload, spot, uses, usd, since in session.connection().execute(query)
     )
 
 
@@ -343,7 +343,7 @@ def note_reasons(session: Session, reasons: Sequence[WaitingReason]) -> None:
 
 
 _SELECT: Select[Any] = select(
-    *(column for column in rows.jobs.c if column.name != "report_seq"),
+    *(column for column in rows.jobs.c if column.name not in ("report_seq", "queued_at")),
     rows.job_specs.c.workload_json,
 ).join_from(rows.jobs, rows.job_specs, rows.job_specs.c.job == rows.jobs.c.id)
 

@@ -17,8 +17,8 @@ from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
-from hub.store import codec, commands, rows
-from hub.store.changes import Happened, Queued, Released, Reserved, Unqueued, announce
+from hub.store import attempts, codec, commands, rows
+from hub.store.changes import Happened, Queued, Released, Reserved, Spent, Unqueued, announce
 from hub.store.commands import NewCommand
 from hub.store.numbers import next_number
 from hub.store.pieces import in_pieces
@@ -85,6 +85,12 @@ class _Job:
     held: JobRef | None  # the reservation on disk
     held_cluster: str
     was_queued: bool
+    queue: str
+    queued_at: datetime | None
+    held_uses: tuple[tuple[str, float], ...] = ()
+    held_usd_per_hour: float = 0.0
+    held_since: datetime | None = None
+    moved_at: datetime | None = None  # of the last move
     placing: Placing | None = None
     touched: bool = False
 
@@ -141,13 +147,20 @@ _HOT = (
     rows.jobs.c.finished_at,
     rows.jobs.c.usd_per_hour,
     rows.jobs.c.spot,
+    rows.jobs.c.queued_at,
 )
 
 
 def _load(session: Session, ids: Iterable[str]) -> dict[str, _Job]:
     held = rows.reservations
     query: Select[Any] = select(
-        *_HOT, held.c.epoch.label("held_epoch"), held.c.cluster.label("held_cluster")
+        *_HOT,
+        rows.jobs.c.queue,
+        held.c.epoch.label("held_epoch"),
+        held.c.cluster.label("held_cluster"),
+        held.c.uses_json.label("held_uses_json"),
+        held.c.usd_per_hour.label("held_usd_per_hour"),
+        held.c.since.label("held_since"),
     ).select_from(rows.jobs.outerjoin(held, held.c.job == rows.jobs.c.id))
     return {
         row.id: _job(row)
@@ -176,6 +189,11 @@ def _job(row: Row[Any]) -> _Job:
         held=JobRef(row.id, row.held_epoch) if row.held_epoch is not None else None,
         held_cluster=row.held_cluster or "",
         was_queued=phase is Phase.QUEUED,
+        queue=row.queue,
+        queued_at=row.queued_at,
+        held_uses=codec.uses_of(row.held_uses_json) if row.held_uses_json else (),
+        held_usd_per_hour=row.held_usd_per_hour or 0.0,
+        held_since=row.held_since,
     )
 
 
@@ -223,6 +241,7 @@ def _fits(job: _Job, move: Move) -> bool:
 def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     before = job.phase
     job.touched = True
+    job.moved_at = at
     job.phase = after
     job.epoch = lifecycle.next_epoch(job.epoch, before, after)
     # An acceptance that a report has overtaken is no news, and what a job that is being stopped still says of itself
@@ -251,6 +270,7 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.placed_at = job.started_at = job.usd_per_hour = None
         job.spot = False
         job.placing = None
+        job.queued_at = at
 
 
 def _says_that_all_is_well(job: _Job, move: Move, before: Phase, after: Phase) -> bool:
@@ -295,6 +315,7 @@ def _write_jobs(session: Session, jobs: Sequence[_Job]) -> None:
                 "finished_at": job.finished_at,
                 "usd_per_hour": job.usd_per_hour,
                 "spot": job.spot,
+                "queued_at": job.queued_at,
             }
             for job in jobs
         ],
@@ -333,8 +354,20 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
     if reserved:
         session.connection().execute(
             insert(rows.reservations),
-            [{"job": one.job, "epoch": one.epoch, "cluster": one.cluster, "spot": one.spot} for one in reserved],
+            [
+                {
+                    "job": one.job,
+                    "epoch": one.epoch,
+                    "cluster": one.cluster,
+                    "spot": one.spot,
+                    "uses_json": codec.dump(one.uses),
+                    "usd_per_hour": one.usd_per_hour,
+                    "since": one.since,
+                }
+                for one in reserved
+            ],
         )
+    _charge(session, released)
     for job in jobs:
         if job.was_queued and job.phase is not Phase.QUEUED:
             announce(session, Unqueued(job.id))
@@ -343,6 +376,16 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
     for one in reserved:
         announce(session, Reserved(one))
     _requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
+
+
+def _charge(session: Session, released: Sequence[_Job]) -> None:
+    """What an attempt took is spent, however it ended. One of unknown beginning is not charged."""
+    for job in released:
+        if job.held is None or job.held_since is None or job.moved_at is None:
+            continue
+        until = max(job.moved_at, job.held_since)
+        ended = Spent(job.queue, job.held_uses, job.held_usd_per_hour, job.held_since, until)
+        attempts.record(session, job.held, ended, tenant=job.tenant, cluster=job.held_cluster)
 
 
 def _holds(job: _Job, held: JobRef) -> bool:
@@ -377,7 +420,7 @@ def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[Pe
     """The queued jobs among `ids` (None: all of them), oldest first."""
     job, spec = rows.jobs.c, rows.job_specs.c
     query = (
-        select(job.id, job.epoch, job.tenant, job.submitted_at, spec.workload_json)
+        select(job.id, job.epoch, job.tenant, job.submitted_at, job.queued_at, spec.workload_json)
         .join_from(rows.jobs, rows.job_specs, spec.job == job.id)
         .where(job.phase == Phase.QUEUED.value)
         .order_by(job.submitted_at, job.id)
@@ -385,6 +428,6 @@ def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[Pe
     if ids is not None:
         query = query.where(job.id.in_(list(ids)))
     return tuple(
-        PendingJob(id_, epoch, codec.workload_of(workload), tenant, at)
-        for id_, epoch, tenant, at, workload in session.connection().execute(query)
+        PendingJob(id_, epoch, codec.workload_of(workload), tenant, at, waits_since=queued_at)
+        for id_, epoch, tenant, at, queued_at, workload in session.connection().execute(query)
     )

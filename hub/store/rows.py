@@ -152,6 +152,7 @@ class JobRow(Row, table=True):
     usd_per_hour: float | None = Field(sa_column=Column(Float))
     spot: bool = Field(sa_column=Column(Boolean, nullable=False))
     client_key: str | None = Field(sa_column=Column(String(253)))
+    queued_at: datetime | None = Field(sa_column=Column(Utc))  # when it was last put back; None: when it was submitted
 
 
 class JobSpecRow(Row, table=True):
@@ -196,6 +197,34 @@ class ReservationRow(Row, table=True):
     epoch: int = Field(sa_column=Column(Integer, nullable=False))
     cluster: str = Field(sa_column=Column(String(253), ForeignKey("clusters.name"), nullable=False, index=True))
     spot: bool = Field(sa_column=Column(Boolean, nullable=False))
+    uses_json: str = Field(sa_column=Column(Text, nullable=False, server_default="[]"))
+    usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    since: datetime | None = Field(sa_column=Column(Utc))
+
+
+class AttemptRow(Row, table=True):
+    """What a reservation took from its making to its release; outlives its job, so that what was spent stays spent."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_by_end", "until"),)
+    job: str = text_key(16)
+    epoch: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    queue: str = Field(sa_column=Column(String(253), nullable=False))
+    tenant: str = Field(sa_column=Column(String(253), nullable=False))
+    cluster: str = Field(sa_column=Column(String(253), nullable=False))
+    uses_json: str = Field(sa_column=Column(Text, nullable=False))
+    usd_per_hour: float = Field(sa_column=Column(Float, nullable=False))
+    since: datetime = Field(sa_column=Column(Utc, nullable=False))
+    until: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
+class QueueRow(Row, table=True):
+    __tablename__ = "queues"
+    name: str = text_key(253)
+    cohort: str = Field(sa_column=Column(String(253), nullable=False))
+    weight: float = Field(sa_column=Column(Float, nullable=False))
+    quotas_json: str = Field(sa_column=Column(Text, nullable=False))
+    budget_json: str = Field(sa_column=Column(Text, nullable=False))
 
 
 class PlacementRow(Row, table=True):
@@ -279,4 +308,6 @@ reservations = table_of(ReservationRow)
 placements = table_of(PlacementRow)
 commands = table_of(CommandRow)
 prices = table_of(PriceRow)
+queues = table_of(QueueRow)
+attempts = table_of(AttemptRow)
 leadership = table_of(LeadershipRow)

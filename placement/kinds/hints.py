@@ -35,6 +35,7 @@ KNOWN = (
     "muster.dev/spot",
     MIN_AVAILABLE,
     "muster.dev/if-too-large",
+    "muster.dev/give-up-hours",
 )
 # Queue names that cluster schedulers read from metadata, whatever the kind.
 _QUEUE_KEYS = ("kueue.x-k8s.io/queue-name", "scheduling.volcano.sh/queue-name", "volcano.sh/queue-name")
@@ -78,6 +79,7 @@ def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
         expected_hours=_parsed(found, hints, "expected-hours", _hours, default.expected_hours),
         tolerates_spot=_parsed(found, hints, "spot", _boolean, default.tolerates_spot),
         if_too_large=_parsed(found, hints, "if-too-large", _if_too_large, default.if_too_large),
+        give_up_hours=_parsed(found, hints, "give-up-hours", _hours, default.give_up_hours),
     )
 
 

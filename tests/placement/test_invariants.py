@@ -9,10 +9,23 @@ from placement.fleet import Fleet, Health, Reservation
 from placement.invariants import check, check_assignment
 from placement.inventory import Node, Taint
 from placement.planner import plan
+from placement.queues.reasons import GaveUp
+from placement.queues.tree import Queue, QueueTree, Quota
 from placement.resources import Resources
-from placement.verdict import Candidate, ClusterNotReady, Decision, Placed, Plan, Rejected, Score, Waiting
+from placement.verdict import (
+    Candidate,
+    ClusterNotReady,
+    Decision,
+    ExpectedStart,
+    Placed,
+    Plan,
+    Rejected,
+    Score,
+    Waiting,
+)
 from placement.workload import Hints, Workload
 from tests.placement.worlds import (
+    A100,
     GPU,
     NOW,
     cluster,
@@ -41,7 +54,8 @@ def placed(
 ) -> Decision:
     score = Score({"gpu": usd})
     candidates = tuple(Candidate(name, (), score) for name in ("a", "b"))
-    return Decision(job, 1, Placed(Reservation(job, 1, on, asked, spot), score), candidates)
+    uses = ((A100, float(asked.total_gpus)),)
+    return Decision(job, 1, Placed(Reservation(job, 1, on, asked, spot, uses, usd, NOW), score), candidates)
 
 
 def found_in(broken: Plan, world: Fleet = WORLD) -> str:
@@ -123,6 +137,68 @@ def test_a_refusal_against_its_candidates() -> None:
     assert "not placed though a candidate is feasible" in found_in(changed(verdict=Waiting(reasons)))
     assert "refused without a reason" in found_in(changed(verdict=Rejected(()), candidates=out))
     assert "not those of its candidates" in found_in(changed(verdict=Waiting(reasons), candidates=out))
+
+
+def test_given_up_is_a_rejection_of_its_own() -> None:
+    gave_up, reasons = GaveUp(5.0, 5.0), (ClusterNotReady("a", "lost"), ClusterNotReady("b", "lost"))
+    out = tuple(Candidate(reason.cluster, (reason,)) for reason in reasons)
+    assert found_in(changed(verdict=Rejected((gave_up, *reasons)), candidates=out)) == ""
+    assert "it waits though it was given up" in found_in(changed(verdict=Waiting((gave_up, *reasons)), candidates=out))
+
+
+# ---- queues ----
+
+
+def of(queue: str, *queues: Queue, gpus: int = 8) -> str:
+    asked = workload(role(gpus=gpus), hints=Hints(queue=queue))
+    return found_in(Plan((placed("a", asked=asked),)), replace(WORLD, queues=QueueTree.of(queues)))
+
+
+def test_a_queue_beyond_its_quota_or_a_root_beyond_its_tree() -> None:
+    assert "queue a and its parts use 8 *, they have 7" in of("a", Queue("a", quotas={"*": Quota(7)}))
+    assert of("a", Queue("a", quotas={"*": Quota(8)})) == ""
+    lender = Queue("b", "o", {A100: Quota(9)})
+    assert "it has 4 and may borrow 3" in of("a", Queue("o"), lender, Queue("a", "o", {A100: Quota(4, 3)}))
+    assert of("a", Queue("o"), lender, Queue("a", "o", {A100: Quota(4, 4)})) == ""
+    keeper = Queue("b", "o", {A100: Quota(9, None, 3)})
+    assert "queue o and its parts use 8" in of("a", Queue("o"), keeper, Queue("a", "o", {A100: Quota(4)}))
+
+
+def test_a_queue_that_takes_no_jobs() -> None:
+    assert "placed from queue a, which does not exist" in of("a", Queue("b"))
+    assert "placed from a, which is a cohort" in of("a", Queue("a"), Queue("b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"since": None}, "is placed at no time"),
+        ({"uses": ((A100, 7.0),)}, "is counted as 7 GPUs, it asks for 8"),
+        ({"uses": ((A100, 9.0), ("cpu", -1.0), ("", -1.0))}, "uses less than nothing"),
+    ],
+)
+def test_a_reservation_that_does_not_say_what_it_takes(change: dict[str, object], said: str) -> None:
+    verdict = DECISION.verdict
+    assert isinstance(verdict, Placed)
+    held = replace(verdict.reservation, **change)  # type: ignore[arg-type]  # names are Reservation's own
+    assert said in found_in(changed(verdict=replace(verdict, reservation=held)))
+
+
+def test_a_reserved_start() -> None:
+    world = replace(WORLD, reservations=(Reservation("old", 1, "a", ASKED, since=NOW),))
+    reasons = (ClusterNotReady("a", "lost"), ClusterNotReady("b", "lost"))
+    out = tuple(Candidate(reason.cluster, (reason,)) for reason in reasons)
+
+    def said(*starts: ExpectedStart) -> str:
+        decisions = [Decision(f"j-{i}", 1, Waiting(reasons, start), out) for i, start in enumerate(starts)]
+        return found_in(Plan(tuple(decisions)), world)
+
+    sound = ExpectedStart("a", NOW, ("old",))
+    assert said(sound) == ""
+    assert "a is kept for 2 jobs at once" in said(sound, sound)
+    assert "waits for new, which do not end on a" in said(replace(sound, after=("old", "new")))
+    assert "waits for nothing" in said(replace(sound, after=()))
+    assert "on z, which has not reported" in said(replace(sound, cluster="z"))
 
 
 # ---- assignments ----

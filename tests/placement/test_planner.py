@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,10 +9,11 @@ from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
 from placement.inventory import Node
 from placement.money import Price, PriceBook
-from placement.planner import Planner, plan
+from placement.planner import Planner, plan, plan_fully
 from placement.verdict import (
     Decision,
     DeviceMissing,
+    ExpectedStart,
     NoClusters,
     NotAllowed,
     Placed,
@@ -23,6 +25,7 @@ from placement.verdict import (
 )
 from placement.workload import Hints, IfTooLarge, Workload
 from tests.placement.worlds import (
+    A100,
     H100,
     NOW,
     after,
@@ -72,6 +75,20 @@ def test_a_planner_that_remembers_answers_what_a_fresh_one_does(
         world = data.draw(next_worlds(world, placed(decided.decisions)))
 
 
+@given(fleets(), queues())
+@settings(max_examples=150, deadline=None)
+def test_clusters_that_are_not_asked_would_not_have_been_chosen(world: Fleet, jobs: list[PendingJob]) -> None:
+    few, all_ = plan(world, jobs, NOW).decisions, plan_fully(world, jobs, NOW).decisions
+    assert [one.verdict for one in few] == [one.verdict for one in all_]
+    for one, other in zip(few, all_, strict=True):
+        assert not any(candidate.at_least for candidate in other.candidates)
+        for asked, known in zip(one.candidates, other.candidates, strict=True):
+            if not asked.at_least:
+                assert asked == known
+            elif asked.score and known.score:
+                assert asked.score.total_usd <= known.score.total_usd + 1e-6
+
+
 @st.composite
 def next_worlds(draw: st.DrawFn, world: Fleet, made: list[Reservation]) -> Fleet:
     """What the next cycle may see: reservations kept or gone, a cluster changed or not, other prices or the same."""
@@ -84,7 +101,7 @@ def next_worlds(draw: st.DrawFn, world: Fleet, made: list[Reservation]) -> Fleet
         del clusters[name]
         reservations = [r for r in reservations if r.cluster != name]
     prices = draw(st.sampled_from([world.prices, PriceBook({("a", "*"): Price(9.0)})]))
-    return Fleet(clusters, tuple(reservations), prices)
+    return replace(world, clusters=clusters, reservations=tuple(reservations), prices=prices)
 
 
 def _changed(known: Cluster, change: str, draw: st.DrawFn) -> Cluster:
@@ -147,7 +164,10 @@ def test_two_gangs_for_the_last_gpus_one_goes_whole_and_one_waits_whole() -> Non
     world = fleet(cluster("a", nodes(4)))
     first, second = decide(world, *[workload(role(replicas=3, gpus=8))] * 2)
     assert isinstance(first.verdict, Placed)
-    assert second.verdict == Waiting((ResourcesShort("a", "nvidia.com/gpu", 24, 8, 1, 3, ever=True),))
+    assert second.verdict == Waiting(
+        (ResourcesShort("a", "nvidia.com/gpu", 24, 8, 1, 3, ever=True),),
+        ExpectedStart("a", NOW + timedelta(hours=1), ("j-0",)),
+    )
 
 
 def test_enough_in_sum_but_not_in_the_rack_is_refused_there_and_placed_elsewhere() -> None:
@@ -213,7 +233,14 @@ def test_the_reservation_says_whether_it_is_spot() -> None:
     (decision,) = decide(world, workload(role(gpus=8), hints=Hints(tolerates_spot=True)))
     assert isinstance(decision.verdict, Placed)
     assert decision.verdict.reservation == Reservation(
-        "j-0", 1, "a", workload(role(gpus=8), hints=Hints(tolerates_spot=True)), spot=True
+        "j-0",
+        1,
+        "a",
+        workload(role(gpus=8), hints=Hints(tolerates_spot=True)),
+        spot=True,
+        uses=((A100, 8.0),),
+        usd_per_hour=4.0,
+        since=NOW,
     )
 
 
@@ -237,3 +264,15 @@ def test_what_a_cycle_places_on_a_cluster_its_spoke_can_bind_in_that_order(
             answer = topology.assign(have, pods_of(one), one)
             assert isinstance(answer, topology.Assignment)
             have = after(have, answer, one)
+
+
+def test_a_cluster_that_costs_more_than_what_was_found_is_not_asked_for_room() -> None:
+    dear, cheap = cluster("a", nodes(2)), cluster("b", nodes(2))
+    book = PriceBook({("a", "*"): Price(3.0), ("b", "*"): Price(1.0)})
+    [made] = decide(Fleet({"a": dear, "b": cheap}, (), book), workload(role(replicas=1, gpus=8)))
+    assert where((made,)) == ["b"]
+    told = {one.cluster: one for one in made.candidates}
+    assert told["a"].at_least
+    assert told["a"].score is not None
+    assert told["a"].score.terms["gpu"] == 3 * told["b"].score.terms["gpu"]  # type: ignore[union-attr]  # it is chosen
+    assert not told["b"].at_least

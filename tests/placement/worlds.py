@@ -12,6 +12,7 @@ from placement.assignment import Assignment, NodeAssignment, PodToPlace
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary, Taint
 from placement.money import Price, PriceBook
+from placement.queues.tree import Budget, Queue, QueueTree, Quota
 from placement.resources import Resources
 from placement.summary import summarise
 from placement.workload import (
@@ -293,6 +294,7 @@ def workloads(
 @st.composite
 def hints(draw: st.DrawFn) -> Hints:
     return Hints(
+        queue=draw(st.sampled_from(["default", "default", "a", "b", "gone"])),
         priority=draw(st.integers(-1, 1)),
         clusters=draw(st.sampled_from([(), (), ("a", "b"), ("nowhere",)])),
         excluded_clusters=draw(st.sampled_from([(), (), ("a",)])),
@@ -300,6 +302,7 @@ def hints(draw: st.DrawFn) -> Hints:
         expected_hours=draw(st.sampled_from([0.5, 1.0, 24.0])),
         tolerates_spot=draw(st.booleans()),
         if_too_large=draw(st.sampled_from(list(IfTooLarge))),
+        give_up_hours=draw(st.sampled_from([None, None, 0.0, 5.0])),
     )
 
 
@@ -333,8 +336,31 @@ def fleets(draw: st.DrawFn) -> Fleet:
     held = []
     for number in range(draw(st.integers(0, 4))):
         name = draw(st.sampled_from([c.name for c in clusters]))
-        held.append(Reservation(f"held-{number}", 1, name, draw(workloads())))
-    return fleet(*clusters, reservations=held, prices=PRICES)
+        since = draw(st.sampled_from([None, NOW, NOW - timedelta(hours=9)]))
+        held.append(Reservation(f"held-{number}", 1, name, draw(workloads(hints=hints())), since=since))
+    return replace(fleet(*clusters, reservations=held, prices=PRICES), queues=draw(queue_trees()))
+
+
+@st.composite
+def queue_trees(draw: st.DrawFn) -> QueueTree:
+    """`default`, `a` and `b`: without limits, or in a cohort with quota and budgets."""
+    if draw(st.booleans()):
+        return QueueTree.of([Queue("default"), Queue("a"), Queue("b", weight=2.0)])
+    amounts, limits = st.sampled_from([0.0, 2.0, 8.0, 30.0]), st.sampled_from([None, None, 0.0, 4.0])
+    budgets = st.sampled_from([Budget(), Budget(), Budget(usd_per_day=20.0), Budget(gpu_hours_per_month=30.0)])
+
+    def quotas() -> dict[str, Quota]:
+        devices = draw(st.lists(st.sampled_from([A100, "*", "cpu"]), unique=True))
+        return {device: Quota(draw(amounts), draw(limits), draw(limits)) for device in devices}
+
+    return QueueTree.of(
+        [
+            Queue("org", quotas={"*": Quota(draw(amounts))}, budget=draw(budgets)),
+            Queue("default"),
+            Queue("a", "org", quotas(), budget=draw(budgets)),
+            Queue("b", draw(st.sampled_from(["org", "default"])), quotas(), weight=draw(st.sampled_from([0.0, 2.0]))),
+        ]
+    )
 
 
 @st.composite

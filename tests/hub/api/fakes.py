@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from hub.api.services import Services
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
+from hub.queues import DeviceUse, QueueState
 from hub.records import (
     Actor,
     ClusterState,
@@ -25,6 +26,7 @@ from placement.fleet import Reservation
 from placement.kinds.problems import Problem
 from placement.lifecycle import TERMINAL, Phase
 from placement.money import Price, PriceBook
+from placement.queues.tree import Queue, QueueTree, Quota, faults
 from placement.resources import Resources
 from placement.verdict import Candidate, Decision, DeviceMissing, Placed, Rejected, Score, TopologyShort, Waiting
 from placement.workload import DeviceNeed, Role, Workload
@@ -369,6 +371,46 @@ class FakePrices:
         self.kept = book
 
 
+@dataclass
+class FakeQueues:
+    """Sound trees only, changed by admins; nothing is used or spent."""
+
+    tree: QueueTree = field(
+        default_factory=lambda: QueueTree.of(
+            [Queue("research"), Queue("team-a", "research", {"A100": Quota(8, 8)}), Queue("default")]
+        )
+    )
+
+    async def list(self, actor: Actor) -> Sequence[QueueState]:
+        return [self._state(name) for name in sorted(self.tree.queues)]
+
+    async def show(self, actor: Actor, name: str) -> QueueState:
+        if name not in self.tree.queues:
+            raise NotFound(f"there is no queue {name!r}", code="no-such-queue", mend="muster queue list shows them")
+        return self._state(name)
+
+    async def create(self, actor: Actor, queue: Queue) -> QueueState:
+        if queue.name in self.tree.queues:
+            raise ConflictError(f"there is a queue {queue.name} already", code="queue-exists")
+        return (await self.put(actor, [queue]))[0]
+
+    async def put(self, actor: Actor, changed: Sequence[Queue], *, force: bool = False) -> Sequence[QueueState]:
+        _admin(actor)
+        tree = QueueTree.of([*self.tree.queues.values(), *changed])
+        if found := faults(tree):
+            raise Invalid(str(found[0]), code="invalid-queue", mend=found[0].mend)
+        self.tree = tree
+        return [self._state(queue.name) for queue in changed]
+
+    async def delete(self, actor: Actor, name: str) -> None:
+        _admin(actor)
+        self.tree = QueueTree.of(queue for queue in self.tree.queues.values() if queue.name != name)
+
+    def _state(self, name: str) -> QueueState:
+        uses = tuple(DeviceUse(device, 2.0, 16.0, 14.0) for device in self.tree.queues[name].quotas)
+        return QueueState(self.tree.queues[name], self.tree.children[name], 1, 2, uses, 3.0, 4.0, 5.0, 6.0)
+
+
 def _admin(actor: Actor | None) -> None:
     if actor is not None and actor.role is not UserRole.ADMIN:
         raise Forbidden(f"{actor.user} is no admin", code="admins-only", mend="ask an admin to do it")
@@ -382,6 +424,7 @@ class FakeHub:
     clusters: FakeClusters = field(default_factory=FakeClusters)
     access: FakeAccess = field(default_factory=FakeAccess)
     prices: FakePrices = field(default_factory=FakePrices)
+    queues: FakeQueues = field(default_factory=FakeQueues)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -391,6 +434,7 @@ class FakeHub:
             clusters=self.clusters,
             access=self.access,
             prices=self.prices,
+            queues=self.queues,
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

@@ -115,6 +115,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "reasons": [],
                 "score": {"total_usd": 38.4, "terms": {"gpu": 36.0, "spot risk": 2.4}},
                 "domain": "rack r1",
+                "at_least": False,
             },
             {
                 "cluster": "cloud-b",
@@ -122,6 +123,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "reasons": [],
                 "score": {"total_usd": 131.2, "terms": {"gpu": 131.2}},
                 "domain": "rack b7",
+                "at_least": False,
             },
             {
                 "cluster": "edge-c",
@@ -134,11 +136,13 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 ],
                 "score": None,
                 "domain": "",
+                "at_least": False,
             },
         ],
         "reasons": [],
         "warnings": [],
         "domain": "rack r1",
+        "start": None,
     }
 
 

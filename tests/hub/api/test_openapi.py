@@ -10,6 +10,7 @@ from tests.hub.api.fakes import FakeHub
 
 ROUTES = """
 DELETE /v1/clusters/{name}
+DELETE /v1/queues/{name}
 DELETE /v1/users/{name}
 GET /v1/ca
 GET /v1/clusters
@@ -21,9 +22,12 @@ GET /v1/jobs/{ref}
 GET /v1/jobs/{ref}/explain
 GET /v1/jobs/{ref}/logs
 GET /v1/prices
+GET /v1/queues
+GET /v1/queues/{name}
 GET /v1/readyz
 GET /v1/users
 GET /v1/whoami
+POST /v1/apply
 POST /v1/cluster-tokens
 POST /v1/clusters/{name}/cordon
 POST /v1/clusters/{name}/drain
@@ -32,8 +36,10 @@ POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
 POST /v1/join
 POST /v1/plan
+POST /v1/queues
 POST /v1/users
 PUT /v1/prices
+PUT /v1/queues/{name}
 """
 OPEN = {"/v1/ca", "/v1/join", "/v1/healthz", "/v1/readyz"}
 

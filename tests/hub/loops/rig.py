@@ -22,6 +22,7 @@ from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
 from hub.pki import RequestRefused, SignedCertificate
 from hub.prices import Prices
+from hub.queues import Queues
 from hub.records import Actor, Object, UserRole
 from hub.store import leadership
 from hub.store.dialect import is_sqlite, open_unpooled
@@ -33,6 +34,7 @@ from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
+from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.summary import summarise
 from placement.workload import DeviceNeed, Hints, IfTooLarge, Role, Workload
@@ -148,6 +150,7 @@ class Hub:
     clusters: Clusters
     access: Access
     prices: Prices
+    queues: Queues
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -171,7 +174,9 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
     """`database`: a URL, or SQLite's file."""
     store = a_store(database if isinstance(database, str) else f"sqlite:///{database}")
     await store.open()
-    copies = Copies.empty(Federation(heartbeat_s=5, lease_s=60, queues=frozenset({"default", "research"})))
+    copies = Copies.empty(
+        Federation(heartbeat_s=5, lease_s=60, queues=QueueTree.of([Queue("default"), Queue("research")]))
+    )
     await resume(store, copies, clock)
     signer, streams = authority or FakeAuthority(), FakeStreams()
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
@@ -187,7 +192,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             copies.feed,
             read,
             lambda submission, actor: admission.refusals(submission, actor, CATALOGUE),
-            planner.plan,
+            planner.plan_fully,
             streams,
             clock=clock,
             rng=Random(seed),
@@ -195,6 +200,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         clusters,
         Access(store, clock=clock),
         Prices(store, copies.federation),
+        Queues(store, copies.federation, copies.backlog, clock=clock),
         Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
         HealthLoop(store, copies.federation, clock=clock),
@@ -203,8 +209,9 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
 
 
 @asynccontextmanager
-async def a_hub(database: Path | str, clock: Clock | None = None) -> AsyncGenerator[Hub, None]:
-    hub = await open_hub(database, clock or Clock())
+async def a_hub(database: Path | str, clock: Clock | None = None, *, seed: int = 0) -> AsyncGenerator[Hub, None]:
+    """`seed`: another one for a hub that goes on where one ended, or it makes the same ids again."""
+    hub = await open_hub(database, clock or Clock(), seed=seed)
     try:
         yield hub
     finally:
@@ -237,6 +244,7 @@ class FakeSpoke:
         self.started: list[JobRef] = []
         self.revision = 0
         self.invalid: set[str] = set()
+        self.clock = Clock()
 
     async def join(self, hub: Hub, **described: str) -> None:
         token = await hub.clusters.make_token(ADMIN, self.name, **described)
@@ -244,6 +252,7 @@ class FakeSpoke:
         self.serial = joined.certificate_pem.decode().rpartition("#")[2]
 
     async def connect(self, hub: Hub) -> None:
+        self.clock = hub.clock
         attached = await hub.uplink.attach(self.name, self.serial, "1.0", f"session of {self.name}")
         for orphan in set(self.live) - set(attached.live):
             del self.live[orphan]
@@ -337,7 +346,7 @@ class FakeSpoke:
         job = self.live.get(ref)
         pods = tuple(PodPlace(f"p{i}", "worker", f"n{n}", (0,)) for i, n in enumerate(job.nodes)) if job else ()
         counts = (RoleCount("worker", len(pods), 0, 0, len(pods)),) if pods else ()
-        self.unacked.append(Report(ref, self.seqs[ref], event, reason, START_OF_TIME, counts, pods))
+        self.unacked.append(Report(ref, self.seqs[ref], event, reason, self.clock(), counts, pods))
 
     async def send_reports(self, hub: Hub, *, acknowledge: bool = True) -> None:
         if not self.unacked:

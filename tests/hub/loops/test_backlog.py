@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,7 +11,9 @@ from hub.records import JobEvent
 from hub.store.changes import Happened, Queued, Unqueued
 from placement.fleet import PendingJob
 from placement.lifecycle import Phase
-from placement.verdict import Decision, NoClusters, Waiting
+from placement.queues.reasons import BudgetShort
+from placement.queues.spending import day_of
+from placement.verdict import Decision, ExpectedStart, NoClusters, Waiting
 from tests.hub.loops.rig import START_OF_TIME, workload
 
 T0 = START_OF_TIME
@@ -72,13 +75,13 @@ def test_a_job_queued_again_is_decided_with_its_new_epoch_only(backlog: Backlog)
 
 def test_a_decision_is_kept_while_the_job_waits_in_that_epoch(backlog: Backlog) -> None:
     decision = Decision("a", 1, Waiting((NoClusters(),)), ())
-    assert not backlog.decided(decision)
+    assert not backlog.decided(decision, T0)
     backlog.load([pending("a")])
-    assert backlog.decided(decision)
+    assert backlog.decided(decision, T0)
     assert backlog.decision("a") == decision
     backlog.on_change(Queued(pending("a", epoch=2)))
     assert backlog.decision("a") is None
-    assert not backlog.decided(decision)
+    assert not backlog.decided(decision, T0)
 
 
 def test_a_first_refusal_holds_until_the_summary_moves_on(backlog: Backlog) -> None:
@@ -114,3 +117,43 @@ def test_refusals_are_forgotten_once_the_job_runs_or_ends(backlog: Backlog, phas
     assert backlog.refusals("a", lambda _: 7, T0)
     backlog.on_change(Happened(JobEvent(2, "a", "red", 1, phase, "x", "", T0)))
     assert not backlog.refusals("a", lambda _: 7, T0)
+
+
+def test_queues_are_taken_from_in_turn_however_long_one_is(backlog: Backlog) -> None:
+    long = [replace(pending(f"a{i}"), workload=workload(f"a{i}", hints={"queue": "a"})) for i in range(9)]
+    short = replace(pending("b0"), workload=workload("b0", hints={"queue": "b"}))
+    backlog.load([*long, short])
+    assert sorted(ids(backlog.take(3))) == ["a0", "a1", "b0"]
+
+
+def test_a_job_that_room_is_kept_for_is_decided_in_every_cycle(backlog: Backlog) -> None:
+    backlog.load([pending("head")])
+    backlog.take(9)
+    backlog.decided(Decision("head", 1, Waiting((NoClusters(),), ExpectedStart("c", at(60), ("x",))), ()), T0)
+    assert backlog.take(9) == ()
+    backlog.on_change(Queued(pending("late")))
+    assert ids(backlog.take(9)) == ["late", "head"]
+    assert backlog.next_retry(lambda _: None, T0) == at(60)
+    backlog.ring(at(59))
+    assert backlog.take(9) == ()
+    backlog.ring(at(60))
+    assert ids(backlog.take(9)) == ["head"]
+
+
+def test_a_job_that_gives_up_is_decided_when_its_time_has_come(backlog: Backlog) -> None:
+    backlog.load([replace(pending("a"), workload=workload("a", hints={"give_up_hours": 1.0}))])
+    backlog.take(9)
+    assert backlog.next_retry(lambda _: None, T0) == at(3600)
+    backlog.ring(at(3600))
+    assert ids(backlog.take(9)) == ["a"]
+
+
+def test_a_new_day_is_a_new_budget(backlog: Backlog) -> None:
+    backlog.load([pending("a")])
+    backlog.take(9)
+    short = BudgetShort("c", "q", "day", "$", 1.0, 1.0, 0.0, 1.0, "tomorrow")
+    backlog.decided(Decision("a", 1, Waiting((short,)), ()), T0)
+    midnight = day_of(T0) + timedelta(days=1)
+    assert backlog.next_retry(lambda _: None, T0) == midnight
+    backlog.ring(midnight)
+    assert ids(backlog.take(9)) == ["a"]

@@ -1,0 +1,171 @@
+"""muster queue … and muster apply: where jobs wait, by flags or from a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hub.cli import exits, screen, submitting
+from hub.cli.context import connect
+
+if TYPE_CHECKING:
+    from hub.api import schemas
+
+app = typer.Typer(no_args_is_help=True, help="Where jobs wait: quota, shares and budgets (changes: admins).")
+files = typer.Typer()
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+Cohort = Annotated[str | None, typer.Option(help='The queue that it is a part of; "" for none.')]
+Weight = Annotated[float | None, typer.Option(min=0, help="Of its share among its siblings; 0 comes last.")]
+QuotaFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quota",
+        metavar="DEVICE=NOMINAL[,borrow=N][,lend=N]",
+        help="DEVICE is a product, * for any other GPU, or cpu. May be repeated; DEVICE=none takes one away.",
+    ),
+]
+BudgetFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="NAME=AMOUNT",
+        help="usd_per_day, usd_per_month, gpu_hours_per_day, gpu_hours_per_month. May be repeated; =none lifts one.",
+    ),
+]
+
+
+@app.command("list", epilog=exits.HELP)
+def list_(ctx: typer.Context, output: screen.Output = screen.Format.TABLE) -> None:
+    """List the queues, with what they use of what they may."""
+    with connect(ctx) as muster:
+        found = muster.queues()
+    from hub.cli import tables
+
+    screen.show(output, found, tables.queues(found))
+
+
+@app.command(epilog=exits.HELP)
+def show(ctx: typer.Context, name: Name, output: screen.Output = screen.Format.TABLE) -> None:
+    """Show one queue: quota, use, and what was spent."""
+    with connect(ctx) as muster:
+        found = muster.queue(name)
+    from hub.cli import tables
+
+    screen.show(output, found, tables.queue(found))
+
+
+@app.command(epilog=exits.HELP)
+def create(
+    ctx: typer.Context,
+    name: Name,
+    cohort: Cohort = None,
+    weight: Weight = None,
+    quota: QuotaFlag = None,
+    budget: BudgetFlag = None,
+) -> None:
+    """Make a queue; without --quota it has no limit of its own."""
+    from hub.api import schemas
+
+    spec = _changed(schemas.QueueSpec(), cohort, weight, quota, budget)
+    with connect(ctx) as muster:
+        muster.create_queue(name, spec)
+    typer.echo(f"{name} created")
+
+
+@app.command(epilog=exits.HELP)
+def edit(
+    ctx: typer.Context,
+    name: Name,
+    cohort: Cohort = None,
+    weight: Weight = None,
+    quota: QuotaFlag = None,
+    budget: BudgetFlag = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
+) -> None:
+    """Change a queue; what is not given stays as it is."""
+    from hub.api import schemas
+
+    with connect(ctx) as muster:
+        known = muster.queue(name)
+        before = schemas.QueueSpec(cohort=known.cohort, weight=known.weight, quotas=known.quotas, budget=known.budget)
+        muster.set_queue(name, _changed(before, cohort, weight, quota, budget), force=force)
+    typer.echo(f"{name} changed")
+
+
+@app.command(epilog=exits.HELP)
+def delete(ctx: typer.Context, name: Name) -> None:
+    """Delete a queue in which no job waits or runs."""
+    with connect(ctx) as muster:
+        muster.delete_queue(name)
+    typer.echo(f"{name} deleted")
+
+
+@files.command(epilog=exits.HELP)
+def apply(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="YAML or JSON; - reads stdin.")],
+    force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
+) -> None:
+    """Make what a file declares (kind: Queue), or change it to that; all of it or nothing."""
+    with connect(ctx) as muster, exits.told(file):
+        answer = muster.apply(submitting.read(file), force=force)
+    for kind, name in answer.applied:
+        typer.echo(f"{kind} {name} applied")
+
+
+def _changed(
+    spec: schemas.QueueSpec,
+    cohort: str | None,
+    weight: float | None,
+    quotas: list[str] | None,
+    budgets: list[str] | None,
+) -> schemas.QueueSpec:
+    from hub.api import schemas
+
+    by_device, budget = dict(spec.quotas), spec.budget.model_dump()
+    for flag in quotas or ():
+        device, _, text = flag.rpartition("=") if flag.endswith("=none") else flag.partition("=")
+        if text == "none":
+            by_device.pop(device, None)
+        else:
+            by_device[device] = _quota(flag, device, text)
+    for flag in budgets or ():
+        name, _, text = flag.partition("=")
+        if name not in budget:
+            exits.stop(f"--budget {flag}: there is no {name}", f"one of {', '.join(budget)}", exits.USAGE)
+        budget[name] = None if text == "none" else _amount(f"--budget {flag}", text)
+    return schemas.QueueSpec(
+        cohort=spec.cohort if cohort is None else cohort,
+        weight=spec.weight if weight is None else weight,
+        quotas=by_device,
+        budget=schemas.BudgetDoc(**budget),
+    )
+
+
+def _quota(flag: str, device: str, text: str) -> schemas.QuotaDoc:
+    from hub.api import schemas
+
+    nominal, *limits = text.split(",")
+    found = {"nominal": _amount(f"--quota {flag}", nominal)}
+    for limit in limits:
+        name, _, amount = limit.partition("=")
+        if name not in ("borrow", "lend") or not device:
+            exits.stop(f"--quota {flag}: {limit} is no limit", "write A100=8,borrow=4,lend=2", exits.USAGE)
+        found["borrowing_limit" if name == "borrow" else "lending_limit"] = _amount(f"--quota {flag}", amount)
+    return schemas.QuotaDoc(
+        nominal=found["nominal"],
+        borrowing_limit=found.get("borrowing_limit"),
+        lending_limit=found.get("lending_limit"),
+    )
+
+
+def _amount(flag: str, text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < 1e9:
+        exits.stop(f"{flag}: {text!r} is no amount", "give 0 or more", exits.USAGE)
+    return amount
