@@ -38,6 +38,10 @@ class Spec:
     classes: frozenset[int]  # node classes that admit the pod
     devices: tuple[DeviceNeed, ...] = ()
     bins: Interned = field(default_factory=lambda: Interned())
+    wants: frozenset[str] = field(init=False)  # the scarce resources it needs
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wants", frozenset(name for name in self.need if is_scarce(name)))
 
     @property
     def gpus(self) -> int:
@@ -57,7 +61,7 @@ class Bin:
         self.shares = shares
         self._hash = hash((node_class, free, shares))
         self._peaks: dict[Spec, tuple[int, ...]] = {}
-        self._keys: dict[Spec, FitKey] = {}
+        self._keys: dict[frozenset[str], FitKey] = {}
         self.canon: Canon | None = None
 
     def __hash__(self) -> int:
@@ -132,8 +136,10 @@ class Domain:
         "_keys",
         "_peaks",
         "_sum",
+        "_ways",
         "canon",
         "example",
+        "known_nodes",
         "rank",
         "totals",
         "units",
@@ -156,8 +162,10 @@ class Domain:
         self._sum = sum(_mark(unit, count) for unit, count in units.items()) if marks is None else marks
         self._hash = hash((rank, self._sum))
         self._peaks: dict[Spec, tuple[int, ...]] = {}
-        self._keys: dict[Spec, FitKey] = {}
+        self._keys: dict[frozenset[str], FitKey] = {}
         self._best: dict[tuple[Spec, int, int, int], Way | None] = {}
+        self._ways: dict[tuple[Bin, frozenset[str], int], Way | None] = {}
+        self.known_nodes: Mapping[Bin, int] | None = None
         self._by_class: dict[int, Resources] | None = None
         self.canon: Canon | None = None
 
@@ -222,6 +230,8 @@ class Domain:
         Where the ceiling is below this domain, the way leads through a unit of that rank. What is remembered in the
         domains that a decision leaves alone makes the next search cost no more than what changed.
         """
+        if rank == HOST_RANK and self.known_nodes is not None:
+            return self._best_node(self.known_nodes, spec, pods, ceiling)
         asked = (spec, pods, rank, ceiling)
         if asked in self._best:
             return self._best[asked]
@@ -242,6 +252,46 @@ class Domain:
                 found = way
         self._best[asked] = found
         return found
+
+    def _best_node(self, nodes: Mapping[Bin, int], spec: Spec, pods: int, ceiling: int) -> Way | None:
+        """The same for nodes: which node is the best fit is known before where such ones are.
+
+        So what is remembered of the way there serves every spec that wants the same resources.
+        """
+        roomy = [node for node in nodes if node.peaks(spec)[0] >= pods]
+        while roomy:
+            least = min(fit_key(node, spec) for node in roomy)
+            ways = [self._way_to(node, spec, ceiling) for node in roomy if fit_key(node, spec) == least]
+            if found := [way for way in ways if way is not None]:
+                return found[0] if len(found) == 1 else min(found, key=lambda way: (way[0], _canons(way)))
+            roomy = [node for node in roomy if fit_key(node, spec) != least]
+        return None
+
+    def _way_to(self, node: Bin, spec: Spec, ceiling: int) -> Way | None:
+        ceiling = min(ceiling, self.rank)
+        asked = (node, spec.wants, ceiling)
+        if asked in self._ways:
+            return self._ways[asked]
+        found: Way | None = None
+        if node in self.units and not HOST_RANK < ceiling < self.rank:
+            found = (fit_key(node, spec),), (node,)
+        for unit in self.units:
+            if not isinstance(unit, Domain) or unit.rank < ceiling < self.rank:
+                continue
+            inner = unit._way_to(node, spec, ceiling)
+            if inner is None or (found is not None and inner[0] > found[0][:-1]):
+                continue
+            way = (*inner[0], fit_key(unit, spec)), (*inner[1], unit)
+            if found is None or way[0] < found[0] or (way[0] == found[0] and _canons(way) < _canons(found)):
+                found = way
+        self._ways[asked] = found
+        return found
+
+    def nodes(self) -> Mapping[Bin, int]:
+        """Every node in here, however deep. Kept up to date where `packing` fills a domain that knows them."""
+        if self.known_nodes is None:
+            self.known_nodes = self.bins()
+        return self.known_nodes
 
     def bins(self) -> Counter[Bin]:
         """Every node in here, however deep."""
@@ -277,17 +327,17 @@ def fit_key(unit: Unit, spec: Spec) -> FitKey:
 
     CPU and memory count in whole quanta, in which hub and spoke agree, see `survey.rounded`.
     """
-    known = unit._keys.get(spec)
+    known = unit._keys.get(spec.wants)
     if known is None:
         beside = wanted = 0
         for name, amount in unit.totals.items():
             if is_scarce(name):
-                if name in spec.need:
+                if name in spec.wants:
                     wanted += amount
                 else:
                     beside += amount
         cpu, memory = unit.totals[CPU] // CPU_QUANTUM, unit.totals[MEMORY] // MEMORY_QUANTUM
-        known = unit._keys[spec] = (beside, wanted, held(unit, spec), cpu, memory)
+        known = unit._keys[spec.wants] = (beside, wanted, cpu, memory)
     return known
 
 

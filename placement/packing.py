@@ -137,6 +137,7 @@ def _candidates(root: Unit, demand: Demand, rank: int, ceiling: int) -> Iterable
     if len(demand) == 1 and isinstance(root, Domain) and rank < root.rank:
         # Identical pods fit wherever they are held: the first way will do.
         spec, pods = demand[0]
+        root.nodes()
         best = root.best(spec, pods, rank, ceiling)
         return [] if best is None else [[root, *reversed(best[1])]]
     paths = list(_roomy(root, demand, rank, ceiling, []))
@@ -244,7 +245,20 @@ def _largest(left: Mapping[Unit, int], spec: Spec) -> Unit:
 def _into(domain: Domain, parts: tuple[tuple[Filled, int], ...], spec: Spec) -> Fill:
     pods = sum(part.pods * count for part, count in parts)
     changes = [(part.before, part.after, count) for part, count in parts]
-    return Fill(domain, domain.swapped(changes, _spent(spec, pods)), parts, pods)
+    made = Fill(domain, domain.swapped(changes, _spent(spec, pods)), parts, pods)
+    if domain.known_nodes is not None:
+        made.after.known_nodes = _nodes_after(domain.known_nodes, made)
+    return made
+
+
+def _nodes_after(nodes: Mapping[Bin, int], filled: Fill) -> dict[Bin, int]:
+    left = dict(nodes)
+    for fill, count in bin_fills(filled):
+        there = left.pop(fill.before) - count
+        if there:
+            left[fill.before] = there
+        left[fill.after] = left.get(fill.after, 0) + count
+    return left
 
 
 def _spent(spec: Spec, pods: int) -> Resources:
