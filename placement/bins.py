@@ -12,8 +12,9 @@ way to what it takes; all others keep what they remember.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from placement.resources import CPU, MEMORY, PODS, Resources
@@ -51,7 +52,7 @@ class Spec:
 class Bin:
     """Nodes of class `node_class` with `free` on each, and `shares` free on each of its shared cards (sorted)."""
 
-    __slots__ = ("_hash", "_keys", "_peaks", "canon", "free", "node_class", "shares")
+    __slots__ = ("_hash", "_keys", "_peaks", "_sought", "canon", "free", "node_class", "shares")
 
     rank = HOST_RANK
 
@@ -62,6 +63,7 @@ class Bin:
         self._hash = hash((node_class, free, shares))
         self._peaks: dict[Spec, tuple[int, ...]] = {}
         self._keys: dict[frozenset[str], FitKey] = {}
+        self._sought: dict[frozenset[str], _Sought] = {}
         self.canon: Canon | None = None
 
     def __hash__(self) -> int:
@@ -98,6 +100,12 @@ class Bin:
             pods = min(pods, sum(units // spec.share for units in self.shares))
         return pods
 
+    def sought(self, spec: Spec) -> _Sought:
+        known = self._sought.get(spec.wants)
+        if known is None:
+            known = self._sought[spec.wants] = _Sought(self, fit_key(self, spec))
+        return known
+
     def by_class(self) -> Mapping[int, Resources]:
         return {self.node_class: self.free}
 
@@ -105,6 +113,14 @@ class Bin:
         """This node after `pods` such pods went onto it."""
         shares = take_shares(self.shares, spec.share, pods) if spec.share else self.shares
         return spec.bins.one(Bin(self.node_class, self.free - spec.need * pods, shares))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sought:
+    """Nodes that look like this one, by pods that want the same resources. Compared by identity, which is quick."""
+
+    node: Bin
+    key: FitKey
 
 
 class Interned:
@@ -130,8 +146,11 @@ class Domain:
     """`units`: how many of which bins and finer domains. `example` names one such domain; it is not compared."""
 
     __slots__ = (
+        "_age",
+        "_before",
         "_best",
         "_by_class",
+        "_came",
         "_hash",
         "_keys",
         "_peaks",
@@ -164,7 +183,10 @@ class Domain:
         self._peaks: dict[Spec, tuple[int, ...]] = {}
         self._keys: dict[frozenset[str], FitKey] = {}
         self._best: dict[tuple[Spec, int, int, int], Way | None] = {}
-        self._ways: dict[tuple[Bin, frozenset[str], int], Way | None] = {}
+        self._ways: dict[object, Way | _Unknown | None] = {}
+        self._before: Domain | None = None
+        self._came: tuple[Unit, ...] = ()
+        self._age = 0
         self.known_nodes: Mapping[Bin, int] | None = None
         self._by_class: dict[int, Resources] | None = None
         self.canon: Canon | None = None
@@ -199,7 +221,7 @@ class Domain:
             known = self._peaks[spec] = tuple(best)
         return known
 
-    def swapped(self, changes: Iterable[tuple[Unit, Unit, int]], spent: Resources) -> Domain:
+    def swapped(self, changes: Sequence[tuple[Unit, Unit, int]], spent: Resources) -> Domain:
         """Where `count` of the units `before` became `after`, `spent` in all."""
         units, marks = dict(self.units), self._sum
         for before, after, count in changes:
@@ -212,7 +234,10 @@ class Domain:
             known = units.get(after, 0)
             units[after] = known + count
             marks += _mark(after, known + count) - (_mark(after, known) if known else 0) - _mark(before, there)
-        return Domain(self.rank, units, self.example, self.totals - spent, marks)
+        made = Domain(self.rank, units, self.example, self.totals - spent, marks)
+        if self._age < _CHANGES_FOLLOWED:
+            made._before, made._came, made._age = self, tuple(after for _, after, _ in changes), self._age + 1
+        return made
 
     def by_class(self) -> Mapping[int, Resources]:
         """What is free in here on the nodes of each class."""
@@ -261,31 +286,45 @@ class Domain:
         roomy = [node for node in nodes if node.peaks(spec)[0] >= pods]
         while roomy:
             least = min(fit_key(node, spec) for node in roomy)
-            ways = [self._way_to(node, spec, ceiling) for node in roomy if fit_key(node, spec) == least]
+            ways = [self._way_to(node.sought(spec), spec, ceiling) for node in roomy if fit_key(node, spec) == least]
             if found := [way for way in ways if way is not None]:
                 return found[0] if len(found) == 1 else min(found, key=lambda way: (way[0], _canons(way)))
             roomy = [node for node in roomy if fit_key(node, spec) != least]
         return None
 
-    def _way_to(self, node: Bin, spec: Spec, ceiling: int) -> Way | None:
-        ceiling = min(ceiling, self.rank)
-        asked = (node, spec.wants, ceiling)
-        if asked in self._ways:
-            return self._ways[asked]
-        found: Way | None = None
-        if node in self.units and not HOST_RANK < ceiling < self.rank:
-            found = (fit_key(node, spec),), (node,)
-        for unit in self.units:
-            if not isinstance(unit, Domain) or unit.rank < ceiling < self.rank:
+    def _way_to(self, sought: _Sought, spec: Spec, ceiling: int) -> Way | None:
+        free = ceiling >= self.rank
+        asked = sought if free else (sought, ceiling)
+        known = self._ways.get(asked, _UNKNOWN)
+        if known is not _UNKNOWN:
+            return known
+        earlier = self._earlier(asked)
+        found, units = (None, self.units) if earlier is None else earlier
+        if sought.node in self.units and (free or ceiling == HOST_RANK):
+            found = _better(found, (((sought.key,), (sought.node,))))
+        for unit in units:
+            if unit.rank == HOST_RANK or unit.rank < ceiling < self.rank or unit not in self.units:
                 continue
-            inner = unit._way_to(node, spec, ceiling)
+            assert isinstance(unit, Domain)  # noqa: S101  only nodes have the lowest rank
+            inner = unit._way_to(sought, spec, ceiling)
+            # Keys are compared from the sought unit upwards: most are worse there already.
             if inner is None or (found is not None and inner[0] > found[0][:-1]):
                 continue
-            way = (*inner[0], fit_key(unit, spec)), (*inner[1], unit)
-            if found is None or way[0] < found[0] or (way[0] == found[0] and _canons(way) < _canons(found)):
-                found = way
+            found = _better(found, ((*inner[0], fit_key(unit, spec)), (*inner[1], unit)))
         self._ways[asked] = found
         return found
+
+    def _earlier(self, asked: object) -> tuple[Way | None, Sequence[Unit]] | None:
+        """What this domain answered before some of its units changed, and the units that came since."""
+        came: list[Unit] = []
+        at = self
+        while at._before is not None:
+            came.extend(at._came)
+            at = at._before
+            known = at._ways.get(asked, _UNKNOWN)
+            if known is not _UNKNOWN:
+                return (known, came) if known is None or known[1][-1] in self.units else None
+        return None
 
     def nodes(self) -> Mapping[Bin, int]:
         """Every node in here, however deep. Kept up to date where `packing` fills a domain that knows them."""
@@ -310,6 +349,14 @@ FitKey = tuple[int, ...]
 Way = tuple[tuple[FitKey, ...], tuple[Unit, ...]]  # from the unit that was sought upwards, and their keys
 Canon = tuple[Any, Any]  # (in whole quanta, exact)
 
+_CHANGES_FOLLOWED = 16  # of one domain; older versions are let go
+
+
+class _Unknown(Enum):
+    UNKNOWN = 0
+
+
+_UNKNOWN = _Unknown.UNKNOWN
 _ITSELF: Way = ((), ())  # the way to the unit that is looked at
 
 
@@ -366,6 +413,12 @@ def take_shares(shares: tuple[int, ...], share: int, pods: int) -> tuple[int, ..
 def _canons(way: Way) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     marks = [canon(unit) for unit in way[1]]
     return tuple(mark[0] for mark in marks), tuple(mark[1] for mark in marks)
+
+
+def _better(one: Way | None, other: Way) -> Way:
+    if one is None or other[0] < one[0] or (other[0] == one[0] and _canons(other) < _canons(one)):
+        return other
+    return one
 
 
 def _sum_of(units: Mapping[Unit, int]) -> Resources:
