@@ -78,6 +78,8 @@ class KindCluster:
 
     def furnish(self) -> None:
         """Gives its nodes the GPUs and labels of its shape; returns when all are ready and have them."""
+        # A worker's kubelet may register its node only after `kind create cluster` has returned.
+        until(f"{self.kind_name} to know its nodes", self._knows_its_nodes, timeout_s=180, every_s=0.5)
         for node in self.gpu_nodes:
             self._label(node)
             self._give_gpus(node)
@@ -207,6 +209,9 @@ class KindCluster:
 
     def _patch(self, node: str, patch: dict[str, Any], sub: str = "") -> None:
         self.client.merge("v1", "Node", node, patch, sub=sub)
+
+    def _knows_its_nodes(self) -> bool:
+        return all(self._node(node) for node in self.nodes)
 
     def _ready(self) -> bool:
         for node in self.nodes:
