@@ -12,7 +12,7 @@ way to what it takes; all others keep what they remember.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -283,34 +283,45 @@ class Domain:
 
         So what is remembered of the way there serves every spec that wants the same resources.
         """
-        roomy = [node for node in nodes if node.peaks(spec)[0] >= pods]
-        while roomy:
-            least = min(fit_key(node, spec) for node in roomy)
-            ways = [self._way_to(node.sought(spec), spec, ceiling) for node in roomy if fit_key(node, spec) == least]
-            if found := [way for way in ways if way is not None]:
-                return found[0] if len(found) == 1 else min(found, key=lambda way: (way[0], _canons(way)))
-            roomy = [node for node in roomy if fit_key(node, spec) != least]
+        passed: set[FitKey] = set()
+        while (alike := _best_fits(nodes, spec, pods, passed)) is not None:
+            found: Way | None = None
+            for node in alike:
+                if (way := self._way_to(node.sought(spec), spec, ceiling)) is not None:
+                    found = _better(found, way)
+            if found is not None:
+                return found
+            passed.add(fit_key(alike[0], spec))
         return None
 
     def _way_to(self, sought: _Sought, spec: Spec, ceiling: int) -> Way | None:
-        free = ceiling >= self.rank
+        rank = self.rank
+        free = ceiling >= rank
         asked = sought if free else (sought, ceiling)
         known = self._ways.get(asked, _UNKNOWN)
         if known is not _UNKNOWN:
             return known
+        mine, wants = self.units, spec.wants
         earlier = self._earlier(asked)
-        found, units = (None, self.units) if earlier is None else earlier
-        if sought.node in self.units and (free or ceiling == HOST_RANK):
-            found = _better(found, (((sought.key,), (sought.node,))))
+        found, units = (None, mine) if earlier is None else earlier
+        node = sought.node
+        if node in mine and (free or ceiling == HOST_RANK):
+            found = _better(found, ((sought.key,), (node,)))
         for unit in units:
-            if unit.rank == HOST_RANK or unit.rank < ceiling < self.rank or unit not in self.units:
+            if unit.rank == HOST_RANK or unit.rank < ceiling < rank or (units is not mine and unit not in mine):
                 continue
             assert isinstance(unit, Domain)  # noqa: S101  only nodes have the lowest rank
-            inner = unit._way_to(sought, spec, ceiling)
-            # Keys are compared from the sought unit upwards: most are worse there already.
-            if inner is None or (found is not None and inner[0] > found[0][:-1]):
+            there = unit._ways.get(sought, _UNKNOWN) if ceiling >= unit.rank else _UNKNOWN
+            inner = unit._way_to(sought, spec, ceiling) if isinstance(there, _Unknown) else there
+            if inner is None:
                 continue
-            found = _better(found, ((*inner[0], fit_key(unit, spec)), (*inner[1], unit)))
+            if found is not None:
+                # Keys are compared from the sought unit upwards: most are worse there already.
+                best = found[0]
+                if inner[0] > best[:-1] or (inner[0] == best[:-1] and fit_key(unit, spec) > best[-1]):
+                    continue
+            key = unit._keys.get(wants) or fit_key(unit, spec)
+            found = _better(found, ((*inner[0], key), (*inner[1], unit)))
         self._ways[asked] = found
         return found
 
@@ -358,6 +369,20 @@ class _Unknown(Enum):
 
 _UNKNOWN = _Unknown.UNKNOWN
 _ITSELF: Way = ((), ())  # the way to the unit that is looked at
+
+
+def _best_fits(nodes: Mapping[Bin, int], spec: Spec, pods: int, passed: Set[FitKey]) -> list[Bin] | None:
+    """Of the nodes that hold so many pods those with the least key that was not passed; None where there are none."""
+    wants, least, alike = spec.wants, None, []
+    for node in nodes:
+        if (node._peaks.get(spec) or node.peaks(spec))[0] >= pods:
+            key = node._keys.get(wants) or fit_key(node, spec)
+            if (least is None or key <= least) and key not in passed:
+                if key == least:
+                    alike.append(node)
+                else:
+                    least, alike = key, [node]
+    return alike or None
 
 
 def _mark(unit: Unit, count: int) -> int:
