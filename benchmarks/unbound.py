@@ -15,7 +15,7 @@ import httpx
 from e2e.objects import ApiError, Object, ObjectClient
 from e2e.waiting import until
 
-GANG_LABEL = "muster.dev/bench-gang"
+GANG_LABEL = "benchmark.muster.test/gang"
 _SELECTION = "spec.nodeName="
 
 
