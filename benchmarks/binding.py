@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -34,8 +35,8 @@ from typing import Any
 import psutil
 
 from benchmarks.measure import latency_ms
-from benchmarks.rivals import GANG_LABEL, KubeScheduler, Rival, Spoke, gang, wait_removed
-from benchmarks.unbound import Unbound
+from benchmarks.rivals import KubeScheduler, Rival, Spoke, gang, wait_removed
+from benchmarks.unbound import GANG_LABEL, Unbound
 from e2e.planes.plane import PlaneSettings
 from e2e.planes.provider import PlaneCluster, PlanesProvider
 from e2e.shapes import A100, ClusterShape, Pool
@@ -78,6 +79,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.pods * asked.gpus > asked.nodes * GPUS_PER_NODE or asked.pods < max(asked.sizes):
         parser.error(f"--pods: {asked.pods} must be at least one gang, and fit on {asked.nodes} nodes")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the control plane is ended too
     print(json.dumps(measure(asked), indent=None if asked.json else 2))
     return 0
 
@@ -159,17 +161,21 @@ class Bench:
 
     def _one_by_one(self, rival: Rival, size: int, found: Found) -> None:
         for manifest in self._manifests(size, self._asked.one_by_one):
-            name, seen = manifest["metadata"]["name"], self._seen
             rival.begin([manifest])
-
-            def bound(name: str = name) -> bool:
-                pods = seen.gangs.get(name, ())
-                return len(pods) == size and all(pod in seen.bound for pod in pods)
-
-            until(f"{name} to be bound", bound, timeout_s=120, every_s=0.005)
-            pods = seen.gangs[name]
-            found.gang_s.append(max(seen.bound[pod] for pod in pods) - min(seen.created[pod] for pod in pods))
+            found.gang_s.append(self._gang_s(manifest["metadata"]["name"], size))
         self._clear(rival)
+
+    def _gang_s(self, name: str, size: int) -> float:
+        """Waits until it is bound whole; seconds since its first pod was there."""
+        seen = self._seen
+
+        def bound() -> bool:
+            pods = seen.gangs.get(name, ())
+            return len(pods) == size and all(pod in seen.bound for pod in pods)
+
+        until(f"{name} to be bound", bound, timeout_s=120, every_s=0.005)
+        pods = seen.gangs[name]
+        return max(seen.bound[pod] for pod in pods) - min(seen.created[pod] for pod in pods)
 
     def _check(self, pods: int) -> None:
         """By the API server's own word: every pod is on a node, and no node has more than its GPUs."""
