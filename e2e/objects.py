@@ -146,7 +146,14 @@ class ObjectClient:
 
     @contextmanager
     def watch(
-        self, api_version: str, kind: str, labels: str = "", since: str = "", *, metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        labels: str = "",
+        since: str = "",
+        *,
+        fields: str = "",
+        metadata_only: bool = False,
     ) -> Iterator[Iterator[Object]]:
         """Watch events of every namespace as they come, `{"type", "object"}`; from now on where `since` is not given.
 
@@ -154,6 +161,8 @@ class ObjectClient:
         connection that a broken network left hanging would say nothing for ever.
         """
         params = {"watch": "true", "timeoutSeconds": str(WATCH_S)} | ({"labelSelector": labels} if labels else {})
+        if fields:
+            params["fieldSelector"] = fields
         if since:
             params["resourceVersion"] = since
         headers = {"Accept": METADATA_ONLY} if metadata_only else {}
