@@ -8,12 +8,13 @@ as nodes; then they are numbered anew, and `generation` says so.
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placement.fragmentation import Floats, Fragmentation, Ints, Profile, States
+from placement.fragmentation import Fragmentation, Ints, Park, Profile, States
 from placement.inventory import Node
 from placement.matching import admits
 from placement.mix import Typical
@@ -24,12 +25,31 @@ from placement.workload import NodeConstraint, Role
 _CONSTRAINTS_KEPT = 64
 _FEWEST_STATES_KEPT = 4096
 _PARK_CHANGED = 0.05  # of the cards of one profile
-_NO_LIMIT = float(1 << 40)
+_NO_LIMIT = 1 << 40
 _NO_PROFILE = Profile(())
 
 Bools = NDArray[np.bool_]
 _Number = TypeVar("_Number", bound=np.generic)
-_Looks = tuple[int, float, tuple[float, ...], tuple[int, ...]]
+_Looks = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one pod asks of a node."""
+
+    amounts: tuple[tuple[str, int], ...]
+    share: int  # units of one card
+    constraint: NodeConstraint
+
+
+def need_of(role: Role) -> Need:
+    """`requests` holds the devices already; they are asked again so that a forgotten one is not given away."""
+    amounts = dict(role.requests.items())
+    for device in role.devices:
+        amounts[device.resource] = max(amounts.get(device.resource, 0), device.amount)
+    amounts[PODS] = max(amounts.get(PODS, 0), 1)
+    share = sum(device.amount for device in role.devices if device.is_share)
+    return Need(tuple(amounts.items()), share, role.constraint)
 
 
 class NodeRows:
@@ -38,11 +58,14 @@ class NodeRows:
     def __init__(self) -> None:
         self.nodes: list[Node | None] = []
         self.state: Ints = np.zeros(0, dtype=np.int64)
+        self.version: Ints = np.zeros(0, dtype=np.int64)  # by row, the number of the change that it had last
+        self.changes = 0
         self.generation = 0
         self._row_of: dict[str, int] = {}
         self._empty: list[int] = []
-        self._free: dict[str, Floats] = {}
-        self._largest_share: Floats = np.zeros(0)
+        self._names: dict[str, int] = {}  # resources, by their column in `_free`
+        self._free: Ints = np.zeros((0, 0), dtype=np.int64)
+        self._largest_share: Ints = np.zeros(0, dtype=np.int64)
         self._profile_at: list[Profile] = []
         self._admitting: dict[NodeConstraint, Bools] = {}
         self._profiles: dict[Profile, int] = {}
@@ -50,8 +73,10 @@ class NodeRows:
         self._park_priced: list[float] = []
         self._counted: dict[str, int] = {}  # resources, by their column
         self._most_cards = 0
+        self._most_units: dict[str, int] = {}
+        self._columns_of: list[tuple[int, ...]] = []  # by profile
         self._states: dict[_Looks, int] = {}
-        self._looks: list[_Looks] = []
+        self._arrays = _no_states(0, 0)
 
     @property
     def count(self) -> int:
@@ -59,7 +84,7 @@ class NodeRows:
 
     @property
     def states_known(self) -> int:
-        return len(self._looks)
+        return len(self._states)
 
     # ---- nodes come, change and go ----
 
@@ -76,6 +101,7 @@ class NodeRows:
             self._profile_at[row] = profile_of(node)
             self._count_in_park(node, self._profile_at[row], 1)
         self._put_amounts(node, row)
+        self._note_change(row)
         if self.states_known > max(_FEWEST_STATES_KEPT, 4 * self.count):
             self._number_anew()
 
@@ -85,9 +111,13 @@ class NodeRows:
             return
         self._count_in_park(self.nodes[row], self._profile_at[row], -1)
         self.nodes[row] = None
-        for amounts in self._free.values():
-            amounts[row] = -1.0
+        self._free[row] = -1
+        self._note_change(row)
         heapq.heappush(self._empty, row)
+
+    def _note_change(self, row: int) -> None:
+        self.changes += 1
+        self.version[row] = self.changes
 
     def _new_row(self) -> int:
         row = len(self.nodes)
@@ -95,9 +125,9 @@ class NodeRows:
         self._profile_at.append(_NO_PROFILE)
         if row >= len(self.state):
             size = max(64, 2 * row)
-            self.state = grown(self.state, size, 0)
-            self._largest_share = grown(self._largest_share, size, 0.0)
-            self._free = {name: grown(amounts, size, 0.0) for name, amounts in self._free.items()}
+            self.state, self.version = grown(self.state, size, 0), grown(self.version, size, 0)
+            self._largest_share = grown(self._largest_share, size, 0)
+            self._free = grown(self._free, size, 0)
             self._admitting.clear()
         return row
 
@@ -108,48 +138,43 @@ class NodeRows:
             self._profiles[profile] = len(self._profiles)
             self._park.append(0.0)
             for name, _ in profile.units:
-                if name not in self._counted:
-                    self._counted[name] = len(self._counted)
-                    self._number_anew()
+                self._counted.setdefault(name, len(self._counted))
+            self._number_anew()
+        for name, _ in profile.units:
+            self._most_units[name] = max(self._most_units.get(name, 0), node.capacity[name])
         self._park[self._profiles[profile]] += times * cards_of(profile, node)
 
     def _put_amounts(self, node: Node, row: int) -> None:
-        for name in node.free:
-            if name not in self._free:
-                self._free[name] = np.zeros(len(self.state))
-        for name, amounts in self._free.items():
-            amounts[row] = node.free[name]
-        if PODS not in node.capacity:
-            self._free.setdefault(PODS, np.zeros(len(self.state)))[row] = _NO_LIMIT
+        free = dict(node.free.items())
         profile = self._profile_at[row]
         if profile.whole and node.gpus:
             whole = sum(gpu.healthy and gpu.free for gpu in node.gpus)
-            self._free[profile.whole][row] = min(node.free[profile.whole], whole)
+            free[profile.whole] = min(free.get(profile.whole, 0), whole)
+        if PODS not in node.capacity:
+            free[PODS] = _NO_LIMIT
+        if not self._names.keys() >= free.keys():
+            self._names |= {name: len(self._names) + i for i, name in enumerate(sorted(free.keys() - self._names))}
+            self._free = np.pad(self._free, ((0, 0), (0, len(self._names) - self._free.shape[1])))
+        self._free[row] = [free.get(name, 0) for name in self._names]
         shares = tuple(sorted(max(gpu.free_share, 0) for gpu in node.gpus if gpu.healthy)) if profile.share else ()
         if len(shares) > self._most_cards:
             self._most_cards = len(shares)
             self._number_anew()
         self._largest_share[row] = shares[-1] if shares else 0
-        counts = tuple(float(self._free[name][row]) for name, _ in profile.units)
-        self.state[row] = self._state((self._profiles[profile], float(node.free[CPU]), counts, shares))
+        counts = tuple(max(free.get(name, 0), 0) for name, _ in profile.units)
+        self.state[row] = self._state((self._profiles[profile], free.get(CPU, 0), counts, shares))
 
     # ---- what is asked of them ----
 
-    def fitting(self, role: Role) -> Bools | None:
-        """By row, whether one pod of the role fits there now; None where no node has all that it asks for."""
-        need = dict(role.requests)
-        for device in role.devices:
-            need[device.resource] = max(need.get(device.resource, 0), device.amount)
-        need[PODS] = max(need.get(PODS, 0), 1)
-        fits = self._admit(role.constraint)[: self.count].copy()
-        for name, amount in need.items():
-            free = self._free.get(name)
-            if free is None:
-                return None
-            fits &= free[: self.count] >= amount
-        for device in role.devices:
-            if device.is_share:
-                fits &= self._largest_share[: self.count] >= device.amount
+    def fitting(self, need: Need, rows: Ints) -> Bools:
+        """Of these rows, which have room for one such pod now."""
+        columns = [self._names.get(name, -1) for name, _ in need.amounts]
+        if -1 in columns:
+            return np.zeros(len(rows), dtype=np.bool_)
+        enough = self._free[rows[:, None], columns] >= [amount for _, amount in need.amounts]
+        fits = enough.all(axis=1) & self._admit(need.constraint)[rows]
+        if need.share:
+            fits &= self._largest_share[rows] >= need.share
         return fits
 
     def _admit(self, constraint: NodeConstraint) -> Bools:
@@ -167,44 +192,44 @@ class NodeRows:
 
     def states(self, indices: Ints) -> States:
         """What the states of these numbers are."""
-        looks = [self._looks[index] for index in indices.tolist()]
-        counts = np.zeros((len(looks), max(len(self._counted), 1)))
-        cards = np.zeros((len(looks), self._most_cards))
-        columns = [[self._counted[name] for name, _ in profile.units] for profile in self._profiles]
-        for row, (profile, _, free, shares) in enumerate(looks):
-            for column, amount in zip(columns[profile], free, strict=True):
-                counts[row, column] = amount
-            if shares:
-                cards[row, self._most_cards - len(shares) :] = shares
-        return States(
-            profile=np.array([look[0] for look in looks], dtype=np.int64),
-            cpu=np.array([look[1] for look in looks]),
-            counts=counts,
-            cards=cards,
-        )
+        return self._arrays.some(indices)
 
     def profile(self, row: int) -> Profile:
         return self._profile_at[row]
 
     def card_units(self, row: int, position: int) -> int:
         """What is free on the card at that position of the row's state."""
-        shares = self._looks[self.state[row]][3]
-        return shares[position - (self._most_cards - len(shares))]
+        return int(self._arrays.cards[self.state[row], position])
 
     def _state(self, looks: _Looks) -> int:
         known = self._states.get(looks)
         if known is None:
-            known = self._states[looks] = len(self._looks)
-            self._looks.append(looks)
+            known = self._states[looks] = len(self._states)
+            self._write(looks, known)
         return known
 
+    def _write(self, looks: _Looks, index: int) -> None:
+        if index >= len(self._arrays.cpu):
+            self._arrays = _longer(self._arrays, 2 * index + 64)
+        arrays, (profile, cpu, counts, shares) = self._arrays, looks
+        arrays.profile[index], arrays.cpu[index] = profile, cpu
+        arrays.counts[index] = 0
+        for column, amount in zip(self._columns_of[profile], counts, strict=True):
+            arrays.counts[index, column] = amount
+        if self._most_cards:
+            arrays.cards[index] = (0,) * (self._most_cards - len(shares)) + shares
+
     def _number_anew(self) -> None:
-        old = self._looks
-        self._states, self._looks = {}, []
+        """Every state gets another number, in arrays that have room for all columns."""
+        old = {index: looks for looks, index in self._states.items()}
+        self._states = {}
+        self._arrays = _no_states(len(self._counted), self._most_cards)
+        self._columns_of = [tuple(self._counted[name] for name, _ in profile.units) for profile in self._profiles]
         self.generation += 1
         for row in self._row_of.values():
-            if self.state[row] < len(old):
-                self.state[row] = self._state(old[self.state[row]])
+            looks = old.get(int(self.state[row]))
+            if looks is not None:
+                self.state[row] = self._state(looks)
 
     # ---- prices ----
 
@@ -218,11 +243,30 @@ class NodeRows:
 
     def fragmentation(self, typical: Typical) -> Fragmentation:
         self._park_priced = list(self._park)
-        return Fragmentation(typical, list(self._profiles), self._park, self._counted)
+        cards = dict(zip(self._profiles, self._park, strict=True))
+        return Fragmentation(typical, Park(cards, self._counted, self._most_units))
+
+
+def _no_states(resources: int, cards: int) -> States:
+    return States(
+        np.zeros(0, dtype=np.int64),
+        np.zeros(0),
+        np.zeros((0, max(resources, 1)), dtype=np.int64),
+        np.zeros((0, cards), dtype=np.int64),
+    )
+
+
+def _longer(states: States, size: int) -> States:
+    return States(
+        grown(states.profile, size, 0),
+        grown(states.cpu, size, 0),
+        grown(states.counts, size, 0),
+        grown(states.cards, size, 0),
+    )
 
 
 def grown(values: NDArray[_Number], size: int, fill: float) -> NDArray[_Number]:
     """The same values in a longer array."""
-    more = np.full(size, fill, dtype=values.dtype)
+    more = np.full((size, *values.shape[1:]), fill, dtype=values.dtype)
     more[: len(values)] = values
     return more

@@ -1,4 +1,4 @@
-"""What a piece of a card is worth: how much of a whole card can still be made of it, given the sizes that are asked for.
+"""What a piece of a card is worth: how much of a card can still be made of it, given the sizes that are asked for.
 
 Cards are cut into shares as rods are cut into lengths. The dual prices of the linear cutting-stock problem (the fewest
 cards for the demand) say what each size is worth; a piece is worth the best filling of it. Solved by column generation
@@ -62,7 +62,7 @@ def _prices(sizes: Sequence[int], demand: Floats) -> Floats:
 
 
 def _filled(sizes: Sequence[int], prices: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """By length the worth of the best filling, and the index of a size that it ends with; -1: nothing is added there."""
+    """By length the worth of the best filling, and the index of a size that it ends with; -1: none ends there."""
     best = [0.0] * (WHOLE + 1)
     last = [-1] * (WHOLE + 1)
     worthy = [(size, price, i) for i, (size, price) in enumerate(zip(sizes, prices.tolist(), strict=True)) if price > 0]

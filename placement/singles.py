@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from placement import cards, mix
-from placement.fragmentation import Floats, Fragmentation, Ints, States
+from placement.fragmentation import Floats, Fragmentation, Ints
 from placement.inventory import Node
 from placement.mix import Ask, Mix, Typical, ask_of
-from placement.noderows import NodeRows, grown
-from placement.workload import Role
+from placement.noderows import NodeRows, grown, need_of
+from placement.workload import Role, Workload
 
 _STEP = 0.03  # cards: a smaller difference decides nothing
 _DRIFT = 0.1
@@ -44,39 +44,50 @@ class Singles:
     `changed` must be told the name of every node that is not what it was.
     """
 
-    def __init__(self, find: Callable[[str], Node | None], seen: Mix) -> None:
+    def __init__(self, find: Callable[[str], Node | None]) -> None:
         self._find = find
-        self._mix = seen
+        self._mix = Mix()
         self._rows = NodeRows()
         self._stale: dict[str, None] = {}
         self._looked_at = -1.0
         self._used: dict[Ask, float] = {}
         self._known: Typical | None = None
         self._prices: _Prices | None = None
+        self._sought: dict[object, _Sought] = {}
 
     def changed(self, name: str) -> None:
         self._stale[name] = None
+
+    def note(self, workload: Workload) -> None:
+        """It was asked for: more like it are to be expected. Once for each job."""
+        self._mix.note(workload.roles)
 
     def keep_to(self, typical: Typical) -> None:
         """These are the pods to keep room for, whatever is seen."""
         self._known, self._prices = typical, None
 
     def seat(self, role: Role) -> Seat | None:
-        """For one pod of the role; None where no single node has room for it."""
+        """For one pod of the role, which asks for one kind of device at most; None where no node has room for it."""
         self._refresh()
-        rows = self._rows
-        fits = rows.fitting(role)
-        if fits is None or not fits.any():
+        sought = self._sought_of(role)
+        rows, prices = self._rows, self._priced()
+        if not rows.count:
             return None
-        ask = ask_of(role)
-        gains, positions = self._priced().of(ask, rows)
-        steps = np.where(fits, np.floor(gains / _STEP), -np.inf)
+        steps = sought.steps(rows, prices)
         row = int(steps.argmax())
         if steps[row] == -np.inf:
             return None
         node = rows.nodes[row]
         assert node is not None  # noqa: S101  a row without a node fits nothing
-        return Seat(node.name, _cards(node, role, rows, row, int(positions[row])))
+        return Seat(node.name, _cards(node, role, rows, row, prices))
+
+    def _sought_of(self, role: Role) -> _Sought:
+        key = (role.requests, role.devices, role.constraint, role.products)
+        sought = self._sought.pop(key, None) or _Sought(role)
+        self._sought[key] = sought  # the last one used is the last one dropped
+        if len(self._sought) > _ASKS_KEPT:
+            del self._sought[next(iter(self._sought))]
+        return sought
 
     def _refresh(self) -> None:
         for name in self._stale:
@@ -103,61 +114,76 @@ class Singles:
         return mix.distance(self._used, self._mix.shares()) > _DRIFT
 
 
+class _Sought:
+    """One kind of pod, and for each row how good a place it was when that was last looked at."""
+
+    def __init__(self, role: Role) -> None:
+        self._need = need_of(role)
+        self._ask = ask_of(role)
+        self._steps = np.zeros(0)
+        self._seen = 0
+        self._prices: _Prices | None = None
+
+    def steps(self, rows: NodeRows, prices: _Prices) -> Floats:
+        """By row, in steps: the largest is the best, -inf where the pod does not fit."""
+        if len(self._steps) < rows.count or self._prices is not prices:
+            self._steps, self._seen, self._prices = np.full(len(rows.state), -np.inf), -1, prices
+        changed = np.nonzero(rows.version[: rows.count] > self._seen)[0]
+        self._seen = rows.changes
+        if len(changed):
+            fits = rows.fitting(self._need, changed)
+            self._steps[changed] = -np.inf
+            if len(roomy := changed[fits]):
+                gains = prices.of(self._ask, rows, rows.state[roomy])
+                self._steps[roomy] = np.floor(gains / _STEP)
+        return self._steps[: rows.count]
+
+
 class _Prices:
     """What one pod of each kind adds at each state, as far as that was asked for."""
 
     def __init__(self, fragmentation: Fragmentation) -> None:
         self._fragmentation = fragmentation
-        self._worth = np.zeros(0)
         self._gains: dict[Ask, Floats] = {}
         self._positions: dict[Ask, Ints] = {}
         self._generation = -1
 
-    def of(self, ask: Ask, rows: NodeRows) -> tuple[Floats, Ints]:
-        """By row, the gain (never positive without scarce cards) and the position of the card."""
-        if self._generation != rows.generation:
-            self._generation, self._worth = rows.generation, np.zeros(0)
-            self._gains, self._positions = {}, {}
-        state = rows.state[: rows.count]
-        gains, positions = self._columns(ask, rows.states_known)
-        found = gains[state]
+    def of(self, ask: Ask, rows: NodeRows, states: Ints) -> Floats:
+        """Of each of these states, where such a pod fits."""
+        gains = self._columns(ask, rows)
+        found = gains[states]
         if (unknown := np.isnan(found)).any():
-            new = np.unique(state[unknown])
-            states = rows.states(new)
-            gains[new], positions[new] = self._fragmentation.added(ask, states, self._worths(new, states))
-            found = gains[state]
-        return found, positions[state]
+            new = np.array(sorted({*states[unknown].tolist()}))
+            gains[new], self._positions[ask][new] = self._fragmentation.added(ask, rows.states(new))
+            found = gains[states]
+        return found
 
-    def _columns(self, ask: Ask, size: int) -> tuple[Floats, Ints]:
+    def position(self, ask: Ask, rows: NodeRows, state: int) -> int:
+        """Of the best card at a state where such a pod fits."""
+        self.of(ask, rows, np.array([state]))
+        return int(self._positions[ask][state])
+
+    def _columns(self, ask: Ask, rows: NodeRows) -> Floats:
+        if self._generation != rows.generation:
+            self._generation, self._gains, self._positions = rows.generation, {}, {}
         gains = self._gains.pop(ask, np.zeros(0))
         positions = self._positions.pop(ask, np.zeros(0, dtype=np.int64))
-        if len(gains) < size:
-            gains, positions = grown(gains, 2 * size, np.nan), grown(positions, 2 * size, -1)
+        if len(gains) < rows.states_known:
+            gains, positions = grown(gains, 2 * rows.states_known, np.nan), grown(positions, 2 * rows.states_known, -1)
         self._gains[ask], self._positions[ask] = gains, positions  # the last one used is the last one dropped
         if len(self._gains) > _ASKS_KEPT:
             oldest = next(iter(self._gains))
             del self._gains[oldest], self._positions[oldest]
-        return gains, positions
-
-    def _worths(self, indices: Ints, states: States) -> Floats:
-        if len(self._worth) <= indices[-1]:
-            self._worth = grown(self._worth, 2 * int(indices[-1]) + 1, np.nan)
-        worth = self._worth[indices]
-        unknown = np.isnan(worth)
-        if unknown.any():
-            worth[unknown] = self._fragmentation.worth(states.some(np.nonzero(unknown)[0]))
-            self._worth[indices] = worth
-        return worth
+        return gains
 
 
-def _cards(node: Node, role: Role, rows: NodeRows, row: int, position: int) -> tuple[int, ...]:
-    need = role.devices[0] if role.devices else None
-    if need is None:
+def _cards(node: Node, role: Role, rows: NodeRows, row: int, prices: _Prices) -> tuple[int, ...]:
+    if not role.devices:
         return ()
-    profile = rows.profile(row)
+    [need] = role.devices
     if need.is_share:
-        units = rows.card_units(row, position)
+        units = rows.card_units(row, prices.position(ask_of(role), rows, int(rows.state[row])))
         return (min(gpu.index for gpu in node.gpus if gpu.healthy and gpu.free_share == units),)
-    if need.resource != profile.whole or not node.gpus:
+    if need.resource != rows.profile(row).whole or not node.gpus:
         return ()
     return cards.pick([gpu for gpu in node.gpus if gpu.healthy and gpu.free], need.amount)

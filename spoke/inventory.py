@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 
 from placement.inventory import Gpu, Node
 from placement.resources import Resources
-from placement.workload import NodeConstraint
+from placement.singles import Singles
 from spoke import nodes
 from spoke.cluster.port import Object
-from spoke.looks import Looks
 from spoke.nodes import Levels, NodeFacts
 from spoke.pods import PodFacts
 from wire.orders import JobRef
@@ -69,7 +68,7 @@ class Inventory:
         self._place: dict[str, str] = {}  # pod uid -> node
         self._assumed: set[str] = set()
         self._slots: dict[JobRef, dict[int, Slot]] = {}
-        self._looks = Looks(self.node)
+        self.singles = Singles(self.node)  # holds deducted
 
     # ---- nodes ----
 
@@ -122,10 +121,6 @@ class Inventory:
     def actual_nodes(self) -> Sequence[Node]:
         """Every node, holds not deducted: what the hub is told."""
         return [node for host in self._hosts.values() if (node := _actual(host)) is not None]
-
-    def one_of_each(self, constraint: NodeConstraint) -> Sequence[Node]:
-        """Of nodes that are alike in all that a single pod can ask about, one; holds deducted."""
-        return self._looks.one_of_each(constraint)
 
     # ---- pods ----
 
@@ -234,7 +229,7 @@ class Inventory:
 
     def _changed(self, name: str, *, more_room: bool = False) -> None:
         self._hosts[name].touch()
-        self._looks.changed(name)
+        self.singles.changed(name)
         self.version += 1
         self.room += more_room
 
@@ -248,7 +243,8 @@ def _card_suffices(host: _Host, index: int) -> bool:
     having = [usage for usage in (*host.pods.values(), *host.holds.values()) if index in usage.gpus]
     if host.facts is None or not host.facts.card_share:
         return len(having) <= 1
-    return sum(usage.requests[host.facts.card_resource] for usage in having) <= host.facts.card_share
+    facts = host.facts
+    return sum(_units(facts, usage, index) for usage in having) <= facts.card_share
 
 
 def _actual(host: _Host) -> Node | None:
@@ -289,14 +285,13 @@ def _total(usages: Iterable[Usage]) -> Resources:
 
 
 def _gpus(facts: NodeFacts, usages: Sequence[Usage]) -> Iterator[Gpu]:
-    if facts.card_share:
-        shares = _free_shares(facts, usages)
-        for index, free in enumerate(shares):
-            yield _gpu(facts, index, free=free == facts.card_share, free_share=free)
+    if not facts.card_share:
+        taken = _taken(facts, usages)
+        for index in range(facts.cards):
+            yield _gpu(facts, index, free=index not in taken, free_share=0)
         return
-    taken = _taken(facts, usages)
-    for index in range(facts.cards):
-        yield _gpu(facts, index, free=index not in taken, free_share=0)
+    for index, free in enumerate(_free_shares(facts, usages)):
+        yield _gpu(facts, index, free=free == facts.card_share, free_share=max(free, 0))
 
 
 def _gpu(facts: NodeFacts, index: int, *, free: bool, free_share: int) -> Gpu:
@@ -315,16 +310,26 @@ def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
 
 
 def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
-    shares = [facts.card_share] * facts.cards
+    """Units left on each card; a card that is given whole has none."""
+    left = [facts.card_share] * facts.cards
     lost = []
     for usage in usages:
-        amount = usage.requests[facts.card_resource]
-        if len(usage.gpus) == 1 and usage.gpus[0] < facts.cards:
-            shares[usage.gpus[0]] -= amount
-        elif amount:
-            lost.append(amount)
+        if usage.gpus and max(usage.gpus) < facts.cards:
+            for index in usage.gpus:
+                left[index] -= _units(facts, usage, index)
+        else:
+            lost += [facts.card_share] * usage.requests[facts.card_resource]
+            lost += [usage.requests[facts.share_resource]] if usage.requests[facts.share_resource] else []
     for amount in sorted(lost, reverse=True):
         # On whichever card it is: taken from the emptiest, the largest share promised is surely there.
-        emptiest = max(range(facts.cards), key=shares.__getitem__)
-        shares[emptiest] -= amount
-    return [max(share, 0) for share in shares]
+        emptiest = max(range(facts.cards), key=left.__getitem__)
+        left[emptiest] -= amount
+    return left
+
+
+def _units(facts: NodeFacts, usage: Usage, index: int) -> int:
+    """What a pod that has the card takes of it: its own cards are told first, the one it shares last."""
+    share = usage.requests[facts.share_resource]
+    if share and index == usage.gpus[-1]:
+        return share
+    return facts.card_share if usage.requests[facts.card_resource] else 0
