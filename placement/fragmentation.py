@@ -171,7 +171,7 @@ class Fragmentation:
     def _free_cards(self, states: States) -> Floats:
         counted = (states.counts * self._unit_milli[states.profile]).sum(axis=1) / WHOLE
         full = (states.cards == self._card_units[states.profile][:, None]).sum(axis=1)
-        return np.where(self._has_both[states.profile], counted, counted + full)
+        return np.asarray(np.where(self._has_both[states.profile], counted, counted + full))
 
 
 class _Rooms:

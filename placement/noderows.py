@@ -8,6 +8,7 @@ as nodes; then they are numbered anew, and `generation` says so.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -112,6 +113,8 @@ class NodeRows:
         self._count_in_park(self.nodes[row], self._profile_at[row], -1)
         self.nodes[row] = None
         self._free[row] = -1
+        for mask in self._admitting.values():
+            mask[row] = False
         self._note_change(row)
         heapq.heappush(self._empty, row)
 
@@ -176,6 +179,21 @@ class NodeRows:
         if need.share:
             fits &= self._largest_share[rows] >= need.share
         return fits
+
+    def free_on_admitting(self, need: Need) -> Mapping[str, int]:
+        """What is free in sum on the nodes that admit such a pod, of each resource that it asks for."""
+        rows = np.nonzero(self._admit(need.constraint)[: self.count])[0]
+        sums = np.maximum(self._free[rows], 0).sum(axis=0)
+        return {name: int(sums[self._names[name]]) if name in self._names else 0 for name, _ in need.amounts}
+
+    def would_hold(self, need: Need) -> bool:
+        """Whether any node would have room for such a pod if nothing ran on it."""
+        for row, (node, admitted) in enumerate(zip(self.nodes, self._admit(need.constraint), strict=False)):
+            if node is not None and admitted and need.share <= self._profile_at[row].card_units:
+                capacity = node.capacity
+                if all(capacity[name] >= n for name, n in need.amounts if name != PODS or PODS in capacity):
+                    return True
+        return False
 
     def _admit(self, constraint: NodeConstraint) -> Bools:
         mask = self._admitting.pop(constraint, None)

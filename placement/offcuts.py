@@ -58,7 +58,7 @@ def _prices(sizes: Sequence[int], demand: Floats) -> Floats:
         prices = inverse.sum(axis=0)
     else:
         prices = prices / max(1.0, float(_filled(sizes, prices)[0][WHOLE]))  # too dear while the pivots ran out
-    return np.maximum(prices, 0.0)
+    return np.asarray(np.maximum(prices, 0.0))
 
 
 def _filled(sizes: Sequence[int], prices: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -22,6 +22,7 @@ from placement.fragmentation import Floats, Fragmentation, Ints
 from placement.inventory import Node
 from placement.mix import Ask, Mix, Typical, ask_of
 from placement.noderows import NodeRows, grown, need_of
+from placement.verdict import ResourcesShort
 from placement.workload import Role, Workload
 
 _STEP = 0.03  # cards: a smaller difference decides nothing
@@ -49,6 +50,7 @@ class Singles:
         self._mix = Mix()
         self._rows = NodeRows()
         self._stale: dict[str, None] = {}
+        self._unready: set[str] = set()  # nobody knows what they will have when they are back
         self._looked_at = -1.0
         self._used: dict[Ask, float] = {}
         self._known: Typical | None = None
@@ -81,6 +83,19 @@ class Singles:
         assert node is not None  # noqa: S101  a row without a node fits nothing
         return Seat(node.name, _cards(node, role, rows, row, prices))
 
+    def shortage(self, role: Role, cluster: str) -> ResourcesShort:
+        """Why one pod of the role has no seat: what is shortest in sum on the nodes that admit it."""
+        self._refresh()
+        need = need_of(role)
+        free = self._rows.free_on_admitting(need)
+        devices = {device.resource for device in role.devices}
+        scarcest = min(
+            need.amounts, key=lambda item: (min(free[item[0]] / item[1], 1.0), item[0] not in devices, item[0])
+        )
+        name, amount = scarcest
+        ever = bool(self._unready) or self._rows.would_hold(need)
+        return ResourcesShort(cluster, name, amount, free[name], 0, 1, ever)
+
     def _sought_of(self, role: Role) -> _Sought:
         key = (role.requests, role.devices, role.constraint, role.products)
         sought = self._sought.pop(key, None) or _Sought(role)
@@ -92,10 +107,14 @@ class Singles:
     def _refresh(self) -> None:
         for name in self._stale:
             node = self._find(name)
-            if node is None or not node.ready:
-                self._rows.drop(name)
+            if node is not None and not node.ready:
+                self._unready.add(name)
             else:
+                self._unready.discard(name)
+            if node is not None and node.ready:
                 self._rows.put(node)
+            else:
+                self._rows.drop(name)
         self._stale.clear()
 
     def _priced(self) -> _Prices:

@@ -59,7 +59,7 @@ class Scheduler:
         self._note(ref.job, workload)
         outcome = self._find_room(workload, gangs.described(workload), ())
         if not isinstance(outcome, Assignment):
-            return outcome.reason.message if outcome is not None else "no room"
+            return outcome.reason.message
         requests = {role.name: role.requests for role in workload.roles}
         self._inventory.hold(ref, (Slot(p.role, p.node, Usage(requests[p.role], p.gpus)) for p in outcome.pods))
         return ""
@@ -182,11 +182,7 @@ class Scheduler:
         demand = _demand(workload, counts_by_role(job, pods), job.ref if placed else None)
         if demand in unfit:
             return job.shortfall or "no room: an equal demand found none"
-        waits = bool(job.shortfall)
-        outcome = self._find_room(workload, [PodToPlace(pod.name, role) for pod, role in asked], placed, again=waits)
-        if outcome is None:
-            unfit.add(demand)
-            return job.shortfall
+        outcome = self._find_room(workload, [PodToPlace(pod.name, role) for pod, role in asked], placed)
         if isinstance(outcome, Shortfall):
             unfit.add(demand)
             return outcome.reason.message
@@ -199,17 +195,13 @@ class Scheduler:
         workload: Workload,
         pods: Sequence[PodToPlace],
         placed: Sequence[NodeAssignment],
-        *,
-        again: bool = False,
-    ) -> Assignment | Shortfall | None:
-        """None where there is no room, as before, and whoever asks `again` knows the reason already."""
+    ) -> Assignment | Shortfall:
         if not placed and _is_single(workload, pods):
             [role] = workload.roles
             seat = self._inventory.singles.seat(role)
-            if seat is not None:
-                return Assignment((NodeAssignment(pods[0].name, role.name, seat.node, seat.gpus),))
-            if again:
-                return None
+            if seat is None:
+                return Shortfall(self._inventory.singles.shortage(role, "the cluster"))
+            return Assignment((NodeAssignment(pods[0].name, role.name, seat.node, seat.gpus),))
         nodes, levels = self._inventory.nodes(), self._inventory.levels
         return topology.assign(nodes, pods, workload, levels, placed=placed, surveyor=self._surveyor)
 
