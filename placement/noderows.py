@@ -34,13 +34,18 @@ _Number = TypeVar("_Number", bound=np.generic)
 _Looks = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Need:
-    """What one pod asks of a node."""
+    """What one pod asks of a node: of each resource the least that must be free."""
 
-    amounts: tuple[tuple[str, int], ...]
+    names: tuple[str, ...]
+    least: Ints
     share: int  # units of one card
     constraint: NodeConstraint
+
+    @property
+    def amounts(self) -> list[tuple[str, int]]:
+        return list(zip(self.names, self.least.tolist(), strict=True))
 
 
 def need_of(role: Role) -> Need:
@@ -50,7 +55,7 @@ def need_of(role: Role) -> Need:
         amounts[device.resource] = max(amounts.get(device.resource, 0), device.amount)
     amounts[PODS] = max(amounts.get(PODS, 0), 1)
     share = sum(device.amount for device in role.devices if device.is_share)
-    return Need(tuple(amounts.items()), share, role.constraint)
+    return Need(tuple(amounts), np.array(list(amounts.values()), dtype=np.int64), share, role.constraint)
 
 
 class NodeRows:
@@ -65,6 +70,7 @@ class NodeRows:
         self._row_of: dict[str, int] = {}
         self._empty: list[int] = []
         self._names: dict[str, int] = {}  # resources, by their column in `_free`
+        self._asked: dict[tuple[str, ...], Ints] = {}  # columns of what is asked for together
         self._free: Ints = np.zeros((0, 0), dtype=np.int64)
         self._largest_share: Ints = np.zeros(0, dtype=np.int64)
         self._profile_at: list[Profile] = []
@@ -151,7 +157,7 @@ class NodeRows:
         free = dict(node.free.items())
         profile = self._profile_at[row]
         if profile.whole and node.gpus:
-            whole = sum(gpu.healthy and gpu.free for gpu in node.gpus)
+            whole = len([gpu for gpu in node.gpus if gpu.healthy and gpu.free])
             free[profile.whole] = min(free.get(profile.whole, 0), whole)
         if PODS not in node.capacity:
             free[PODS] = _NO_LIMIT
@@ -159,7 +165,7 @@ class NodeRows:
             self._names |= {name: len(self._names) + i for i, name in enumerate(sorted(free.keys() - self._names))}
             self._free = np.pad(self._free, ((0, 0), (0, len(self._names) - self._free.shape[1])))
         self._free[row] = [free.get(name, 0) for name in self._names]
-        shares = tuple(sorted(max(gpu.free_share, 0) for gpu in node.gpus if gpu.healthy)) if profile.share else ()
+        shares = tuple(sorted([gpu.free_share for gpu in node.gpus if gpu.healthy])) if profile.share else ()
         if len(shares) > self._most_cards:
             self._most_cards = len(shares)
             self._number_anew()
@@ -171,14 +177,23 @@ class NodeRows:
 
     def fitting(self, need: Need, rows: Ints) -> Bools:
         """Of these rows, which have room for one such pod now."""
-        columns = [self._names.get(name, -1) for name, _ in need.amounts]
-        if -1 in columns:
+        columns = self._columns_asked(need)
+        if columns is None:
             return np.zeros(len(rows), dtype=np.bool_)
-        enough = self._free[rows[:, None], columns] >= [amount for _, amount in need.amounts]
-        fits = enough.all(axis=1) & self._admit(need.constraint)[rows]
+        fits = (self._free[rows[:, None], columns] >= need.least).all(axis=1)
+        fits &= self._admit(need.constraint)[rows]
         if need.share:
             fits &= self._largest_share[rows] >= need.share
         return fits
+
+    def _columns_asked(self, need: Need) -> Ints | None:
+        """None where no node has ever had something that is asked for."""
+        known = self._asked.get(need.names)
+        if known is None:
+            if any(name not in self._names for name in need.names):
+                return None
+            known = self._asked[need.names] = np.array([self._names[name] for name in need.names], dtype=np.int64)
+        return known
 
     def free_on_admitting(self, need: Need) -> Mapping[str, int]:
         """What is free in sum on the nodes that admit such a pod, of each resource that it asks for."""

@@ -81,7 +81,7 @@ class Singles:
             return None
         node = rows.nodes[row]
         assert node is not None  # noqa: S101  a row without a node fits nothing
-        return Seat(node.name, _cards(node, role, rows, row, prices))
+        return Seat(node.name, _cards(node, role, sought.ask, rows, row, prices))
 
     def shortage(self, role: Role, cluster: str) -> ResourcesShort:
         """Why one pod of the role has no seat: what is shortest in sum on the nodes that admit it."""
@@ -138,7 +138,7 @@ class _Sought:
 
     def __init__(self, role: Role) -> None:
         self._need = need_of(role)
-        self._ask = ask_of(role)
+        self.ask = ask_of(role)
         self._steps = np.zeros(0)
         self._seen = 0
         self._prices: _Prices | None = None
@@ -153,7 +153,7 @@ class _Sought:
             fits = rows.fitting(self._need, changed)
             self._steps[changed] = -np.inf
             if len(roomy := changed[fits]):
-                gains = prices.of(self._ask, rows, rows.state[roomy])
+                gains = prices.of(self.ask, rows, rows.state[roomy])
                 self._steps[roomy] = np.floor(gains / _STEP)
         return self._steps[: rows.count]
 
@@ -196,12 +196,12 @@ class _Prices:
         return gains
 
 
-def _cards(node: Node, role: Role, rows: NodeRows, row: int, prices: _Prices) -> tuple[int, ...]:
+def _cards(node: Node, role: Role, ask: Ask, rows: NodeRows, row: int, prices: _Prices) -> tuple[int, ...]:
     if not role.devices:
         return ()
     [need] = role.devices
     if need.is_share:
-        units = rows.card_units(row, prices.position(ask_of(role), rows, int(rows.state[row])))
+        units = rows.card_units(row, prices.position(ask, rows, int(rows.state[row])))
         return (min(gpu.index for gpu in node.gpus if gpu.healthy and gpu.free_share == units),)
     if need.resource != rows.profile(row).whole or not node.gpus:
         return ()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from placement.inventory import Gpu, Node
 from placement.resources import Resources
@@ -285,18 +286,20 @@ def _total(usages: Iterable[Usage]) -> Resources:
 
 
 def _gpus(facts: NodeFacts, usages: Sequence[Usage]) -> Iterator[Gpu]:
+    links = facts.links or ((),) * facts.cards
+    healthy = [index not in facts.unhealthy for index in range(facts.cards)]
     if not facts.card_share:
         taken = _taken(facts, usages)
-        for index in range(facts.cards):
-            yield _gpu(facts, index, free=index not in taken, free_share=0)
-        return
-    for index, free in enumerate(_free_shares(facts, usages)):
-        yield _gpu(facts, index, free=free == facts.card_share, free_share=max(free, 0))
+        return (_gpu(index, healthy[index], index not in taken, 0, links[index]) for index in range(facts.cards))
+    full = facts.card_share
+    shares = enumerate(_free_shares(facts, usages))
+    return (_gpu(index, healthy[index], free == full, max(free, 0), links[index]) for index, free in shares)
 
 
-def _gpu(facts: NodeFacts, index: int, *, free: bool, free_share: int) -> Gpu:
-    links = facts.links[index] if facts.links else ()
-    return Gpu(index, healthy=index not in facts.unhealthy, free=free, free_share=free_share, links=links)
+@lru_cache(maxsize=65_536)
+def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...]) -> Gpu:
+    """Equal cards are one object: nodes are made anew with every pod that comes or goes."""
+    return Gpu(index, healthy=healthy, free=free, free_share=free_share, links=links)
 
 
 def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
