@@ -12,9 +12,8 @@ caller checks that the pod fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _WITHOUT_CPU = 0.7  # what a free card is worth to a kind of pods though there is no CPU for them
+_CPU_COUNTS = (1 - _WITHOUT_CPU) / _WITHOUT_CPU
+_NEARLY_NONE = 1e-6  # milli-cores, so that nothing is divided by none
 _SCARCITY = 0.8
 _OFFCUTS = 16.0
 _BESIDE_FREE_CARDS = 0.03
@@ -60,8 +61,40 @@ class Park:
     """All nodes of a cluster, as far as their devices go."""
 
     cards: Mapping[Profile, float]  # thousandths of cards in all; the order of the profiles is that of their indices
-    columns: Mapping[str, int]  # of each counted resource, its column in `States.counts`
     most: Mapping[str, int]  # of each counted resource, the most units that one node has
+    layout: Layout
+
+
+class Layout:
+    """One row of a table for each count that may be left of a resource, and for each length that may be left of a card.
+
+    A node is the sum of its rows. Row 0 is for what there is not. `columns` says which of a node's rows is for which
+    resource; those of its cards come behind.
+    """
+
+    def __init__(self, profiles: Sequence[Profile], most: Mapping[str, int]) -> None:
+        self.columns = {name: column for column, name in enumerate(most)}
+        self.counts: dict[tuple[str, int], int] = {}  # where the rows of a resource with units of that size begin
+        self.lengths: dict[tuple[str, int], int] = {}  # where those of cards with so many units of a resource begin
+        self.size = 1
+        for profile in profiles:
+            for unit in profile.units:
+                if unit not in self.counts:
+                    self.counts[unit] = self.size
+                    self.size += most[unit[0]] + 1
+            if profile.share and (profile.share, profile.card_units) not in self.lengths:
+                self.lengths[profile.share, profile.card_units] = self.size
+                self.size += WHOLE + 1
+
+    def rows(self, profile: Profile, counts: Sequence[int], shares: Sequence[int], cards: int) -> list[int]:
+        """Of a node with so much left of the profile's units and of its cards; padded to so many cards."""
+        found = [0] * (len(self.columns) + cards)
+        for (name, milli), count in zip(profile.units, counts, strict=True):
+            found[self.columns[name]] = self.counts[name, milli] + count
+        if shares:
+            begin, units = self.lengths[profile.share, profile.card_units], profile.card_units
+            found[-len(shares) :] = [begin + share * WHOLE // units for share in shares]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,191 +103,149 @@ class States:
 
     profile: Ints  # index
     cpu: Floats  # milli-cores free
-    counts: Ints  # (nodes, resources): free units
+    free_cards: Floats
     cards: Ints  # (nodes, cards): free units of each shared card, ascending; 0 where there is no such card
+    rows: Ints  # (nodes, resources and cards): as `Layout` has them
 
     def some(self, indices: Ints) -> States:
-        return States(self.profile[indices], self.cpu[indices], self.counts[indices], self.cards[indices])
+        return States(
+            self.profile[indices],
+            self.cpu[indices],
+            self.free_cards[indices],
+            self.cards[indices],
+            self.rows[indices],
+        )
 
 
 class Fragmentation:
     """For one mix of pods and one park of nodes."""
 
     def __init__(self, typical: Typical, park: Park) -> None:
-        profiles = list(park.cards)
-        self._columns = dict(park.columns)
-        self._whole = np.array([self._columns.get(profile.whole, 0) for profile in profiles], dtype=np.int64)
-        self._has_both = np.array([bool(profile.whole and profile.share) for profile in profiles])
+        profiles, layout = list(park.cards), park.layout
+        self._columns = layout.columns
+        self._whole = np.array([layout.columns.get(profile.whole, 0) for profile in profiles], dtype=np.int64)
+        self._has_both = np.array([bool(profile.whole and profile.share) for profile in profiles], dtype=np.bool_)
+        self._any_both = bool(self._has_both.any())
         self._card_units = np.array([max(profile.card_units, 1) for profile in profiles], dtype=np.int64)
-        self._unit_milli = np.zeros((len(profiles), max(len(park.columns), 1)))
-        for row, profile in enumerate(profiles):
-            for name, milli in profile.units:
-                self._unit_milli[row, self._columns[name]] = milli
+        self._no_length = np.array(
+            [layout.lengths.get((profile.share, profile.card_units), 0) for profile in profiles], dtype=np.int64
+        )
         kinds = [(ask, share) for ask, share in typical if ask.resource]
         self._kind_cpu = np.array([ask.cpu for ask, _ in kinds], dtype=np.float64)
+        # One factor of the worth is a sum of two: it is divided by the first, which is part of the weight.
         self._weight = np.array(
-            [[share if profile.takes(ask) else 0.0 for ask, share in kinds] for profile in profiles]
+            [[_WITHOUT_CPU * share if profile.takes(ask) else 0.0 for ask, share in kinds] for profile in profiles]
         ).reshape(len(profiles), len(kinds))
-        self._rooms = _Rooms([ask for ask, _ in kinds], profiles, park)
+        self._rooms = _rooms([ask for ask, _ in kinds], park)
         self._dearness = 1 - _SCARCITY * _pressure(typical, park.cards)
-        demands = [_demand(typical, profile) for profile in profiles]
-        known = {demand: worths(dict(demand)) for demand in {*demands}}
-        self._offcuts = np.stack([known[demand] for demand in demands]) if demands else np.zeros((0, WHOLE + 1))
+        self._unit_cards = np.zeros((len(profiles), len(layout.columns)))
+        for row, profile in enumerate(profiles):
+            for name, milli in profile.units:
+                self._unit_cards[row, layout.columns[name]] = milli / WHOLE
+        self._offcuts = np.zeros(layout.size)
+        for (share, units), begin in layout.lengths.items():
+            self._offcuts[begin : begin + WHOLE + 1] = _OFFCUTS * worths(_demand(typical, share, units))
 
     def worth(self, states: States) -> Floats:
         """Of each node, in thousandths of cards that typical pods can use."""
-        usable, need = self._rooms.of(states)
-        cpu = np.maximum(states.cpu, 0.0)[:, None]
-        fed = np.minimum(cpu / np.maximum(need, 1.0), 1.0)
-        fed *= 1 - _WITHOUT_CPU
-        fed += _WITHOUT_CPU
-        fed *= usable
-        fed *= cpu >= self._kind_cpu
-        fed *= self._weight[states.profile]
-        return np.asarray(fed.sum(axis=1))
+        return self._worth(states.rows, states.cpu, self._weight[states.profile])
 
-    def added(self, ask: Ask, states: States) -> tuple[Floats, Ints]:
+    def added(self, ask: Ask, states: States) -> tuple[Floats, Ints | None]:
         """How little worth each node loses to such a pod, in cards (the largest is the best), and on which card.
 
-        The card is a position in `cards`, -1 for pods that share none. Where the pod does not fit the numbers mean
+        The card is a position in `cards`; None for pods that share none. Where the pod does not fit the numbers mean
         nothing.
         """
         if ask.is_share:
             return self._added_on_cards(ask, states)
-        counts, cards = states.counts, states.cards
+        here = len(states.cpu)
+        rows = np.concatenate((states.rows, states.rows))
         if not ask.resource:
-            extra = -_BESIDE_FREE_CARDS * self._free_cards(states)
+            extra = -_BESIDE_FREE_CARDS * states.free_cards
         else:
             column = self._columns[ask.resource]
-            counts = counts.copy()
-            counts[:, column] -= ask.amount
-            cards = self._without_whole(states, column, ask.amount)
-            taken = self._unit_milli[states.profile, column] * (ask.amount / WHOLE)
+            rows[here:, column] -= ask.amount
+            if self._any_both:
+                self._take_whole(rows[here:], states.profile, column, ask.amount)
+            taken = self._unit_cards[states.profile, column] * ask.amount
             extra = taken * (self._dearness[states.profile] - _OFFCUTS)
-        after = States(states.profile, states.cpu - ask.cpu, counts, cards)
-        worth = self.worth(_joined(states, after))
-        here = len(states.cpu)
-        return (worth[here:] - worth[:here]) / WHOLE + extra, np.full(here, -1, dtype=np.int64)
+        cpu = np.concatenate((states.cpu, states.cpu - ask.cpu))
+        weight = self._weight[np.concatenate((states.profile, states.profile))]
+        worth = self._worth(rows, cpu, weight)
+        return (worth[here:] - worth[:here]) / WHOLE + extra, None
 
     def _added_on_cards(self, ask: Ask, states: States) -> tuple[Floats, Ints]:
+        here, cards = states.cards.shape
         fits = states.cards >= ask.amount
         fits[:, 1:] &= states.cards[:, 1:] != states.cards[:, :-1]  # of equal cards one
-        node, card = np.nonzero(fits)
-        those, each = states.some(node), np.arange(len(node))
-        had = those.cards[each, card]
-        left = had - ask.amount
-        those.cards[each, card] = left
-        full = self._card_units[those.profile]
-        those.counts[each, self._whole[those.profile]] -= (had == full) & self._has_both[those.profile]
-        after = States(those.profile, those.cpu - ask.cpu, those.counts, those.cards)
-        worth = self.worth(_joined(states, after))
-        here = len(states.cpu)
+        node, card = fits.nonzero()
+        each = np.arange(here, here + len(node))
+        column = card + (states.rows.shape[1] - cards)
+        profile = states.profile[node]
+        full, had = self._card_units[profile], states.cards[node, card]
+        rows = np.concatenate((states.rows, states.rows[node]))
+        before = rows[each, column]
+        after = (had - ask.amount) * WHOLE // full + self._no_length[profile]
+        rows[each, column] = after
+        if self._any_both:
+            rows[each, self._whole[profile]] -= (had == full) & self._has_both[profile]
+        profiles = np.concatenate((states.profile, profile))
+        cpu = np.concatenate((states.cpu, states.cpu[node] - ask.cpu))
+        worth = self._worth(rows, cpu, self._weight[profiles])
         gain = (worth[here:] - worth[node]) / WHOLE
-        gain += ask.amount / full * self._dearness[those.profile]
-        pieces = self._offcuts[those.profile, left * WHOLE // full] - self._offcuts[those.profile, had * WHOLE // full]
-        gain += _OFFCUTS * pieces
-        table = np.full(states.cards.shape, -np.inf)
+        gain += ask.amount / full * self._dearness[profile]
+        gain += self._offcuts[after] - self._offcuts[before]
+        table = np.full((here, cards), -np.inf)
         table[node, card] = gain
         best = table.argmax(axis=1)
         return table[np.arange(here), best], best
 
-    def _without_whole(self, states: States, column: int, amount: int) -> Ints:
+    def _worth(self, rows: Ints, cpu: Floats, weight: Floats) -> Floats:
+        kinds = len(self._kind_cpu)
+        rooms = self._rooms.take(rows, axis=0, mode="clip").sum(axis=1)
+        usable, need = rooms[:, :kinds], rooms[:, kinds:]
+        cpu = cpu[:, None]
+        fed = np.minimum((_CPU_COUNTS * cpu) / need, _CPU_COUNTS)
+        fed += 1
+        fed *= usable
+        fed *= cpu >= self._kind_cpu
+        return np.asarray(np.einsum("ij,ij->i", fed, weight))
+
+    def _take_whole(self, rows: Ints, profile: Ints, column: int, amount: int) -> None:
         """Cards given whole have nothing left to share."""
-        both = self._has_both & (self._whole == column)
-        if not both.any() or not states.cards.shape[1]:
-            return states.cards
-        cards = states.cards.copy()
+        both = (self._has_both & (self._whole == column))[profile]
         # Ascending, and such a pod fits only where so many are full: they are the last ones.
-        cards[both[states.profile], -amount:] = 0
-        return cards
-
-    def _free_cards(self, states: States) -> Floats:
-        counted = (states.counts * self._unit_milli[states.profile]).sum(axis=1) / WHOLE
-        full = (states.cards == self._card_units[states.profile][:, None]).sum(axis=1)
-        return np.asarray(np.where(self._has_both[states.profile], counted, counted + full))
+        rows[both, -amount:] = self._no_length[profile[both], None]
 
 
-class _Rooms:
-    """Tables of how much pods of each kind can use, and how much CPU as many as fit would need.
-
-    One row for each length that may be left of a card and for each count that may be left of a resource; a node is the
-    sum of its rows. Columns: the kinds' thousandths of cards, then the kinds' CPU.
-    """
-
-    def __init__(self, kinds: Sequence[Ask], profiles: Sequence[Profile], park: Park) -> None:
-        self._kinds = kinds
-        blocks = [np.zeros((1, 2 * len(kinds)))]  # the first row is for what there is not
-        begins: dict[object, int] = {}
-        top = 1
-
-        def begin(key: object, make: Callable[[], Floats]) -> int:
-            nonlocal top
-            if key not in begins:
-                begins[key] = top
-                blocks.append(make())
-                top += len(blocks[-1])
-            return begins[key]
-
-        self._of_cards = np.zeros(len(profiles), dtype=np.int64)
-        self._of_counts = np.zeros((len(profiles), max(len(park.columns), 1)), dtype=np.int64)
-        for row, profile in enumerate(profiles):
-            if profile.share:
-                units = profile.card_units
-                self._of_cards[row] = begin((profile.share, units), partial(self._lengths, profile.share, units))
-            for name, milli in profile.units:
-                make = partial(self._counts, name, milli, park.most[name])
-                self._of_counts[row, park.columns[name]] = begin((name, milli), make)
-        self._card_units = np.array([max(profile.card_units, 1) for profile in profiles], dtype=np.int64)
-        self._table = np.concatenate(blocks)
-
-    def of(self, states: States) -> tuple[Floats, Floats]:
-        """By kind: the thousandths that its pods can use, and the CPU that all of them would need."""
-        profile = states.profile
-        index = self._of_counts[profile] + states.counts
-        if states.cards.shape[1]:
-            lengths = states.cards * WHOLE // self._card_units[profile, None] + self._of_cards[profile, None]
-            index = np.concatenate([index, lengths], axis=1)
-        rooms = self._table.take(index, axis=0, mode="clip").sum(axis=1)
-        return rooms[:, : len(self._kinds)], rooms[:, len(self._kinds) :]
-
-    def _lengths(self, share: str, card_units: int) -> Floats:
-        lengths = np.arange(WHOLE + 1)
-        rows = np.zeros((WHOLE + 1, 2 * len(self._kinds)))
-        for i, ask in enumerate(self._kinds):
-            if ask.is_share and ask.resource == share and 0 < ask.amount <= card_units:
-                pods = lengths // -(-ask.amount * WHOLE // card_units)
-                rows[:, i] = np.where(pods, lengths, 0)
-                rows[:, len(self._kinds) + i] = pods * ask.cpu
-        return rows
-
-    def _counts(self, name: str, unit_milli: int, most: int) -> Floats:
-        counts = np.arange(most + 1)
-        rows = np.zeros((most + 1, 2 * len(self._kinds)))
-        for i, ask in enumerate(self._kinds):
-            if not ask.is_share and ask.resource == name:
+def _rooms(kinds: Sequence[Ask], park: Park) -> Floats:
+    """By row of the layout: the thousandths that each kind can use there, then the CPU that as many pods would need."""
+    rooms = np.zeros((park.layout.size, 2 * len(kinds)))
+    for i, ask in enumerate(kinds):
+        for (share, units), begin in park.layout.lengths.items():
+            if ask.is_share and ask.resource == share and 0 < ask.amount <= units:
+                lengths = np.arange(WHOLE + 1)
+                pods = lengths // -(-ask.amount * WHOLE // units)
+                rooms[begin : begin + WHOLE + 1, i] = np.where(pods, lengths, 0)
+                rooms[begin : begin + WHOLE + 1, len(kinds) + i] = pods * ask.cpu
+        for (name, milli), begin in park.layout.counts.items():
+            if not ask.is_share and ask.resource == name and ask.amount > 0:
+                counts = np.arange(park.most[name] + 1)
                 pods = counts // ask.amount
-                rows[:, i] = np.where(pods, counts * unit_milli, 0)
-                rows[:, len(self._kinds) + i] = pods * ask.cpu
-        return rows
+                rooms[begin : begin + len(counts), i] = np.where(pods, counts * milli, 0)
+                rooms[begin : begin + len(counts), len(kinds) + i] = pods * ask.cpu
+    rooms[:, len(kinds) :] += _NEARLY_NONE
+    return rooms
 
 
-def _joined(one: States, other: States) -> States:
-    return States(
-        np.concatenate([one.profile, other.profile]),
-        np.concatenate([one.cpu, other.cpu]),
-        np.concatenate([one.counts, other.counts]),
-        np.concatenate([one.cards, other.cards]),
-    )
-
-
-def _demand(typical: Typical, profile: Profile) -> tuple[tuple[int, float], ...]:
-    """The shares of cards that such nodes are asked for: size in thousandths, and how often."""
+def _demand(typical: Typical, resource: str, card_units: int) -> dict[int, float]:
+    """The shares that such cards are asked for: size in thousandths, and how often."""
     demand: dict[int, float] = {}
     for ask, share in typical:
-        if ask.is_share and profile.takes(ask):
-            size = profile.milli(ask)
+        if ask.is_share and ask.resource == resource and 0 < ask.amount <= card_units:
+            size = -(-ask.amount * WHOLE // card_units)
             demand[size] = demand.get(size, 0.0) + share
-    return tuple(sorted(demand.items()))
+    return demand
 
 
 def _pressure(typical: Typical, cards: Mapping[Profile, float]) -> Floats:

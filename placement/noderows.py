@@ -15,10 +15,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from placement.fragmentation import Fragmentation, Ints, Park, Profile, States
+from placement.fragmentation import Fragmentation, Ints, Layout, Park, Profile, States
 from placement.inventory import Node
 from placement.matching import admits
 from placement.mix import Typical
+from placement.offcuts import WHOLE
 from placement.profiles import cards_of, profile_of
 from placement.resources import CPU, PODS
 from placement.workload import NodeConstraint, Role
@@ -78,10 +79,12 @@ class NodeRows:
         self._profiles: dict[Profile, int] = {}
         self._park: list[float] = []  # by profile, thousandths of cards
         self._park_priced: list[float] = []
-        self._counted: dict[str, int] = {}  # resources, by their column
+        self._layout_priced: Layout | None = None
         self._most_cards = 0
         self._most_units: dict[str, int] = {}
-        self._columns_of: list[tuple[int, ...]] = []  # by profile
+        self._profile_list: list[Profile] = []
+        self._layout = Layout((), {})
+        self._layout_changed = False
         self._states: dict[_Looks, int] = {}
         self._arrays = _no_states(0, 0)
 
@@ -107,6 +110,8 @@ class NodeRows:
             self._count_in_park(before, self._profile_at[row], -1)
             self._profile_at[row] = profile_of(node)
             self._count_in_park(node, self._profile_at[row], 1)
+        if self._layout_changed:
+            self._number_anew()
         self._put_amounts(node, row)
         self._note_change(row)
         if self.states_known > max(_FEWEST_STATES_KEPT, 4 * self.count):
@@ -146,11 +151,11 @@ class NodeRows:
         if profile not in self._profiles:
             self._profiles[profile] = len(self._profiles)
             self._park.append(0.0)
-            for name, _ in profile.units:
-                self._counted.setdefault(name, len(self._counted))
-            self._number_anew()
+            self._layout_changed = True
         for name, _ in profile.units:
-            self._most_units[name] = max(self._most_units.get(name, 0), node.capacity[name])
+            if node.capacity[name] > self._most_units.get(name, 0):
+                self._most_units[name] = node.capacity[name]
+                self._layout_changed = True
         self._park[self._profiles[profile]] += times * cards_of(profile, node)
 
     def _put_amounts(self, node: Node, row: int) -> None:
@@ -244,11 +249,12 @@ class NodeRows:
     def _write(self, looks: _Looks, index: int) -> None:
         if index >= len(self._arrays.cpu):
             self._arrays = _longer(self._arrays, 2 * index + 64)
-        arrays, (profile, cpu, counts, shares) = self._arrays, looks
-        arrays.profile[index], arrays.cpu[index] = profile, cpu
-        arrays.counts[index] = 0
-        for column, amount in zip(self._columns_of[profile], counts, strict=True):
-            arrays.counts[index, column] = amount
+        arrays, (number, cpu, counts, shares) = self._arrays, looks
+        profile = self._profile_list[number]
+        arrays.profile[index], arrays.cpu[index] = number, cpu
+        free = sum([milli * count for (_, milli), count in zip(profile.units, counts, strict=True)]) / WHOLE
+        arrays.free_cards[index] = free if profile.whole or not shares else free + shares.count(profile.card_units)
+        arrays.rows[index] = self._layout.rows(profile, counts, shares, self._most_cards)
         if self._most_cards:
             arrays.cards[index] = (0,) * (self._most_cards - len(shares)) + shares
 
@@ -256,8 +262,11 @@ class NodeRows:
         """Every state gets another number, in arrays that have room for all columns."""
         old = {index: looks for looks, index in self._states.items()}
         self._states = {}
-        self._arrays = _no_states(len(self._counted), self._most_cards)
-        self._columns_of = [tuple(self._counted[name] for name, _ in profile.units) for profile in self._profiles]
+        self._profile_list = list(self._profiles)
+        if self._layout_changed:
+            self._layout = Layout(self._profile_list, self._most_units)
+        self._arrays = _no_states(len(self._most_units), self._most_cards)
+        self._layout_changed = False
         self.generation += 1
         for row in self._row_of.values():
             looks = old.get(int(self.state[row]))
@@ -270,22 +279,27 @@ class NodeRows:
     def park_changed(self) -> bool:
         """Whether there are other profiles than those last priced, or notably more or fewer cards of one."""
         before = self._park_priced
-        return len(before) != len(self._park) or any(
-            abs(now - then) > _PARK_CHANGED * max(now, then) for now, then in zip(self._park, before, strict=True)
+        return (
+            self._layout is not self._layout_priced
+            or len(before) != len(self._park)
+            or any(
+                abs(now - then) > _PARK_CHANGED * max(now, then) for now, then in zip(self._park, before, strict=True)
+            )
         )
 
     def fragmentation(self, typical: Typical) -> Fragmentation:
-        self._park_priced = list(self._park)
+        self._park_priced, self._layout_priced = list(self._park), self._layout
         cards = dict(zip(self._profiles, self._park, strict=True))
-        return Fragmentation(typical, Park(cards, self._counted, self._most_units))
+        return Fragmentation(typical, Park(cards, self._most_units, self._layout))
 
 
 def _no_states(resources: int, cards: int) -> States:
     return States(
-        np.zeros(0, dtype=np.int64),
-        np.zeros(0),
-        np.zeros((0, max(resources, 1)), dtype=np.int64),
-        np.zeros((0, cards), dtype=np.int64),
+        profile=np.zeros(0, dtype=np.int64),
+        cpu=np.zeros(0),
+        free_cards=np.zeros(0),
+        cards=np.zeros((0, cards), dtype=np.int64),
+        rows=np.zeros((0, resources + cards), dtype=np.int64),
     )
 
 
@@ -293,8 +307,9 @@ def _longer(states: States, size: int) -> States:
     return States(
         grown(states.profile, size, 0),
         grown(states.cpu, size, 0),
-        grown(states.counts, size, 0),
+        grown(states.free_cards, size, 0),
         grown(states.cards, size, 0),
+        grown(states.rows, size, 0),
     )
 
 

@@ -173,7 +173,9 @@ class _Prices:
         found = gains[states]
         if (unknown := np.isnan(found)).any():
             new = np.array(sorted({*states[unknown].tolist()}))
-            gains[new], self._positions[ask][new] = self._fragmentation.added(ask, rows.states(new))
+            gains[new], positions = self._fragmentation.added(ask, rows.states(new))
+            if positions is not None:
+                self._positions[ask][new] = positions
             found = gains[states]
         return found
 
