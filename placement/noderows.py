@@ -79,6 +79,7 @@ class NodeRows:
         self._profiles: dict[Profile, int] = {}
         self._park: list[float] = []  # by profile, thousandths of cards
         self._park_priced: list[float] = []
+        self._park_touched = True
         self._layout_priced: Layout | None = None
         self._most_cards = 0
         self._most_units: dict[str, int] = {}
@@ -156,6 +157,7 @@ class NodeRows:
             if node.capacity[name] > self._most_units.get(name, 0):
                 self._most_units[name] = node.capacity[name]
                 self._layout_changed = True
+        self._park_touched = True
         self._park[self._profiles[profile]] += times * cards_of(profile, node)
 
     def _put_amounts(self, node: Node, row: int) -> None:
@@ -288,6 +290,7 @@ class NodeRows:
         )
 
     def fragmentation(self, typical: Typical) -> Fragmentation:
+        self._park_touched = False
         self._park_priced, self._layout_priced = list(self._park), self._layout
         cards = dict(zip(self._profiles, self._park, strict=True))
         return Fragmentation(typical, Park(cards, self._most_units, self._layout))

@@ -170,18 +170,22 @@ class _Prices:
     def of(self, ask: Ask, rows: NodeRows, states: Ints) -> Floats:
         """Of each of these states, where such a pod fits."""
         gains = self._columns(ask, rows)
-        found = gains[states]
-        if (unknown := np.isnan(found)).any():
-            new = np.array(sorted({*states[unknown].tolist()}))
+        found = gains.take(states)
+        unknown = np.isnan(found)
+        if unknown.any():
+            new = states[unknown]
+            if len(new) > 1:
+                new = np.array(list({*new.tolist()}))
             gains[new], positions = self._fragmentation.added(ask, rows.states(new))
             if positions is not None:
                 self._positions[ask][new] = positions
-            found = gains[states]
+            found = gains.take(states)
         return found
 
     def position(self, ask: Ask, rows: NodeRows, state: int) -> int:
         """Of the best card at a state where such a pod fits."""
-        self.of(ask, rows, np.array([state]))
+        if self._generation != rows.generation or ask not in self._positions:
+            self.of(ask, rows, np.array([state]))  # forgotten since the row was priced
         return int(self._positions[ask][state])
 
     def _columns(self, ask: Ask, rows: NodeRows) -> Floats:

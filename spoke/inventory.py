@@ -53,8 +53,21 @@ class _Host:
     lost: bool = False  # nothing is to be placed there, whatever its conditions say yet
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)  # by all pods together
     actual: Node | None = None  # without holds; None where it must be worked out anew
     held: Node | None = None
+
+    def put(self, uid: str, usage: Usage) -> None:
+        self.remove(uid)
+        self.pods[uid] = usage
+        for name, amount in usage.requests.items():
+            self.taken[name] = self.taken.get(name, 0) + amount
+
+    def remove(self, uid: str) -> None:
+        usage = self.pods.pop(uid, None)
+        if usage is not None:
+            for name, amount in usage.requests.items():
+                self.taken[name] -= amount
 
     def touch(self) -> None:
         self.actual = self.held = None
@@ -139,7 +152,7 @@ class Inventory:
         name = self._place.pop(uid, None)
         if name is not None:
             host = self._hosts[name]
-            del host.pods[uid]
+            host.remove(uid)
             self._changed(name, more_room=True)
             self._tidy(name, host)
 
@@ -221,10 +234,10 @@ class Inventory:
         if before == node and self._hosts[node].pods[uid] == usage:
             return
         if before is not None and before != node:
-            del self._hosts[before].pods[uid]
+            self._hosts[before].remove(uid)
             self._changed(before, more_room=True)
         host = self._host(node)
-        host.pods[uid] = usage
+        host.put(uid, usage)
         self._place[uid] = node
         self._changed(node)
 
@@ -250,7 +263,7 @@ def _card_suffices(host: _Host, index: int) -> bool:
 
 def _actual(host: _Host) -> Node | None:
     if host.actual is None and host.facts is not None:
-        host.actual = _node(host.facts, host.pods.values(), host.lost)
+        host.actual = _node(host.facts, tuple(host.pods.values()), Resources(host.taken), host.lost)
     return host.actual
 
 
@@ -258,18 +271,20 @@ def _held(host: _Host) -> Node | None:
     if not host.holds:
         return _actual(host)
     if host.held is None and host.facts is not None:
-        host.held = _node(host.facts, (*host.pods.values(), *host.holds.values()), host.lost)
+        usages = (*host.pods.values(), *host.holds.values())
+        taken = Resources(host.taken) + _total(host.holds.values())
+        host.held = _node(host.facts, usages, taken, host.lost)
     return host.held
 
 
-def _node(facts: NodeFacts, usages: Iterable[Usage], lost: bool) -> Node:
-    usages = tuple(usages)
+def _node(facts: NodeFacts, usages: Sequence[Usage], taken: Resources, lost: bool) -> Node:
+    """`taken` is what the usages ask for in sum."""
     return Node(
         name=facts.name,
         labels=facts.labels,
         taints=facts.taints,
         capacity=facts.capacity,
-        free=facts.capacity - _total(usages),
+        free=facts.capacity - taken,
         devices=facts.devices,
         gpus=tuple(_gpus(facts, usages)),
         ready=facts.ready and not lost,
@@ -317,12 +332,15 @@ def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
     left = [facts.card_share] * facts.cards
     lost = []
     for usage in usages:
+        whole, share = usage.requests[facts.card_resource], usage.requests[facts.share_resource]
+        if not whole and not share:
+            continue
         if usage.gpus and max(usage.gpus) < facts.cards:
             for index in usage.gpus:
                 left[index] -= _units(facts, usage, index)
         else:
-            lost += [facts.card_share] * usage.requests[facts.card_resource]
-            lost += [usage.requests[facts.share_resource]] if usage.requests[facts.share_resource] else []
+            lost += [facts.card_share] * whole
+            lost += [share] if share else []
     for amount in sorted(lost, reverse=True):
         # On whichever card it is: taken from the emptiest, the largest share promised is surely there.
         emptiest = max(range(facts.cards), key=left.__getitem__)
