@@ -86,9 +86,13 @@ class Layout:
                 self.lengths[profile.share, profile.card_units] = self.size
                 self.size += WHOLE + 1
 
+    def width(self, cards: int) -> int:
+        """How many rows a node is; one at least, so that a node without devices is something."""
+        return max(len(self.columns) + cards, 1)
+
     def rows(self, profile: Profile, counts: Sequence[int], shares: Sequence[int], cards: int) -> list[int]:
         """Of a node with so much left of the profile's units and of its cards; padded to so many cards."""
-        found = [0] * (len(self.columns) + cards)
+        found = [0] * self.width(cards)
         for (name, milli), count in zip(profile.units, counts, strict=True):
             found[self.columns[name]] = self.counts[name, milli] + count
         if shares:

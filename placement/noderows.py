@@ -87,7 +87,7 @@ class NodeRows:
         self._layout = Layout((), {})
         self._layout_changed = False
         self._states: dict[_Looks, int] = {}
-        self._arrays = _no_states(0, 0)
+        self._arrays = _no_states(1, 0)
 
     @property
     def count(self) -> int:
@@ -267,7 +267,7 @@ class NodeRows:
         self._profile_list = list(self._profiles)
         if self._layout_changed:
             self._layout = Layout(self._profile_list, self._most_units)
-        self._arrays = _no_states(len(self._most_units), self._most_cards)
+        self._arrays = _no_states(self._layout.width(self._most_cards), self._most_cards)
         self._layout_changed = False
         self.generation += 1
         for row in self._row_of.values():
@@ -296,13 +296,13 @@ class NodeRows:
         return Fragmentation(typical, Park(cards, self._most_units, self._layout))
 
 
-def _no_states(resources: int, cards: int) -> States:
+def _no_states(rows: int, cards: int) -> States:
     return States(
         profile=np.zeros(0, dtype=np.int64),
         cpu=np.zeros(0),
         free_cards=np.zeros(0),
         cards=np.zeros((0, cards), dtype=np.int64),
-        rows=np.zeros((0, resources + cards), dtype=np.int64),
+        rows=np.zeros((0, rows), dtype=np.int64),
     )
 
 
