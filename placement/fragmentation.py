@@ -113,11 +113,11 @@ class States:
 
     def some(self, indices: Ints) -> States:
         return States(
-            self.profile[indices],
-            self.cpu[indices],
-            self.free_cards[indices],
-            self.cards[indices],
-            self.rows[indices],
+            self.profile.take(indices),
+            self.cpu.take(indices),
+            self.free_cards.take(indices),
+            self.cards.take(indices, axis=0),
+            self.rows.take(indices, axis=0),
         )
 
 
@@ -157,8 +157,8 @@ class Fragmentation:
     def added(self, ask: Ask, states: States) -> tuple[Floats, Ints | None]:
         """How little worth each node loses to such a pod, in cards (the largest is the best), and on which card.
 
-        The card is a position in `cards`; None for pods that share none. Where the pod does not fit the numbers mean
-        nothing.
+        The card is a position in `cards`; None for pods that share none. Of states where the
+        pod does not fit the numbers mean nothing; a share must fit one card of each state.
         """
         if ask.is_share:
             return self._added_on_cards(ask, states)
@@ -174,7 +174,7 @@ class Fragmentation:
             taken = self._unit_cards[states.profile, column] * ask.amount
             extra = taken * (self._dearness[states.profile] - _OFFCUTS)
         cpu = np.concatenate((states.cpu, states.cpu - ask.cpu))
-        weight = self._weight[np.concatenate((states.profile, states.profile))]
+        weight = self._weight.take(np.concatenate((states.profile, states.profile)), axis=0)
         worth = self._worth(rows, cpu, weight)
         return (worth[here:] - worth[:here]) / WHOLE + extra, None
 
@@ -185,20 +185,22 @@ class Fragmentation:
         node, card = fits.nonzero()
         each = np.arange(here, here + len(node))
         column = card + (states.rows.shape[1] - cards)
-        profile = states.profile[node]
-        full, had = self._card_units[profile], states.cards[node, card]
-        rows = np.concatenate((states.rows, states.rows[node]))
+        profile = states.profile.take(node)
+        full, had = self._card_units.take(profile), states.cards[node, card]
+        rows = np.concatenate((states.rows, states.rows.take(node, axis=0)))
         before = rows[each, column]
-        after = (had - ask.amount) * WHOLE // full + self._no_length[profile]
+        after = (had - ask.amount) * WHOLE // full + self._no_length.take(profile)
         rows[each, column] = after
         if self._any_both:
-            rows[each, self._whole[profile]] -= (had == full) & self._has_both[profile]
+            rows[each, self._whole.take(profile)] -= (had == full) & self._has_both.take(profile)
         profiles = np.concatenate((states.profile, profile))
-        cpu = np.concatenate((states.cpu, states.cpu[node] - ask.cpu))
-        worth = self._worth(rows, cpu, self._weight[profiles])
-        gain = (worth[here:] - worth[node]) / WHOLE
-        gain += ask.amount / full * self._dearness[profile]
-        gain += self._offcuts[after] - self._offcuts[before]
+        cpu = np.concatenate((states.cpu, states.cpu.take(node) - ask.cpu))
+        worth = self._worth(rows, cpu, self._weight.take(profiles, axis=0))
+        gain = (worth[here:] - worth.take(node)) / WHOLE
+        gain += ask.amount / full * self._dearness.take(profile)
+        gain += self._offcuts.take(after) - self._offcuts.take(before)
+        if len(node) == here:
+            return gain, card  # one card each
         table = np.full((here, cards), -np.inf)
         table[node, card] = gain
         best = table.argmax(axis=1)
@@ -206,7 +208,7 @@ class Fragmentation:
 
     def _worth(self, rows: Ints, cpu: Floats, weight: Floats) -> Floats:
         kinds = len(self._kind_cpu)
-        rooms = self._rooms.take(rows, axis=0, mode="clip").sum(axis=1)
+        rooms = np.add.reduce(self._rooms.take(rows, axis=0, mode="clip"), axis=1)
         usable, need = rooms[:, :kinds], rooms[:, kinds:]
         cpu = cpu[:, None]
         fed = np.minimum((_CPU_COUNTS * cpu) / need, _CPU_COUNTS)

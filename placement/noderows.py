@@ -187,10 +187,11 @@ class NodeRows:
         columns = self._columns_asked(need)
         if columns is None:
             return np.zeros(len(rows), dtype=np.bool_)
-        fits = (self._free[rows[:, None], columns] >= need.least).all(axis=1)
-        fits &= self._admit(need.constraint)[rows]
+        enough = self._free.take(rows, axis=0).take(columns, axis=1) >= need.least
+        fits = np.logical_and.reduce(enough, axis=1)
+        fits &= self._admit(need.constraint).take(rows)
         if need.share:
-            fits &= self._largest_share[rows] >= need.share
+            fits &= self._largest_share.take(rows) >= need.share
         return fits
 
     def _columns_asked(self, need: Need) -> Ints | None:

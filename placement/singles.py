@@ -147,13 +147,13 @@ class _Sought:
         """By row, in steps: the largest is the best, -inf where the pod does not fit."""
         if len(self._steps) < rows.count or self._prices is not prices:
             self._steps, self._seen, self._prices = np.full(len(rows.state), -np.inf), -1, prices
-        changed = np.nonzero(rows.version[: rows.count] > self._seen)[0]
+        changed = (rows.version[: rows.count] > self._seen).nonzero()[0]
         self._seen = rows.changes
         if len(changed):
             fits = rows.fitting(self._need, changed)
             self._steps[changed] = -np.inf
             if len(roomy := changed[fits]):
-                gains = prices.of(self.ask, rows, rows.state[roomy])
+                gains = prices.of(self.ask, rows, rows.state.take(roomy))
                 self._steps[roomy] = np.floor(gains / _STEP)
         return self._steps[: rows.count]
 
@@ -172,7 +172,7 @@ class _Prices:
         gains = self._columns(ask, rows)
         found = gains.take(states)
         unknown = np.isnan(found)
-        if unknown.any():
+        if np.count_nonzero(unknown):
             new = states[unknown]
             if len(new) > 1:
                 new = np.array(list({*new.tolist()}))
