@@ -126,6 +126,7 @@ def read_pods(path: Path) -> list[Role]:
     roles = []
     with path.open(newline="") as rows:
         for row in csv.DictReader(rows):
+            row.setdefault("gpu_spec", "")  # some of the traces have no such column
             key = tuple(row[name] for name in ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec"))
             if key not in known:
                 known[key] = _role(row)

@@ -107,7 +107,7 @@ class NodeRows:
         if before is None or before.labels is not node.labels or before.taints != node.taints:
             for constraint, mask in self._admitting.items():
                 mask[row] = admits(constraint, node.labels, node.taints)
-        if before is None or before.devices != node.devices or before.capacity != node.capacity:
+        if before is None or _has_other_devices(before, node):
             self._count_in_park(before, self._profile_at[row], -1)
             self._profile_at[row] = profile_of(node)
             self._count_in_park(node, self._profile_at[row], 1)
@@ -315,6 +315,11 @@ def _longer(states: States, size: int) -> States:
         grown(states.cards, size, 0),
         grown(states.rows, size, 0),
     )
+
+
+def _has_other_devices(one: Node, other: Node) -> bool:
+    alike = one.devices is other.devices and one.capacity is other.capacity and len(one.gpus) == len(other.gpus)
+    return not alike and (one.devices, one.capacity, len(one.gpus)) != (other.devices, other.capacity, len(other.gpus))
 
 
 def grown(values: NDArray[_Number], size: int, fill: float) -> NDArray[_Number]:

@@ -81,7 +81,7 @@ class Singles:
             return None
         node = rows.nodes[row]
         assert node is not None  # noqa: S101  a row without a node fits nothing
-        return Seat(node.name, _cards(node, role, sought.ask, rows, row, prices))
+        return Seat(node.name, _cards(node, role, rows, row, sought.column(rows, prices)))
 
     def shortage(self, role: Role, cluster: str) -> ResourcesShort:
         """Why one pod of the role has no seat: what is shortest in sum on the nodes that admit it."""
@@ -138,76 +138,91 @@ class _Sought:
 
     def __init__(self, role: Role) -> None:
         self._need = need_of(role)
-        self.ask = ask_of(role)
+        self._ask = ask_of(role)
         self._steps = np.zeros(0)
         self._seen = 0
         self._prices: _Prices | None = None
+        self._column: _Column | None = None
+        self._generation = -1
 
     def steps(self, rows: NodeRows, prices: _Prices) -> Floats:
         """By row, in steps: the largest is the best, -inf where the pod does not fit."""
         if len(self._steps) < rows.count or self._prices is not prices:
-            self._steps, self._seen, self._prices = np.full(len(rows.state), -np.inf), -1, prices
+            self._steps, self._seen = np.full(len(rows.state), -np.inf), -1
+        column = self.column(rows, prices)
         changed = (rows.version[: rows.count] > self._seen).nonzero()[0]
         self._seen = rows.changes
         if len(changed):
-            fits = rows.fitting(self._need, changed)
             self._steps[changed] = -np.inf
-            if len(roomy := changed[fits]):
-                gains = prices.of(self.ask, rows, rows.state.take(roomy))
-                self._steps[roomy] = np.floor(gains / _STEP)
+            roomy = changed[rows.fitting(self._need, changed)]
+            if len(roomy):
+                self._steps[roomy] = np.floor(column.gains(rows, rows.state.take(roomy)) / _STEP)
         return self._steps[: rows.count]
+
+    def column(self, rows: NodeRows, prices: _Prices) -> _Column:
+        if self._column is None or self._prices is not prices or self._generation != rows.generation:
+            self._column = prices.column(self._ask, rows.generation)
+            self._prices, self._generation = prices, rows.generation
+        return self._column
 
 
 class _Prices:
-    """What one pod of each kind adds at each state, as far as that was asked for."""
+    """What one pod of each kind adds to fragmentation, for one mix and one park."""
 
     def __init__(self, fragmentation: Fragmentation) -> None:
         self._fragmentation = fragmentation
-        self._gains: dict[Ask, Floats] = {}
-        self._positions: dict[Ask, Ints] = {}
+        self._columns: dict[Ask, _Column] = {}
         self._generation = -1
 
-    def of(self, ask: Ask, rows: NodeRows, states: Ints) -> Floats:
+    def column(self, ask: Ask, generation: int) -> _Column:
+        if generation != self._generation:
+            self._columns, self._generation = {}, generation
+        found = self._columns.get(ask)
+        if found is None:
+            if len(self._columns) >= _ASKS_KEPT:
+                del self._columns[next(iter(self._columns))]
+            found = self._columns[ask] = _Column(ask, self._fragmentation)
+        return found
+
+
+class _Column:
+    """What one kind of pod adds at each state, as far as that was asked for; and on which card."""
+
+    def __init__(self, ask: Ask, fragmentation: Fragmentation) -> None:
+        self._ask = ask
+        self._fragmentation = fragmentation
+        self._gains = np.zeros(0)
+        self._positions = np.zeros(0, dtype=np.int64)
+
+    def gains(self, rows: NodeRows, states: Ints) -> Floats:
         """Of each of these states, where such a pod fits."""
-        gains = self._columns(ask, rows)
-        found = gains.take(states)
+        if len(self._gains) < rows.states_known:
+            size = 2 * rows.states_known
+            self._gains, self._positions = grown(self._gains, size, np.nan), grown(self._positions, size, -1)
+        found = self._gains.take(states)
         unknown = np.isnan(found)
         if np.count_nonzero(unknown):
             new = states[unknown]
             if len(new) > 1:
                 new = np.array(list({*new.tolist()}))
-            gains[new], positions = self._fragmentation.added(ask, rows.states(new))
+            self._gains[new], positions = self._fragmentation.added(self._ask, rows.states(new))
             if positions is not None:
-                self._positions[ask][new] = positions
-            found = gains.take(states)
+                self._positions[new] = positions
+            found = self._gains.take(states)
         return found
 
-    def position(self, ask: Ask, rows: NodeRows, state: int) -> int:
+    def position(self, rows: NodeRows, state: int) -> int:
         """Of the best card at a state where such a pod fits."""
-        if self._generation != rows.generation or ask not in self._positions:
-            self.of(ask, rows, np.array([state]))  # forgotten since the row was priced
-        return int(self._positions[ask][state])
-
-    def _columns(self, ask: Ask, rows: NodeRows) -> Floats:
-        if self._generation != rows.generation:
-            self._generation, self._gains, self._positions = rows.generation, {}, {}
-        gains = self._gains.pop(ask, np.zeros(0))
-        positions = self._positions.pop(ask, np.zeros(0, dtype=np.int64))
-        if len(gains) < rows.states_known:
-            gains, positions = grown(gains, 2 * rows.states_known, np.nan), grown(positions, 2 * rows.states_known, -1)
-        self._gains[ask], self._positions[ask] = gains, positions  # the last one used is the last one dropped
-        if len(self._gains) > _ASKS_KEPT:
-            oldest = next(iter(self._gains))
-            del self._gains[oldest], self._positions[oldest]
-        return gains
+        self.gains(rows, np.array([state]))  # it was priced under an earlier number, perhaps
+        return int(self._positions[state])
 
 
-def _cards(node: Node, role: Role, ask: Ask, rows: NodeRows, row: int, prices: _Prices) -> tuple[int, ...]:
+def _cards(node: Node, role: Role, rows: NodeRows, row: int, column: _Column) -> tuple[int, ...]:
     if not role.devices:
         return ()
     [need] = role.devices
     if need.is_share:
-        units = rows.card_units(row, prices.position(ask, rows, int(rows.state[row])))
+        units = rows.card_units(row, column.position(rows, int(rows.state[row])))
         return (min(gpu.index for gpu in node.gpus if gpu.healthy and gpu.free_share == units),)
     if need.resource != rows.profile(row).whole or not node.gpus:
         return ()
