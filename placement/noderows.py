@@ -192,7 +192,7 @@ class NodeRows:
         fits &= self._admit(need.constraint).take(rows)
         if need.share:
             fits &= self._largest_share.take(rows) >= need.share
-        return fits
+        return np.asarray(fits)
 
     def _columns_asked(self, need: Need) -> Ints | None:
         """None where no node has ever had something that is asked for."""
