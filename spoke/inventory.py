@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from placement.inventory import Gpu, Node
 from placement.resources import Resources
-from placement.workload import NodeConstraint
+from placement.singles import Singles
 from spoke import nodes
 from spoke.cluster.port import Object
-from spoke.looks import Looks
 from spoke.nodes import Levels, NodeFacts
 from spoke.pods import PodFacts
 from wire.orders import JobRef
@@ -53,8 +53,21 @@ class _Host:
     lost: bool = False  # nothing is to be placed there, whatever its conditions say yet
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)  # by all pods together
     actual: Node | None = None  # without holds; None where it must be worked out anew
     held: Node | None = None
+
+    def put(self, uid: str, usage: Usage) -> None:
+        self.remove(uid)
+        self.pods[uid] = usage
+        for name, amount in usage.requests.items():
+            self.taken[name] = self.taken.get(name, 0) + amount
+
+    def remove(self, uid: str) -> None:
+        usage = self.pods.pop(uid, None)
+        if usage is not None:
+            for name, amount in usage.requests.items():
+                self.taken[name] -= amount
 
     def touch(self) -> None:
         self.actual = self.held = None
@@ -69,7 +82,7 @@ class Inventory:
         self._place: dict[str, str] = {}  # pod uid -> node
         self._assumed: set[str] = set()
         self._slots: dict[JobRef, dict[int, Slot]] = {}
-        self._looks = Looks(self.node)
+        self.singles = Singles(self.node)  # holds deducted
 
     # ---- nodes ----
 
@@ -123,10 +136,6 @@ class Inventory:
         """Every node, holds not deducted: what the hub is told."""
         return [node for host in self._hosts.values() if (node := _actual(host)) is not None]
 
-    def one_of_each(self, constraint: NodeConstraint) -> Sequence[Node]:
-        """Of nodes that are alike in all that a single pod can ask about, one; holds deducted."""
-        return self._looks.one_of_each(constraint)
-
     # ---- pods ----
 
     def put_pod(self, pod: PodFacts) -> None:
@@ -143,7 +152,7 @@ class Inventory:
         name = self._place.pop(uid, None)
         if name is not None:
             host = self._hosts[name]
-            del host.pods[uid]
+            host.remove(uid)
             self._changed(name, more_room=True)
             self._tidy(name, host)
 
@@ -225,16 +234,16 @@ class Inventory:
         if before == node and self._hosts[node].pods[uid] == usage:
             return
         if before is not None and before != node:
-            del self._hosts[before].pods[uid]
+            self._hosts[before].remove(uid)
             self._changed(before, more_room=True)
         host = self._host(node)
-        host.pods[uid] = usage
+        host.put(uid, usage)
         self._place[uid] = node
         self._changed(node)
 
     def _changed(self, name: str, *, more_room: bool = False) -> None:
         self._hosts[name].touch()
-        self._looks.changed(name)
+        self.singles.changed(name)
         self.version += 1
         self.room += more_room
 
@@ -248,12 +257,13 @@ def _card_suffices(host: _Host, index: int) -> bool:
     having = [usage for usage in (*host.pods.values(), *host.holds.values()) if index in usage.gpus]
     if host.facts is None or not host.facts.card_share:
         return len(having) <= 1
-    return sum(usage.requests[host.facts.card_resource] for usage in having) <= host.facts.card_share
+    facts = host.facts
+    return sum(_units(facts, usage, index) for usage in having) <= facts.card_share
 
 
 def _actual(host: _Host) -> Node | None:
     if host.actual is None and host.facts is not None:
-        host.actual = _node(host.facts, host.pods.values(), host.lost)
+        host.actual = _node(host.facts, tuple(host.pods.values()), Resources(host.taken), host.lost)
     return host.actual
 
 
@@ -261,18 +271,20 @@ def _held(host: _Host) -> Node | None:
     if not host.holds:
         return _actual(host)
     if host.held is None and host.facts is not None:
-        host.held = _node(host.facts, (*host.pods.values(), *host.holds.values()), host.lost)
+        usages = (*host.pods.values(), *host.holds.values())
+        taken = Resources(host.taken) + _total(host.holds.values())
+        host.held = _node(host.facts, usages, taken, host.lost)
     return host.held
 
 
-def _node(facts: NodeFacts, usages: Iterable[Usage], lost: bool) -> Node:
-    usages = tuple(usages)
+def _node(facts: NodeFacts, usages: Sequence[Usage], taken: Resources, lost: bool) -> Node:
+    """`taken` is what the usages ask for in sum."""
     return Node(
         name=facts.name,
         labels=facts.labels,
         taints=facts.taints,
         capacity=facts.capacity,
-        free=facts.capacity - _total(usages),
+        free=facts.capacity - taken,
         devices=facts.devices,
         gpus=tuple(_gpus(facts, usages)),
         ready=facts.ready and not lost,
@@ -289,19 +301,20 @@ def _total(usages: Iterable[Usage]) -> Resources:
 
 
 def _gpus(facts: NodeFacts, usages: Sequence[Usage]) -> Iterator[Gpu]:
-    if facts.card_share:
-        shares = _free_shares(facts, usages)
-        for index, free in enumerate(shares):
-            yield _gpu(facts, index, free=free == facts.card_share, free_share=free)
-        return
-    taken = _taken(facts, usages)
-    for index in range(facts.cards):
-        yield _gpu(facts, index, free=index not in taken, free_share=0)
+    links = facts.links or ((),) * facts.cards
+    healthy = [index not in facts.unhealthy for index in range(facts.cards)]
+    if not facts.card_share:
+        taken = _taken(facts, usages)
+        return (_gpu(index, healthy[index], index not in taken, 0, links[index]) for index in range(facts.cards))
+    full = facts.card_share
+    shares = enumerate(_free_shares(facts, usages))
+    return (_gpu(index, healthy[index], free == full, max(free, 0), links[index]) for index, free in shares)
 
 
-def _gpu(facts: NodeFacts, index: int, *, free: bool, free_share: int) -> Gpu:
-    links = facts.links[index] if facts.links else ()
-    return Gpu(index, healthy=index not in facts.unhealthy, free=free, free_share=free_share, links=links)
+@lru_cache(maxsize=65_536)
+def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...]) -> Gpu:
+    """Equal cards are one object: nodes are made anew with every pod that comes or goes."""
+    return Gpu(index, healthy=healthy, free=free, free_share=free_share, links=links)
 
 
 def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
@@ -315,16 +328,29 @@ def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
 
 
 def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
-    shares = [facts.card_share] * facts.cards
+    """Units left on each card; a card that is given whole has none."""
+    left = [facts.card_share] * facts.cards
     lost = []
     for usage in usages:
-        amount = usage.requests[facts.card_resource]
-        if len(usage.gpus) == 1 and usage.gpus[0] < facts.cards:
-            shares[usage.gpus[0]] -= amount
-        elif amount:
-            lost.append(amount)
+        whole, share = usage.requests[facts.card_resource], usage.requests[facts.share_resource]
+        if not whole and not share:
+            continue
+        if usage.gpus and max(usage.gpus) < facts.cards:
+            for index in usage.gpus:
+                left[index] -= _units(facts, usage, index)
+        else:
+            lost += [facts.card_share] * whole
+            lost += [share] if share else []
     for amount in sorted(lost, reverse=True):
         # On whichever card it is: taken from the emptiest, the largest share promised is surely there.
-        emptiest = max(range(facts.cards), key=shares.__getitem__)
-        shares[emptiest] -= amount
-    return [max(share, 0) for share in shares]
+        emptiest = max(range(facts.cards), key=left.__getitem__)
+        left[emptiest] -= amount
+    return left
+
+
+def _units(facts: NodeFacts, usage: Usage, index: int) -> int:
+    """What a pod that has the card takes of it: its own cards are told first, the one it shares last."""
+    share = usage.requests[facts.share_resource]
+    if share and index == usage.gpus[-1]:
+        return share
+    return facts.card_share if usage.requests[facts.card_resource] else 0

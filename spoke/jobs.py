@@ -72,8 +72,9 @@ class Job:
     def role_of(self, pod: PodFacts) -> Role | None:
         """By label; a workload of a single role owns every pod it has."""
         roles = self.workload.roles if self.workload is not None else ()
-        named = next((role for role in roles if role.name == pod.role), None)
-        return roles[0] if named is None and len(roles) == 1 else named
+        if len(roles) == 1:
+            return roles[0]
+        return next((role for role in roles if role.name == pod.role), None)
 
     def bound(self) -> bool:
         """Every pod it is to have is on a node, or has been: the inventory's free capacity tells the rest."""

@@ -34,8 +34,9 @@ class NodeFacts:
     condition: str  # the status of its Ready condition; "" where it has none
     domains: Mapping[str, str]
     cards: int  # whole or shared cards that have an index
-    card_resource: str  # counts the cards: whole ones, or their memory where that is what is given out
-    card_share: int  # units of one card's memory; 0 where cards are given out whole
+    card_resource: str  # counts whole cards; "" where they are not given out whole
+    share_resource: str  # counts the memory of the same cards; "" where they are not shared
+    card_share: int  # units of one card's memory; 0 where cards are not shared
     unhealthy: frozenset[int]
     links: tuple[tuple[int, ...], ...]
 
@@ -46,7 +47,7 @@ def read(obj: Object, levels: Levels) -> NodeFacts:
     annotations = metadata.get("annotations") or {}
     capacity = _amounts(status.get("allocatable") or status.get("capacity") or {})
     found = devices.classes(labels, capacity)
-    cards, resource, share = _cards(found, capacity, _amounts(status.get("capacity") or {}), labels)
+    cards, whole, shared, units = _cards(found, capacity, _amounts(status.get("capacity") or {}), labels)
     return NodeFacts(
         name=metadata["name"],
         labels=labels,
@@ -57,8 +58,9 @@ def read(obj: Object, levels: Levels) -> NodeFacts:
         condition=_ready(status),
         domains=_domains(metadata["name"], labels, levels),
         cards=cards,
-        card_resource=resource,
-        card_share=share,
+        card_resource=whole,
+        share_resource=shared,
+        card_share=units,
         unhealthy=_indices(annotations.get(UNHEALTHY_ANNOTATION)),
         links=_links(annotations.get(LINKS_ANNOTATION), cards),
     )
@@ -87,17 +89,23 @@ def _domains(name: str, labels: Mapping[str, str], levels: Levels) -> Mapping[st
 
 def _cards(
     found: Sequence[DeviceClass], allocatable: Resources, installed: Resources, labels: Mapping[str, str]
-) -> tuple[int, str, int]:
-    """Only cards have indices that can be chosen: slices are chosen by their device plugin."""
+) -> tuple[int, str, str, int]:
+    """(cards, what counts whole ones, what counts their memory, units of it on each).
+
+    Only cards have indices that can be chosen: slices are chosen by their device plugin.
+    """
     whole = [d.resource for d in found if d.form in (DeviceForm.WHOLE, DeviceForm.VGPU)]
-    if len(whole) == 1:
-        # A card that its plugin calls unhealthy is missing in what can be allocated, and keeps its index.
-        return max(installed[whole[0]], allocatable[whole[0]]), whole[0], 0
     shared = [d.resource for d in found if d.form is DeviceForm.SHARED_MEMORY]
-    if len(shared) == 1 and not whole:
-        cards, units = devices.shared_cards(allocatable, labels, shared[0])
-        return cards, shared[0], units
-    return 0, "", 0
+    if len(whole) > 1 or len(shared) > 1:
+        return 0, "", "", 0
+    # A card that its plugin calls unhealthy is missing in what can be allocated, and keeps its index.
+    cards = max(installed[whole[0]], allocatable[whole[0]]) if whole else 0
+    if not shared:
+        return (cards, whole[0], "", 0) if whole else (0, "", "", 0)
+    if whole:
+        return cards, whole[0], shared[0], max(installed[shared[0]], allocatable[shared[0]]) // cards
+    cards, units = devices.shared_cards(allocatable, labels, shared[0])
+    return cards, "", shared[0], units
 
 
 def _indices(text: str | None) -> frozenset[int]:

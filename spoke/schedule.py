@@ -18,12 +18,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-from placement import matching, topology
+from placement import topology
 from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
-from placement.inventory import Node
-from placement.resources import CPU
 from placement.survey import Surveyor
-from placement.workload import Role, Workload
+from placement.workload import Workload
 from spoke import gangs
 from spoke.binding import Binder, Placing
 from spoke.gangs import Batch
@@ -34,6 +32,7 @@ from wire.orders import JobRef, PodPlace
 
 log = logging.getLogger(__name__)
 
+_NOTED = 65_536  # jobs that are known to have been seen
 _RETRY_SHARE = 4.0  # after trying those that wait, rest so many times as long as it took
 
 
@@ -46,6 +45,7 @@ class Scheduler:
         self._binder = binder
         self._changed = changed
         self._surveyor = Surveyor(inventory.levels)  # remembers every node that did not change
+        self._noted: dict[str, None] = {}
         self._dirty: set[str] = set()
         self._waiting: set[str] = set()
         self._room = -1  # the inventory's, when those that wait were last tried
@@ -56,9 +56,10 @@ class Scheduler:
 
     def hold(self, ref: JobRef, workload: Workload) -> str:
         """Holds places for all pods of a job to come. Answers why it cannot, or ""."""
+        self._note(ref.job, workload)
         outcome = self._find_room(workload, gangs.described(workload), ())
         if not isinstance(outcome, Assignment):
-            return outcome.reason.message if outcome is not None else "no room"
+            return outcome.reason.message
         requests = {role.name: role.requests for role in workload.roles}
         self._inventory.hold(ref, (Slot(p.role, p.node, Usage(requests[p.role], p.gpus)) for p in outcome.pods))
         return ""
@@ -121,6 +122,8 @@ class Scheduler:
     def _decide(self, job: Job, unfit: set[Hashable]) -> None:
         """`unfit` are demands that found no room in this round: whoever asks for the same need not try."""
         self._waiting.discard(job.ref.job)
+        if job.workload is not None:
+            self._note(job.ref.job, job.workload)
         if not job.runs or job.bound():
             self._inventory.release(job.ref)
         batch = gangs.batch(job, self._inventory.is_assumed)
@@ -177,13 +180,9 @@ class Scheduler:
         asked = [(pod, role.name) for pod in pods if (role := job.role_of(pod)) is not None]
         placed = self._placed(job)
         demand = _demand(workload, counts_by_role(job, pods), job.ref if placed else None)
-        if demand in unfit:
+        if unfit and demand in unfit:  # hashing one takes its time
             return job.shortfall or "no room: an equal demand found none"
-        waits = bool(job.shortfall)
-        outcome = self._find_room(workload, [PodToPlace(pod.name, role) for pod, role in asked], placed, again=waits)
-        if outcome is None:
-            unfit.add(demand)
-            return job.shortfall
+        outcome = self._find_room(workload, [PodToPlace(pod.name, role) for pod, role in asked], placed)
         if isinstance(outcome, Shortfall):
             unfit.add(demand)
             return outcome.reason.message
@@ -196,21 +195,24 @@ class Scheduler:
         workload: Workload,
         pods: Sequence[PodToPlace],
         placed: Sequence[NodeAssignment],
-        *,
-        again: bool = False,
-    ) -> Assignment | Shortfall | None:
-        """None where there is no room, as before, and whoever asks `again` knows the reason already."""
-        levels = self._inventory.levels
-        if len(pods) == 1 and not placed and workload.topology is None and workload.pods == 1:
-            # A pod by itself: one node at a time, the fullest that has room first, and of equal ones only one.
-            [role] = [role for role in workload.roles if role.name == pods[0].role]
-            for node in _fitting(self._inventory.one_of_each(role.constraint), role):
-                outcome = topology.assign([node], pods, workload, levels)
-                if isinstance(outcome, Assignment):
-                    return outcome
-            if again:
-                return None
-        return topology.assign(self._inventory.nodes(), pods, workload, levels, placed=placed, surveyor=self._surveyor)
+    ) -> Assignment | Shortfall:
+        if not placed and _is_single(workload, pods):
+            [role] = workload.roles
+            seat = self._inventory.singles.seat(role)
+            if seat is None:
+                return Shortfall(self._inventory.singles.shortage(role, "the cluster"))
+            return Assignment((NodeAssignment(pods[0].name, role.name, seat.node, seat.gpus),))
+        nodes, levels = self._inventory.nodes(), self._inventory.levels
+        return topology.assign(nodes, pods, workload, levels, placed=placed, surveyor=self._surveyor)
+
+    def _note(self, job: str, workload: Workload) -> None:
+        """What a job asks for is seen once, however often it is tried."""
+        if job in self._noted:
+            return
+        self._noted[job] = None
+        if len(self._noted) > _NOTED:
+            del self._noted[next(iter(self._noted))]
+        self._inventory.singles.note(workload)
 
     def _placed(self, job: Job) -> list[NodeAssignment]:
         """Where the job's other pods are: those that come must be near them."""
@@ -232,14 +234,10 @@ def _order(job: Job) -> tuple[int, int]:
     return -(job.workload.hints.priority if job.workload is not None else 0), job.arrival
 
 
-def _fitting(nodes: Iterable[Node], role: Role) -> list[Node]:
-    """Those with room for one pod, the ones with the fewest free devices first: the others stay whole."""
-    fitting = [
-        node
-        for node in nodes
-        if node.free.covers(role.requests) and matching.admits(role.constraint, node.labels, node.taints)
-    ]
-    return sorted(fitting, key=lambda n: (sum(n.free[d.resource] for d in n.devices), n.free[CPU], n.name))
+def _is_single(workload: Workload, pods: Sequence[PodToPlace]) -> bool:
+    """A pod by itself, which any node may have. Pods that ask for several kinds of devices are packed as gangs are."""
+    roles = workload.roles
+    return len(pods) == 1 and workload.topology is None and workload.pods == 1 and len(roles[0].devices) <= 1
 
 
 def _matched(job: Job, pods: Iterable[PodFacts], slots: Mapping[int, Slot]) -> dict[str, tuple[PodFacts, int]]:

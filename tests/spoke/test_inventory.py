@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from placement.inventory import DEFAULT_LEVELS, Node
 from placement.resources import Resources
-from placement.workload import LabelRequirement, NodeConstraint, Operator
+from placement.workload import DeviceNeed, Role
 from spoke import pods
 from spoke.inventory import Inventory, Slot, Usage
 from spoke.pods import Life, PodFacts
@@ -158,18 +158,6 @@ def test_room_grows_only_when_something_may_fit_that_did_not() -> None:
     assert found.room > room
 
 
-def test_one_of_each_look() -> None:
-    found = inventory(*(f"n{i:02}" for i in range(30)))
-    anywhere = NodeConstraint()
-    assert [at.name for at in found.one_of_each(anywhere)] == ["n00"]
-    found.put_pod(pod("a", "n00", 1))
-    assert sorted(at.name for at in found.one_of_each(anywhere)) == ["n00", "n01"]
-    by_host = NodeConstraint(terms=((LabelRequirement("kubernetes.io/hostname", Operator.IN, ("n07",)),),))
-    assert len(found.one_of_each(by_host)) == 30
-    found.put_node(node("n00", spec={"unschedulable": True}))
-    assert [at.name for at in found.one_of_each(anywhere)] == ["n01"]
-
-
 Step = tuple[str, int, int, int]
 steps = st.lists(
     st.tuples(st.sampled_from(["put", "drop", "assume", "unassume", "node", "lose"]), *[st.integers(0, 3)] * 3),
@@ -208,8 +196,10 @@ def test_whatever_order_the_news_comes_in_free_is_capacity_minus_pods(history: l
         assert set(seen) == present
         for name, each in seen.items():
             assert each.free[GPU] == 8 - sum(gpus for where, gpus in there.values() if where == name)
-        looks = {(each.free, each.ready) for each in seen.values()}
-        assert {(each.free, each.ready) for each in found.one_of_each(NodeConstraint())} == looks
+        role = Role("worker", 1, 1, usage(c).requests, (DeviceNeed(GPU, c),) if c else ())
+        seat = found.singles.seat(role)
+        assert (seat is not None) == any(each.free.covers(role.requests) for each in seen.values())
+        assert seat is None or len(seat.gpus) == c
 
 
 @pytest.mark.parametrize("taken", range(9))
