@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from placement.transfers import Transfers
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -20,6 +22,7 @@ class PriceBook:
     prices: Mapping[tuple[str, str], Price] = field(default_factory=dict)
     usd_per_cpu_hour: float = 0.04  # CPU-only pods, where a cluster names no price of its own
     default: Price = Price(on_demand_usd_per_gpu_hour=2.0)  # a cluster nobody priced: shown as such in the terms
+    transfers: Transfers = field(default_factory=Transfers)  # what data costs from region to region
 
     def price_of(self, cluster: str, product: str) -> tuple[Price, bool]:
         """The price and whether anybody set it."""
