@@ -246,7 +246,8 @@ class Hub:
         except (OSError, ManifestError) as error:
             raise CannotStart(f"the price book {path} cannot be used: {error}", "mend the file") from error
         if book != await prices.book(_ITSELF):
-            await prices.replace(_ITSELF, book)
+            for warning in await prices.replace(_ITSELF, book, regions_may_come=True):
+                log.warning("the price book %s: %s", path, warning)
 
     async def _first_admin(self, access: Access) -> str:
         """The token is on disk before it counts: a crash in between makes it count at the next start.

@@ -229,10 +229,10 @@ class MusterClient:
     def prices(self) -> schemas.PriceBookDoc:
         return self._get(schemas.PriceBookDoc, "/prices")
 
-    def set_prices(self, text: bytes) -> schemas.PriceBookDoc:
+    def set_prices(self, text: bytes) -> schemas.PricesSetOut:
         """Replaces the whole book by this YAML or JSON."""
         return self._model(
-            schemas.PriceBookDoc, self._call("PUT", "/prices", content=text, headers={"Content-Type": _YAML})
+            schemas.PricesSetOut, self._call("PUT", "/prices", content=text, headers={"Content-Type": _YAML})
         )
 
     # --- queues ---

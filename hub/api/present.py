@@ -149,6 +149,7 @@ def queue_spec(one: Queue) -> schemas.QueueSpec:
         weight=one.weight,
         quotas={device: schemas.QuotaDoc(**asdict(quota)) for device, quota in one.quotas.items()},
         budget=schemas.BudgetDoc(**asdict(one.budget)),
+        burst_after_hours=one.burst_after_hours,
     )
 
 

@@ -311,18 +311,63 @@ class WhoamiOut(Wire):
     role: str
 
 
+Rate = Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
+Watts = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Region = Annotated[str, Field(min_length=1, max_length=63)]
+ClusterRef = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class AmortisedDoc(Wire):
+    """A card of one's own, with its share of the machine: what a used hour of it costs is computed from this."""
+
+    usd_per_card: Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+    years: Annotated[float, Field(gt=0, le=50, allow_inf_nan=False)]
+    utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        description="The part of all hours in which somebody uses it."
+    )
+    watts: Watts = 0.0
+    idle_watts: Watts = 0.0
+    usd_per_kwh: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
+    pue: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 1.0
+    usd_per_card_year: Usd = Field(default=0.0, description="Space, support, people.")
+    residual_usd: Usd = Field(default=0.0, description="What it is sold for in the end.")
+
+
 class PriceEntry(Wire):
-    cluster: Annotated[str, Field(min_length=1, max_length=63)]
+    cluster: ClusterRef
     product: Annotated[str, Field(min_length=1, max_length=253)] = "*"
-    on_demand: Usd = Field(description="USD per GPU-hour.")
+    on_demand: Usd | None = Field(default=None, description="USD per GPU-hour; or amortised.")
+    amortised: AmortisedDoc | None = None
     spot: Usd | None = None
-    spot_interruptions_per_hour: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 0.0
+    spot_interruptions_per_hour: Rate = 0.0
 
 
 class DefaultPrice(Wire):
     on_demand: Usd
     spot: Usd | None = None
-    spot_interruptions_per_hour: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 0.0
+    spot_interruptions_per_hour: Rate = 0.0
+
+
+class RouteDoc(Wire):
+    usd_per_gb: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)] = Field(
+        description="A gigabyte is 10^9 bytes."
+    )
+    gbit_per_s: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        description="What one move gets."
+    )
+
+
+class RouteEntry(RouteDoc):
+    source: Region = Field(description="A region, or * for every region without an entry of its own.")
+    target: Region
+
+
+class TransfersDoc(Wire):
+    """What moving data from region to region costs, and how fast it goes."""
+
+    routes: Annotated[list[RouteEntry], Field(max_length=100_000)] = []
+    within: RouteDoc | None = Field(default=None, description="Between clusters of one region.")
+    default: RouteDoc | None = Field(default=None, description="Where no route is named.")
 
 
 class PriceBookDoc(Wire):
@@ -331,6 +376,17 @@ class PriceBookDoc(Wire):
     prices: Annotated[list[PriceEntry], Field(max_length=100_000)] = []
     usd_per_cpu_hour: Usd = 0.04
     default: DefaultPrice | None = Field(default=None, description="For a cluster that nobody priced.")
+    public: Annotated[list[ClusterRef], Field(max_length=10_000)] = Field(
+        default=[], description="Clusters that queues with burst_after_hours use only after that wait."
+    )
+    transfers: TransfersDoc = TransfersDoc()
+    regions: Annotated[list[Region], Field(max_length=10_000)] = Field(
+        default=[], description="Regions that routes name and in which there is no cluster."
+    )
+
+
+class PricesSetOut(PriceBookDoc):
+    warnings: list[str] = []
 
 
 # --- queues ---------------------------------------------------------------------------------------------------------
@@ -362,6 +418,9 @@ class QueueSpec(Wire):
         default={}, description="By product; * is every GPU that nobody in the tree names, cpu the cores of CPU pods."
     )
     budget: BudgetDoc = BudgetDoc()
+    burst_after_hours: Annotated[float, Field(ge=0, le=8_760, allow_inf_nan=False)] | None = Field(
+        default=None, description="How long a job waits before it may go to a public cluster; null: as its cohort says."
+    )
 
 
 class QueueIn(QueueSpec):
@@ -395,6 +454,7 @@ class AppliedOut(Wire):
     """What a file declared, in its order: kind and name."""
 
     applied: list[tuple[str, str]]
+    warnings: list[str] = []
 
 
 class HealthOut(Wire):

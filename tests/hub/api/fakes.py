@@ -366,9 +366,14 @@ class FakePrices:
     async def book(self, actor: Actor) -> PriceBook:
         return self.kept
 
-    async def replace(self, actor: Actor, book: PriceBook) -> None:
+    async def check(self, actor: Actor, book: PriceBook) -> Sequence[str]:
         _admin(actor)
+        return [f"there is no cluster {cluster} yet" for cluster, _ in sorted(book.prices) if cluster == "nowhere"]
+
+    async def replace(self, actor: Actor, book: PriceBook) -> Sequence[str]:
+        warnings = await self.check(actor, book)
         self.kept = book
+        return warnings
 
 
 @dataclass
