@@ -39,6 +39,7 @@ from hub.api.app import create_api
 from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
+from hub.costs import Costs
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.jobs import Jobs
@@ -330,6 +331,7 @@ class Hub:
             access=parts.access,
             prices=parts.prices,
             queues=parts.queues,
+            costs=parts.costs,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -364,6 +366,7 @@ class _Parts:
     access: Access
     prices: Prices
     queues: Queues
+    costs: Costs
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -408,6 +411,7 @@ def _assemble(
         access=Access(store, clock=clock),
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
+        costs=Costs(store, clock=clock),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

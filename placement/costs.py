@@ -79,7 +79,7 @@ class Cost:
     foreseen_usd: float = 0.0  # of attempts that succeeded and whose cost was foreseen
     foreseen_real_usd: float = 0.0  # what those did cost
     attempts: int = 0  # that ended
-    running: int = 0
+    running: int = 0  # that run at the end of the time
 
     @property
     def usd(self) -> float:
@@ -87,6 +87,9 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(*(getattr(self, name) + getattr(other, name) for name in _FIELDS))
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, name) - getattr(other, name) for name in _FIELDS))
 
 
 _FIELDS = tuple(field.name for field in fields(Cost))
@@ -114,7 +117,7 @@ def cost(attempt: Attempt, begin: datetime = DAWN, end: datetime = DUSK) -> Cost
         foreseen_usd=foreseen or 0.0,
         foreseen_real_usd=0.0 if foreseen is None else _usd_of_its_hours(attempt),
         attempts=int(ended),
-        running=int(attempt.runs),
+        running=int(attempt.runs and begin <= attempt.until < end),
     )
 
 

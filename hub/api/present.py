@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
-from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
+from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
+from placement.costs import Cost
 from placement.queues.tree import Queue
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, Workload
@@ -141,6 +142,25 @@ def queue(known: KnownQueue) -> schemas.QueueOut:
         gpu_hours_month=known.gpu_hours_month,
         usd_month=known.usd_month,
     )
+
+
+def cost_report(found: CostReport) -> schemas.CostReportOut:
+    query = found.query
+    return schemas.CostReportOut(
+        by=query.by.value,
+        since=query.since,
+        until=query.until,
+        as_of=found.as_of,
+        lines=[schemas.CostLineOut(key=one.key, name=one.name, **dict(_cost(one.cost))) for one in found.lines],
+        more=found.more,
+        more_cost=_cost(found.more_cost),
+        forgotten=_cost(found.forgotten),
+        total=_cost(found.total),
+    )
+
+
+def _cost(one: Cost) -> schemas.CostOut:
+    return schemas.CostOut(**asdict(one), usd=one.usd)
 
 
 def queue_spec(one: Queue) -> schemas.QueueSpec:

@@ -6,7 +6,7 @@ fields; what it sends may grow, so the client passes `extra="ignore"` where it r
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
@@ -448,6 +448,42 @@ class QueueOut(QueueSpec):
 
 class QueueListOut(Wire):
     queues: list[QueueOut]
+
+
+# --- costs ----------------------------------------------------------------------------------------------------------
+
+
+class CostOut(Wire):
+    """USD, and hours of cards and cores. What was foreseen is told of attempts that succeeded, and what those cost."""
+
+    gpu_hours: float
+    cpu_hours: float = Field(description="Cores of pods without devices, times hours.")
+    gpu_usd: float
+    cpu_usd: float
+    egress_usd: float = Field(description="Of data that was moved for them.")
+    usd: float = Field(description="The sum of the three.")
+    lost_usd: float = Field(description="Of that: in attempts that failed or were taken from where they ran.")
+    foreseen_usd: float
+    foreseen_real_usd: float
+    attempts: int = Field(description="That ended.")
+    running: int
+
+
+class CostLineOut(CostOut):
+    key: str
+    name: str = ""
+
+
+class CostReportOut(Wire):
+    by: str
+    since: date
+    until: date = Field(description="The last day, which is in it.")
+    as_of: datetime = Field(description="Running attempts are counted up to then.")
+    lines: list[CostLineOut]
+    more: int = Field(description="How many lines were left out.")
+    more_cost: CostOut
+    forgotten: CostOut = Field(description="By job: of jobs that are no longer known one by one.")
+    total: CostOut
 
 
 class AppliedOut(Wire):

@@ -15,6 +15,10 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli.grid import column as _column
+from hub.cli.grid import cut as _cut
+from hub.cli.grid import facts as _facts
+from hub.cli.grid import grid as _table
 from hub.cli.screen import HEALTH_STYLE, age, counted, phase_style, usd
 
 _WIDE, _WIDER = 110, 140
@@ -249,49 +253,10 @@ def queue(one: schemas.QueueOut) -> RenderableType:
     return Group(_facts(facts), "", table if one.uses else Text("Nothing is limited.", "dim"))
 
 
-def prices(book: schemas.PriceBookDoc) -> RenderableType:
-    table = _table()
-    _column(table, "CLUSTER", cut=True)
-    _column(table, "PRODUCT", cut=True)
-    for name in ("ON DEMAND", "SPOT", "INTERRUPTIONS"):
-        _column(table, name, right=True)
-    for one in book.prices:
-        often = f"{one.spot_interruptions_per_hour:g}/h" if one.spot is not None else "–"
-        product = "(every other)" if one.product == "*" else one.product
-        table.add_row(_cut(one.cluster), _cut(product), usd(one.on_demand), usd(one.spot), often)
-    rest = f"USD per GPU-hour. A CPU-hour costs {usd(book.usd_per_cpu_hour)}."
-    if book.default is not None:
-        rest += f" A cluster that nobody priced counts {usd(book.default.on_demand)}."
-    return Group(table, Text(rest, "dim"))
-
-
 def pods(one: schemas.JobOut) -> str:
     """`3/4`: pods that run or are done, of all."""
     total = sum(role.total for role in one.roles)
     return f"{sum(role.ready + role.succeeded for role in one.roles)}/{total}" if total else "–"
-
-
-def _table() -> Table:
-    return Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0), expand=False)
-
-
-def _column(table: Table, name: str, *, cut: bool = False, right: bool = False, at_most: int | None = None) -> None:
-    """A column of single lines. Where the terminal is too narrow, only those that are `cut` get shorter: rich takes
-    room from columns that may wrap, so a cut column may, and its cells (`_cut`) do not."""
-    table.add_column(name, no_wrap=not cut, justify="right" if right else "left", max_width=at_most)
-
-
-def _cut(text: str, style: str = "") -> Text:
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
-
-
-def _facts(facts: Iterable[tuple[str, RenderableType]]) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="bold dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(name, value)
-    return table
 
 
 def _roles(roles: Iterable[schemas.RoleOut]) -> Table:
