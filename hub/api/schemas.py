@@ -75,6 +75,8 @@ class WorkloadOut(Wire):
     roles: list[RoleOut]
     gang: GangOut
     total_gpus: int
+    expected_hours: float = Field(default=1.0, description="What costs are told for.")
+    long_running: bool = False
 
 
 class ReasonOut(Wire):
@@ -93,6 +95,10 @@ class CandidateOut(Wire):
     reasons: list[ReasonOut]
     score: ScoreOut | None
     domain: str = Field(default="", description="Where in the cluster the gang would go: `rack r1`.")
+    usd_per_hour: float | None = Field(default=None, description="Of the score, what is paid for GPUs and cores.")
+    spot: bool = Field(default=False, description="That price is for spot capacity.")
+    own: bool = Field(default=False, description="That price is computed from what own cards cost.")
+    expected_hours: float | None = Field(default=None, description="With those that interruptions of spot add.")
     at_least: bool = Field(
         default=False,
         description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",

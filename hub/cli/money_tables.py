@@ -44,7 +44,7 @@ def prices(book: schemas.PriceBookDoc) -> RenderableType:
         rest += " own: computed from what the cards cost (-o yaml)."
     if public:
         rest += f" Public, used after a queue's wait: {', '.join(sorted(public))}."
-    return Group(table, Text(rest, "dim"), "", *_transfers(book.transfers))
+    return Group(table, Text(rest, "dim"), *_transfers(book.transfers))
 
 
 def _transfers(moves: schemas.TransfersDoc) -> list[RenderableType]:
@@ -56,11 +56,13 @@ def _transfers(moves: schemas.TransfersDoc) -> list[RenderableType]:
     for one in moves.routes:
         names = (cut("(any)" if name == "*" else name) for name in (one.source, one.target))
         table.add_row(*names, usd(one.usd_per_gb), f"{one.gbit_per_s:g}")
-    rest = []
+    rest: list[str] = []
     for words, route in (("Within a region", moves.within), ("Between other regions", moves.default)):
         if route is not None:
             rest.append(f"{words} a GB costs {usd(route.usd_per_gb)}, at {route.gbit_per_s:g} Gbit/s.")
-    return [*([table] if moves.routes else []), Text(" ".join(rest), "dim")]
+    if not (moves.routes or rest):
+        return []
+    return ["", *([table] if moves.routes else []), Text(" ".join(rest), "dim")]
 
 
 def changes(made: Sequence[Change], width: int) -> RenderableType:
@@ -124,6 +126,8 @@ def costs(found: schemas.CostReportOut, width: int) -> RenderableType:
         said.append(f"{running} counted up to {found.as_of:%H:%M} UTC.")
     if found.total.lost_usd:
         said.append("LOST is the part of TOTAL in attempts that failed or were taken from where they ran.")
+    if wide and found.total.foreseen_usd:
+        said.append("VS FORESEEN tells of attempts that succeeded how far their cost was from what it was to be.")
     if not found.lines:
         said = [f"Nothing was spent, {days} (UTC days)."]
         return Text(said[0], "dim")

@@ -72,9 +72,8 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     gpus = counted(one.workload.total_gpus, "GPU") if one.workload.total_gpus else "no GPUs"
     title = Text.assemble((one.workload.name, "bold"), f"  {one.workload.kind} in namespace {one.workload.namespace}")
     parts: list[RenderableType] = [title, Padding(_roles(one.workload.roles), (0, 0, 0, 2))]
-    parts.append(
-        Text(f"  {gpus}; gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none", "dim")
-    )
+    gang = f"gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none"
+    parts.append(Text(f"  {gpus}; {gang}; {_duration(one.workload)}", "dim"))
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
     parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates), *_start(one.start)]
     if one.candidates:
@@ -86,6 +85,9 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
     table = _table()
     _column(table, "CLUSTER")
     _column(table, "VERDICT")
+    priced = any(one.score is not None for one in found)
+    if priced:
+        _column(table, "AN HOUR", right=True)
     _column(table, "COST", right=True)
     table.add_column("WHY", ratio=1, overflow="fold")
     for one in sorted(found, key=lambda c: (c.cluster != chosen, not c.feasible, _cost(c), c.cluster)):
@@ -96,7 +98,8 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
             word, style = "no", "red"
         why = _terms(one) if one.feasible else Text("\n".join(reason.message for reason in one.reasons))
         cost = usd(one.score.total_usd) if one.score else "–"
-        table.add_row(Text(one.cluster), Text(word, style), f"≥ {cost}" if one.at_least else cost, why)
+        row: list[RenderableType] = [Text(one.cluster), Text(word, style), *([usd(one.usd_per_hour)] if priced else [])]
+        table.add_row(*row, f"≥ {cost}" if one.at_least else cost, why)
     return table
 
 
@@ -296,10 +299,24 @@ def _start(start: schemas.StartOut | None) -> list[RenderableType]:
 def _terms(one: schemas.CandidateOut) -> RenderableType:
     """`gpu $32.00 + fragmentation $0.64, in rack r1`."""
     terms = one.score.terms if one.score else {}
-    money = " + ".join(f"{name} {usd(amount)}" for name, amount in terms.items() if amount) or "free"
+    kind = " (spot)" if one.spot else " (own, amortised)" if one.own else ""
+    named = {f"{name}{kind}" if name == "gpu" else name: amount for name, amount in terms.items()}
+    money = " + ".join(f"{name} {usd(amount)}" for name, amount in named.items() if amount) or "free"
     remarks = ["at the default price: nobody set one"] if "unpriced" in terms else []
+    if one.spot and one.expected_hours is not None:
+        remarks.append(f"{_hours(one.expected_hours)} with the interruptions expected")
     place = [f"in {one.domain}"] if one.domain else []
     return Text(", ".join([money, *remarks, *place]), "dim")
+
+
+def _duration(one: schemas.WorkloadOut) -> str:
+    if one.long_running:
+        return f"a service, priced for {_hours(one.expected_hours)}"
+    return f"{_hours(one.expected_hours)} expected"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.3g} h" if hours < 1000 else f"{hours:,.0f} h"
 
 
 def _cost(one: schemas.CandidateOut) -> float:

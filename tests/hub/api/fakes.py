@@ -93,7 +93,7 @@ def job(number: int = 1, actor: Actor = ALICE, phase: Phase = Phase.RUNNING, **c
 
 def decision(verdict: str = "placed", of: Workload | None = None) -> Decision:
     wanted = of or workload()
-    fits = Candidate("onprem-a", score=Score({"gpu": 36.0, "spot risk": 2.4}), domain="rack r1")
+    fits = Candidate("onprem-a", score=Score({"gpu": 36.0, "spot-risk": 2.4}), domain="rack r1")
     dear = Candidate("cloud-b", score=Score({"gpu": 131.2}), domain="rack b7")
     short = Candidate("cloud-b", (TopologyShort("cloud-b", "rack", 4, 3, 40, 32, True),))
     other = Candidate("edge-c", (DeviceMissing("edge-c", "nvidia.com/gpu", ("NVIDIA-A100-SXM4-80GB",), ("Tesla-T4",)),))
