@@ -138,7 +138,7 @@ def _add_cost(
     table: Table, by: str, labels: tuple[str, str], one: schemas.CostOut, wide: bool, style: str = ""
 ) -> None:
     row: list[RenderableType] = [cut(label, style) for label in labels[: 2 if by == "job" else 1]]
-    amounts = [f"{one.gpu_hours:,.1f}"]
+    amounts = [f"{one.gpu_hours:,.1f}" if one.gpu_hours >= 1 else f"{one.gpu_hours:.2f}"]
     amounts += [_paid(amount) for amount in (one.gpu_usd, one.cpu_usd, one.egress_usd, one.usd, one.lost_usd)]
     if wide:
         amounts += [f"{one.attempts:,}", f"{one.running:,}" if one.running else "–", _beside_foreseen(one)]
@@ -146,7 +146,9 @@ def _add_cost(
 
 
 def _paid(amount: float) -> str:
-    return usd(amount) if amount > 0 else "–"
+    if 0 < amount < 0.005:
+        return "<$0.01"
+    return f"${amount:,.2f}" if amount > 0 else "–"
 
 
 def _beside_foreseen(one: schemas.CostOut) -> str:

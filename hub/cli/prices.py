@@ -28,9 +28,12 @@ def show(ctx: typer.Context, output: screen.Output = screen.Format.TABLE) -> Non
     """Show the price book; -o yaml prints it as a file that `set` takes."""
     with connect(ctx) as muster:
         book = muster.prices()
+    if output is not screen.Format.TABLE:
+        screen.emit(output, book.model_dump(mode="json", exclude_none=True))
+        return
     from hub.cli import money_tables
 
-    screen.show(output, book, money_tables.prices(book))
+    screen.console().print(money_tables.prices(book))
 
 
 @app.command("set", epilog=exits.HELP)

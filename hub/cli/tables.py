@@ -241,6 +241,8 @@ def queue(one: schemas.QueueOut) -> RenderableType:
         ("month", "USD", one.usd_month, one.budget.usd_per_month),
     ):
         facts.append((name, f"{spent:,.2f} {unit}" + (f" of {limit:,.2f}" if limit is not None else "")))
+    if one.burst_after_hours is not None:
+        facts.append(("bursts", f"to public clusters after {one.burst_after_hours:g} h of waiting"))
     table = _table()
     _column(table, "DEVICE", cut=True)
     for head in ("NOMINAL", "MAY BORROW", "LENDS", "USES", "LEFT"):
