@@ -67,6 +67,19 @@ class Attempt:
     outcome: Outcome | None  # None: it runs, or ended before outcomes were noted
     runs: bool = False
 
+    @property
+    def hours(self) -> float:
+        return overlap_hours(self.since, self.until, DAWN, DUSK)
+
+    @property
+    def gpus(self) -> float:
+        return sum(amount for device, amount in self.uses if device != CPU_CORES)
+
+    @property
+    def cores(self) -> float:
+        """Of pods without devices."""
+        return sum(amount for device, amount in self.uses if device == CPU_CORES)
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -102,20 +115,18 @@ def total(costs: Iterable[Cost]) -> Cost:
 def cost(attempt: Attempt, begin: datetime = DAWN, end: datetime = DUSK) -> Cost:
     """Of the part of an attempt that lies in [begin, end)."""
     hours = overlap_hours(attempt.since, attempt.until, begin, end)
-    gpus = sum(amount for device, amount in attempt.uses if device != CPU_CORES)
-    cores = sum(amount for device, amount in attempt.uses if device == CPU_CORES)
     egress = attempt.egress_usd if begin <= attempt.since < end else 0.0
     ended = begin <= attempt.until < end and not attempt.runs
     foreseen = attempt.foreseen_usd if ended and attempt.outcome is Outcome.SUCCEEDED else None
     return Cost(
-        gpu_hours=gpus * hours,
-        cpu_hours=cores * hours,
+        gpu_hours=attempt.gpus * hours,
+        cpu_hours=attempt.cores * hours,
         gpu_usd=(attempt.usd_per_hour - attempt.cpu_usd_per_hour) * hours,
         cpu_usd=attempt.cpu_usd_per_hour * hours,
         egress_usd=egress,
         lost_usd=attempt.usd_per_hour * hours + egress if attempt.outcome in LOST else 0.0,
         foreseen_usd=foreseen or 0.0,
-        foreseen_real_usd=0.0 if foreseen is None else _usd_of_its_hours(attempt),
+        foreseen_real_usd=0.0 if foreseen is None else attempt.usd_per_hour * attempt.hours,
         attempts=int(ended),
         running=int(attempt.runs and begin <= attempt.until < end),
     )
@@ -127,7 +138,3 @@ def by_day(attempt: Attempt) -> Iterator[tuple[datetime, Cost]]:
     while day <= attempt.until:
         yield day, cost(attempt, day, day + _DAY)
         day += _DAY
-
-
-def _usd_of_its_hours(attempt: Attempt) -> float:
-    return attempt.usd_per_hour * overlap_hours(attempt.since, attempt.until, DAWN, DUSK)

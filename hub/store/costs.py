@@ -6,7 +6,7 @@ as much as there are days, queues, owners and clusters, however many jobs there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -16,34 +16,51 @@ from sqlalchemy.orm import Session
 from hub.records import Actor, CostBy, CostLine, CostQuery, CostReport
 from hub.store import codec, rows
 from hub.store.cost_days import SUMS, day_name
+from hub.store.job_costs import job_costs
 from placement import costs
-from placement.costs import Attempt, Cost, Outcome
+from placement.costs import Attempt, Cost
 
 _COLUMN = {CostBy.QUEUE: "queue", CostBy.USER: "owner", CostBy.CLUSTER: "cluster", CostBy.DAY: "day"}
 _DAY = timedelta(days=1)
 _SAME = 1e-6  # the same hours summed in another order
-_CHUNK = 10_000  # attempts in memory at once
-
-_Found = dict[tuple[str, str], Cost]  # by what was asked for, and a job's name
 
 
 def report(session: Session, actor: Actor, query: CostQuery, now: datetime) -> CostReport:
     begin, end = _moment(query.since), _moment(query.until) + _DAY
     running = tuple(_running(session, actor, query, now, end))
-    found: _Found = {}
-    forgotten = Cost()
     if query.by is CostBy.JOB:
-        for attempt in _ended(session, actor, query, begin, end):
-            _add(found, (attempt.job, attempt.name), costs.cost(attempt, begin, end))
-        whole = costs.total(_by_days(session, actor, query, "day").values())
-        forgotten = _rest(whole, costs.total(found.values()))
-    else:
-        for name, cost in _by_days(session, actor, query, _COLUMN[query.by]).items():
-            _add(found, (name, ""), cost)
+        return _by_job(session, actor, query, now, begin, end, running)
+    found = _by_days(session, actor, query, _COLUMN[query.by])
     for attempt in running:
         for key, cost in _shares(attempt, query.by, begin, end):
-            _add(found, key, cost)
-    return _cut(query, now, found, forgotten)
+            found[key] = found.get(key, Cost()) + cost
+    if query.by is CostBy.DAY:
+        days = tuple(CostLine(day, "", found[day]) for day in sorted(found))
+        return CostReport(query, now, days, costs.total(found.values()), 0, Cost(), Cost())
+    lines = [CostLine(key, "", cost) for key, cost in found.items()]
+    lines.sort(key=lambda line: (-line.cost.usd, -line.cost.gpu_hours, line.key))
+    shown, rest = lines[: query.limit], lines[query.limit :]
+    more = costs.total(line.cost for line in rest)
+    return CostReport(query, now, tuple(shown), costs.total(found.values()), len(rest), more, Cost())
+
+
+def _by_job(
+    session: Session,
+    actor: Actor,
+    query: CostQuery,
+    now: datetime,
+    begin: datetime,
+    end: datetime,
+    running: Sequence[Attempt],
+) -> CostReport:
+    table = rows.attempts.c
+    narrow = _conditions(actor, query, table.tenant, table.queue, table.owner, table.cluster)
+    found = job_costs(session, narrow, running, begin, end, query.limit)
+    forgotten = _rest(costs.total(_by_days(session, actor, query, "day").values()), found.ended)
+    lines = tuple(CostLine(*job, cost) for job, cost in found.dearest)
+    more = found.jobs - len(lines)
+    more_cost = found.total - costs.total(line.cost for line in lines) if more else Cost()
+    return CostReport(query, now, lines, found.total + forgotten, more, more_cost, forgotten)
 
 
 def _rest(whole: Cost, known: Cost) -> Cost:
@@ -65,35 +82,12 @@ def _by_days(session: Session, actor: Actor, query: CostQuery, column: str) -> d
     return {row[0]: Cost(**{name: getattr(row, name) for name in SUMS}) for row in found}
 
 
-def _ended(session: Session, actor: Actor, query: CostQuery, begin: datetime, end: datetime) -> Iterator[Attempt]:
-    table = rows.attempts.c
-    wanted = select(rows.attempts).where(table.until >= begin, table.since < end).order_by(table.until, table.job)
-    narrowed = _narrowed(wanted, actor, query, table).execution_options(yield_per=_CHUNK)
-    for row in session.connection().execute(narrowed):
-        yield Attempt(
-            job=row.job,
-            name=row.name,
-            queue=row.queue,
-            tenant=row.tenant,
-            owner=row.owner,
-            cluster=row.cluster,
-            uses=codec.uses_of(row.uses_json),
-            usd_per_hour=row.usd_per_hour,
-            cpu_usd_per_hour=row.cpu_usd_per_hour,
-            egress_usd=row.egress_usd,
-            foreseen_usd=row.foreseen_usd,
-            since=row.since,
-            until=row.until,
-            outcome=Outcome(row.outcome) if row.outcome else None,
-        )
-
-
 def _running(session: Session, actor: Actor, query: CostQuery, now: datetime, end: datetime) -> Iterator[Attempt]:
     held, job = rows.reservations.c, rows.jobs.c
     wanted: Select[Any] = (
         select(rows.reservations, job.name, job.queue, job.tenant, job.owner)
         .join_from(rows.reservations, rows.jobs, job.id == held.job)
-        .where(held.since < min(now, end))
+        .where(held.since <= now, held.since < end)
         .order_by(held.job)
     )
     for narrow in _conditions(actor, query, job.tenant, job.queue, job.owner, held.cluster):
@@ -134,36 +128,14 @@ def _conditions(
             yield column == wanted
 
 
-def _shares(attempt: Attempt, by: CostBy, begin: datetime, end: datetime) -> Iterator[tuple[tuple[str, str], Cost]]:
+def _shares(attempt: Attempt, by: CostBy, begin: datetime, end: datetime) -> Iterator[tuple[str, Cost]]:
     if by is CostBy.DAY:
         for day, cost in costs.by_day(attempt):
             if begin <= day < end:
-                yield (day_name(day), ""), cost
+                yield day_name(day), cost
         return
-    key = {
-        CostBy.QUEUE: (attempt.queue, ""),
-        CostBy.USER: (attempt.owner, ""),
-        CostBy.CLUSTER: (attempt.cluster, ""),
-        CostBy.JOB: (attempt.job, attempt.name),
-    }[by]
+    key = {CostBy.QUEUE: attempt.queue, CostBy.USER: attempt.owner, CostBy.CLUSTER: attempt.cluster}[by]
     yield key, costs.cost(attempt, begin, end)
-
-
-def _add(found: _Found, key: tuple[str, str], cost: Cost) -> None:
-    found[key] = found.get(key, Cost()) + cost
-
-
-def _cut(query: CostQuery, now: datetime, found: _Found, forgotten: Cost) -> CostReport:
-    lines = [CostLine(key, name, cost) for (key, name), cost in found.items()]
-    if query.by is CostBy.DAY:
-        lines.sort(key=lambda line: line.key)
-        shown, rest = lines, []
-    else:
-        lines.sort(key=lambda line: (-line.cost.usd, -line.cost.gpu_hours, line.key))
-        shown, rest = lines[: query.limit], lines[query.limit :]
-    total = costs.total(line.cost for line in lines) + forgotten
-    more = costs.total(line.cost for line in rest)
-    return CostReport(query, now, tuple(shown), total, len(rest), more, forgotten)
 
 
 def _moment(day: date) -> datetime:

@@ -222,6 +222,10 @@ class AttemptRow(Row, table=True):
     owner: str = Field(sa_column=Column(String(253), nullable=False, server_default=""))
     name: str = Field(sa_column=Column(String(253), nullable=False, server_default=""))  # the job's
     outcome: str = Field(sa_column=Column(String(16), nullable=False, server_default=""))  # `placement.costs.Outcome`
+    # Told apart so that reports can be summed up where the rows lie.
+    hours: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    gpus: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    cores: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of pods without devices
     spot: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
     foreseen_usd: float | None = Field(sa_column=Column(Float))

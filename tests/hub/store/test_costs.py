@@ -118,6 +118,21 @@ async def test_nobody_but_an_admin_sees_another_tenants_money(hub: Hub, clock: C
         assert (await asked(hub, by, BOB, user="ann")).lines == ()
 
 
+async def test_what_is_moved_for_an_attempt_is_charged_while_it_holds_its_room(hub: Hub, clock: Clock) -> None:
+    spoke = await member(hub)
+    await runs(hub, spoke, "train", gpus=1)
+    ref = await ref_of(hub, spoke, "train")
+    for usd in (0.5, 0.25):
+        assert await hub.store.write(lambda session, usd=usd: attempts.add_egress(session, ref, usd))
+    assert (await asked(hub, CostBy.JOB)).total.egress_usd == pytest.approx(0.75)
+    clock.advance(HOUR_S)
+    await ends(hub, spoke, "train", Event.FAIL)
+    assert not await hub.store.write(lambda session: attempts.add_egress(session, ref, 1.0))
+    for by in CostBy:
+        total = (await asked(hub, by)).total
+        assert (total.egress_usd, total.usd, total.lost_usd) == tuple(map(pytest.approx, (0.75, 2.75, 2.75)))
+
+
 async def test_what_is_taken_from_where_it_ran_is_lost_and_placed_anew_is_another_attempt(
     hub: Hub, clock: Clock
 ) -> None:

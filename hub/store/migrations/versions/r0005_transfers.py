@@ -38,6 +38,8 @@ def upgrade() -> None:
     op.add_column("attempts", sa.Column("owner", sa.String(length=253), nullable=False, server_default=""))
     op.add_column("attempts", sa.Column("name", sa.String(length=253), nullable=False, server_default=""))
     op.add_column("attempts", sa.Column("outcome", sa.String(length=16), nullable=False, server_default=""))
+    for name in ("hours", "gpus", "cores"):
+        op.add_column("attempts", sa.Column(name, sa.Float(), nullable=False, server_default="0"))
     op.add_column("attempts", sa.Column("spot", sa.Boolean(), nullable=False, server_default=sa.text("false")))
     for table in ("reservations", "attempts"):
         op.add_column(table, sa.Column("cpu_usd_per_hour", sa.Float(), nullable=False, server_default="0"))
@@ -59,7 +61,7 @@ def downgrade() -> None:
     for table in ("attempts", "reservations"):
         for name in ("egress_usd", "foreseen_usd", "cpu_usd_per_hour"):
             op.drop_column(table, name)
-    for name in ("spot", "outcome", "name", "owner"):
+    for name in ("spot", "cores", "gpus", "hours", "outcome", "name", "owner"):
         op.drop_column("attempts", name)
     op.drop_column("queues", "burst_after_hours")
     op.drop_column("prices", "amortised_json")
@@ -82,16 +84,24 @@ def _sum_up(days: sa.Table) -> None:
         "AND uses_json NOT LIKE '%],[%'"
     )
     found: dict[tuple[str, ...], dict[str, float]] = {}
+    told: list[dict[str, Any]] = []
     query = sa.text(
-        "SELECT queue, tenant, owner, cluster, uses_json, usd_per_hour, cpu_usd_per_hour, since, until FROM attempts"
+        "SELECT job, epoch, queue, tenant, owner, cluster, uses_json, usd_per_hour, cpu_usd_per_hour, since, until "
+        "FROM attempts"
     )
-    for row in op.get_bind().execute(query.columns(since=sa.DateTime(timezone=True), until=sa.DateTime(timezone=True))):
-        _add(found, row)
+    moments = {name: sa.DateTime(timezone=True) for name in ("since", "until")}
+    for row in op.get_bind().execute(query.columns(**moments)):
+        told.append({"_job": row.job, "_epoch": row.epoch, **_add(found, row)})
     if found:
         op.bulk_insert(days, [{**dict(zip(_KEY, key, strict=True)), **sums} for key, sums in sorted(found.items())])
+        table = sa.table("attempts", *(sa.column(name) for name in ("job", "epoch", "hours", "gpus", "cores")))
+        this = (table.c.job == sa.bindparam("_job"), table.c.epoch == sa.bindparam("_epoch"))
+        values: dict[str, Any] = {name: sa.bindparam(name) for name in ("hours", "gpus", "cores")}
+        op.get_bind().execute(table.update().where(*this).values(values), told)
 
 
-def _add(found: dict[tuple[str, ...], dict[str, float]], row: Any) -> None:
+def _add(found: dict[tuple[str, ...], dict[str, float]], row: Any) -> dict[str, float]:
+    """Answers the attempt's hours, GPUs and cores."""
     since, until = (each.replace(tzinfo=UTC) if each.tzinfo is None else each for each in (row.since, row.until))
     uses = json.loads(row.uses_json)
     gpus = sum(amount for device, amount in uses if device != "cpu")
@@ -108,3 +118,4 @@ def _add(found: dict[tuple[str, ...], dict[str, float]], row: Any) -> None:
         sums["cpu_usd"] += row.cpu_usd_per_hour * hours
         sums["attempts"] += day <= until < next_day
         day = next_day
+    return {"hours": max(0.0, (until - since) / timedelta(hours=1)), "gpus": gpus, "cores": cores}
