@@ -9,8 +9,9 @@ the difference between what these looks hold to the rows of the places around th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 
@@ -20,14 +21,16 @@ from placement.bins import (
     MEMORY_QUANTUM,
     Bin,
     Domain,
-    FitKey,
     Spec,
     Unit,
     held,
     is_scarce,
 )
 from placement.resources import CPU, MEMORY, Resources
-from placement.room.looks import Ints, Looks
+from placement.room.looks import Ints, Looks, packed
+
+# A heap of places is made anew when it has so many entries more than there are places.
+_STALE_TIMES, _STALE_MORE = 4, 64
 
 
 class Place:
@@ -63,7 +66,7 @@ class Place:
         ]
         self.all: tuple[Place, ...] = (self, *(place for inside in self.inner for place in inside.all))
         self.looks: dict[int, int] = {}
-        self.keys: dict[int, FitKey] = {}  # by order; gone when the place changes
+        self.keys: dict[int, int] = {}  # by order; gone when the place changes
         self.domain: Domain | None = domain  # as it was when last asked for
         self.changed = True  # since then
 
@@ -95,52 +98,69 @@ class Grid:
         for place in self.top.all:
             around = place.parent.chain.tolist() if place.parent else []
             place.chain = np.array([place.index, *around], dtype=np.int64)
-        self.holds: Ints = np.zeros((len(self.top.all), 1), dtype=np.int64)  # by place and column
-        self._totals: Ints = np.zeros((len(self.top.all), 1), dtype=np.int64)  # by place and resource
+        # By place, what the looks of all its nodes add up to in each of their columns.
+        self.sums: Ints = np.zeros((len(self.top.all), self.looks.table.shape[1]), dtype=np.int64)
+        self._nearest: dict[int, dict[int, list[tuple[int, int, Place]]]] = {}  # by row and order, heaps by key
         self._listed: tuple[Ints, Ints, Ints] | None = None
         self.even = False  # whether all nodes lie equally deep, and all places of one rank
         self.become(root, named=True)
 
-    def column(self, spec: Spec) -> int:
-        column, new = self.looks.column(spec)
+    def spec(self, spec: Spec) -> int:
+        """Its number among the specs of `looks`."""
+        columns = self.looks.columns
+        number, new = self.looks.number(spec)
         if new:
-            self._fill(column)
-        return column
+            self._fill(range(columns, self.looks.columns))
+        return number
 
-    def held(self, rank: int, column: int) -> Ints:
+    def holds(self, place: Place, spec: int) -> int:
+        return int(self.sums[place.index, self.looks.column_of[spec]])
+
+    def held(self, rank: int, spec: int) -> Ints:
         """By each place of that rank, in the order of `by_rank`."""
-        return self.holds[self._first[rank] : self._first[rank + 1], column]
+        return self.sums[self._first[rank] : self._first[rank + 1], self.looks.column_of[spec]]
 
-    def largest(self, rank: int, column: int) -> int:
+    def largest(self, rank: int, spec: int) -> int:
         """The most that one unit of that rank holds."""
         if rank == HOST_RANK:
-            return max((held(self.looks.bins[row], self.looks.specs[column]) for row, at in enumerate(self.where) if at), default=0)
-        return int(self.held(rank, column).max(initial=0))
+            looks = (self.looks.bins[row] for row, places in enumerate(self.where) if places)
+            return max((held(look, self.looks.specs[spec]) for look in looks), default=0)
+        return int(self.held(rank, spec).max(initial=0))
 
-    def key(self, place: Place, order: int) -> FitKey:
-        """What `bins.fit_key` says of the domain."""
+    def key(self, place: Place, order: int) -> int:
+        """`bins.fit_key` of the domain as one number, in the same order."""
         known = place.keys.get(order)
         if known is None:
-            wants = self.looks.orders[order].spec.wants
-            beside = wanted = cpu = memory = 0
-            for name, amount in zip(self.looks.names, self._totals[place.index].tolist(), strict=False):
-                if name == CPU:
-                    cpu = amount // CPU_QUANTUM
-                elif name == MEMORY:
-                    memory = amount // MEMORY_QUANTUM
-                elif name in wants:
-                    wanted += amount
-                elif amount and is_scarce(name):
-                    beside += amount
-            known = place.keys[order] = (beside, wanted, cpu, memory)
+            of, names, sums = self.looks.orders[order], self.looks.names, self.sums[place.index].item
+            cpu = sums(names[CPU]) // CPU_QUANTUM if CPU in names else 0
+            memory = sums(names[MEMORY]) // MEMORY_QUANTUM if MEMORY in names else 0
+            known = packed((sums(of.beside), sums(of.wanted), cpu, memory))
+            place.keys[order] = known
         return known
+
+    def nearest(self, row: int, order: int) -> list[Place]:
+        """Of the places with such nodes those with the least key. Cheap where asked again after a few changes."""
+        heaps = self._nearest.setdefault(row, {})
+        heap = heaps.get(order)
+        if heap is None or len(heap) > _STALE_TIMES * len(self.where[row]) + _STALE_MORE:
+            heap = heaps[order] = [(self.key(place, order), place.index, place) for place in self.where[row]]
+            heapify(heap)
+        found: list[tuple[int, int, Place]] = []
+        while heap and (not found or heap[0][0] == found[0][0]):
+            each = heappop(heap)
+            key, _, place = each
+            if row in place.looks and self.key(place, order) == key and (not found or place is not found[-1][2]):
+                found.append(each)
+        for each in found:
+            heappush(heap, each)
+        return [place for _, _, place in found]
 
     def free_on(self, classes: frozenset[int]) -> Resources:
         """In all, on nodes of these classes."""
-        total = np.zeros(self.looks.free.shape[1], dtype=np.int64)
+        total = np.zeros(self.looks.table.shape[1], dtype=np.int64)
         for row, places in enumerate(self.where):
             if places and self.looks.bins[row].node_class in classes:
-                total += self.looks.free[row] * sum(places.values())
+                total += self.looks.table[row] * sum(places.values())
         return self._resources(total)
 
     def root(self) -> Domain:
@@ -154,7 +174,7 @@ class Grid:
         for inside in place.inner:
             unit = self.as_domain(inside)
             units[unit] = units.get(unit, 0) + 1
-        made = Domain(place.rank, units, place.example, self._resources(self._totals[place.index]))
+        made = Domain(place.rank, units, place.example, self._resources(self.sums[place.index]))
         if place.domain is not None:
             made.follow(place.domain)
         place.domain, place.changed = made, False
@@ -167,16 +187,22 @@ class Grid:
         for change in changes:
             self._move(change.place, change.before, -change.nodes)
             self._move(change.place, change.after, change.nodes)
-            pods, free = self.looks.pods, self.looks.free
-            more, spent = pods[change.after] - pods[change.before], free[change.after] - free[change.before]
-            if change.nodes != 1:
-                more, spent = more * change.nodes, spent * change.nodes
-            self._add_up(change.place, more, spent)
+            table = self.looks.table
+            more = table[change.after] - table[change.before]
+            self._add_up(change.place, more if change.nodes == 1 else more * change.nodes)
             around: Place | None = change.place
             while around is not None:
                 around.changed = True
                 around.keys.clear()
                 around = around.parent
+        for place in {change.place for change in changes}:
+            self._put_anew(place)
+
+    def _put_anew(self, place: Place) -> None:
+        """Its key is less than it was: the heaps have an entry that is too high, and need one that is right."""
+        for row in place.looks:
+            for order, heap in self._nearest.get(row, {}).items():
+                heappush(heap, (self.key(place, order), place.index, place))
 
     def become(self, root: Domain, *, named: bool = False) -> bool:
         """Takes over another tree of the same cluster, its names too if `named`.
@@ -184,6 +210,7 @@ class Grid:
         False where it is built otherwise: this grid is good for nothing then.
         """
         self._listed = None
+        self._nearest.clear()
         same = self._set(self.top, root, named=named)
         ranks = {(place.rank, len(place.chain)) for place in self.top.all}
         self.even = len(ranks) == len(dict(ranks)) and len({len(p.chain) for p in self.top.all if p.looks}) < 2
@@ -216,7 +243,7 @@ class Grid:
             rows, nodes = np.array([row for row, _ in changes]), np.array([nodes for _, nodes in changes])
             for row, more in changes:
                 self._move(place, row, more)
-            self._add_up(place, nodes @ self.looks.pods[rows], nodes @ self.looks.free[rows])
+            self._add_up(place, nodes @ self.looks.table[rows])
 
     def _move(self, place: Place, row: int, nodes: int) -> None:
         """So many more nodes directly in `place` look so."""
@@ -232,26 +259,26 @@ class Grid:
         if not places:
             self.looks.vanishes(row)
 
-    def _add_up(self, place: Place, pods: Ints, free: Ints) -> None:
-        if len(pods) > self.holds.shape[1]:
-            self.holds = _widened(self.holds, len(pods))
-        if len(free) > self._totals.shape[1]:
-            self._totals = _widened(self._totals, len(free))
-        self.holds[place.chain] += pods
-        self._totals[place.chain] += free
+    def _add_up(self, place: Place, more: Ints) -> None:
+        if len(more) > self.sums.shape[1]:
+            self._widen()
+        self.sums[place.chain] += more
 
-    def _fill(self, column: int) -> None:
-        """What every place holds of a spec that is new here."""
-        if self.looks.pods.shape[1] > self.holds.shape[1]:
-            self.holds = _widened(self.holds, self.looks.pods.shape[1])
+    def _widen(self) -> None:
+        self.sums = np.pad(self.sums, ((0, 0), (0, self.looks.table.shape[1] - self.sums.shape[1])))
+
+    def _fill(self, columns: range) -> None:
+        """Columns that are new."""
+        if self.looks.table.shape[1] > self.sums.shape[1]:
+            self._widen()
         places, rows, nodes = self._entries()
-        found = np.zeros(len(self.holds), dtype=np.int64)
-        np.add.at(found, places, self.looks.pods_by_spec[column][rows] * nodes)
+        found = np.zeros((len(self.sums), len(columns)), dtype=np.int64)
+        np.add.at(found, places, self.looks.table[rows, columns.start : columns.stop] * nodes[:, None])
         for rank in range(len(self.by_rank) - 1):
             inside = slice(self._first[rank], self._first[rank + 1])
             around = [place.parent.index for place in self.by_rank[rank] if place.parent is not None]
             np.add.at(found, around, found[inside])
-        self.holds[:, column] = found
+        self.sums[:, columns.start : columns.stop] = found
 
     def _entries(self) -> tuple[Ints, Ints, Ints]:
         """(place, look, how many nodes), each in an array."""
@@ -262,11 +289,7 @@ class Grid:
         return self._listed
 
     def _resources(self, amounts: Ints) -> Resources:
-        return Resources(dict(zip(self.looks.names, amounts.tolist(), strict=False)))
-
-
-def _widened(table: Ints, width: int) -> Ints:
-    return np.pad(table, ((0, 0), (0, width - table.shape[1])))
+        return Resources({name: int(amounts[column]) for name, column in self.looks.names.items()})
 
 
 def _by_name(of: Place | Domain) -> tuple[int, str]:

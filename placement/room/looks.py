@@ -1,8 +1,8 @@
-"""What nodes look like, one row each, and how many pods of each spec such a node holds, one column each.
+"""What nodes look like, one row each, and in columns what such a node adds up to: amounts, and pods that it holds.
 
-Both are worked out once: a placement changes how many nodes have a look, and hardly ever brings a new one. The order in
-which looks are the better fit (`bins.fit_key`) is kept as one number for each look, so that the best of those that have
-room is found by one pass over an array. The numbers leave gaps; a new look goes between its neighbours.
+All of it is worked out once: a placement changes how many nodes have a look, and hardly ever brings a new one. In which
+order looks are the better fit (`bins.fit_key`) is kept as one number for each look, so that the best of those with room
+is found by one pass over an array. The numbers leave gaps; a new look goes between its neighbours.
 """
 
 from __future__ import annotations
@@ -13,22 +13,35 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from placement.bins import Bin, FitKey, Spec, fit_key, held
-from placement.resources import Resources
+from placement.bins import Bin, FitKey, Spec, fit_key, held, is_scarce
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_ROOM_FIRST = 64  # rows and columns
+_ROWS_FIRST = 64
+_COLUMNS_FIRST = 16
+
+
+def packed(key: tuple[int, ...]) -> int:
+    """A `bins.FitKey` as one number, in the same order."""
+    beside, wanted, cpu, memory = key
+    return ((beside << 64 | wanted) << 64 | cpu) << 64 | memory
+
+
+def is_beside(key: int) -> bool:
+    """Whether something scarce would lie idle beside the pods."""
+    return key >> 192 > 0
 
 
 class Order:
-    """Of the looks for all specs that want the same resources."""
+    """Of the looks, for all specs that want the same resources."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, beside: int, wanted: int) -> None:
         self.spec = spec  # one of them
+        self.beside = beside  # columns: what is scarce and not wanted, and what is wanted, in sum
+        self.wanted = wanted
         self.alike: dict[float, list[int]] = {}  # the rows of one number
-        self.present: Floats = np.full(_ROOM_FIRST, inf)  # by row; infinite where no node looks like that now
+        self.present: Floats = np.full(_ROWS_FIRST, inf)  # by row; infinite where no node looks like that now
         self._keys: list[FitKey] = []  # in order
         self._number: dict[FitKey, float] = {}
         self._row_numbers: list[float] = []
@@ -83,91 +96,95 @@ class Looks:
         self.bins: list[Bin] = []
         self.specs: list[Spec] = []
         self.orders: list[Order] = []
-        self.order_of: list[int] = []  # by column
-        # Kept twice: by look to add up, by spec to search.
-        self.pods: Ints = np.zeros((_ROOM_FIRST, _ROOM_FIRST), dtype=np.int64)
-        self.pods_by_spec: Ints = np.zeros((_ROOM_FIRST, _ROOM_FIRST), dtype=np.int64)
-        self.present: list[bool] = []
-        self.free: Ints = np.zeros((_ROOM_FIRST, 8), dtype=np.int64)  # by row and resource
-        self.names: dict[str, int] = {}
+        self.order_of: list[int] = []  # by spec
+        self.column_of: list[int] = []  # by spec
+        self.names: dict[str, int] = {}  # the column of each resource
+        self.table: Ints = np.zeros((_ROWS_FIRST, _COLUMNS_FIRST), dtype=np.int64)
+        self.pods: list[Ints] = []  # by spec what its column has, to be searched quickly
+        self.columns = 0
         self._rows: dict[Bin, int] = {}
-        self._columns: dict[Spec, int] = {}
+        self._spec_numbers: dict[Spec, int] = {}
+        self._present: list[bool] = []
         self._after: dict[tuple[int, int, int], int] = {}
 
     def row(self, look: Bin) -> int:
         known = self._rows.get(look)
         return self._add_row(look) if known is None else known
 
-    def column(self, spec: Spec) -> tuple[int, bool]:
-        """And whether it is new."""
-        known = self._columns.get(spec)
-        return (self._add_column(spec), True) if known is None else (known, False)
+    def number(self, spec: Spec) -> tuple[int, bool]:
+        """By which `specs` and the like know it; and whether it is new."""
+        known = self._spec_numbers.get(spec)
+        return (self._add_spec(spec), True) if known is None else (known, False)
 
-    def after(self, row: int, column: int, pods: int) -> int:
+    def after(self, row: int, spec: int, pods: int) -> int:
         """The look of such a node once so many such pods are on it."""
-        known = self._after.get((row, column, pods))
+        known = self._after.get((row, spec, pods))
         if known is None:
-            known = self._after[row, column, pods] = self.row(self.bins[row].less(self.specs[column], pods))
+            known = self._after[row, spec, pods] = self.row(self.bins[row].less(self.specs[spec], pods))
         return known
 
     def appears(self, row: int) -> None:
-        self.present[row] = True
+        self._present[row] = True
         for order in self.orders:
             order.appears(row)
 
     def vanishes(self, row: int) -> None:
-        self.present[row] = False
+        self._present[row] = False
         for order in self.orders:
             order.vanishes(row)
-
-    def order_for(self, spec: Spec) -> int:
-        for index, order in enumerate(self.orders):
-            if order.spec.wants == spec.wants:
-                return index
-        made = Order(spec)
-        self.orders.append(made)
-        for row, look in enumerate(self.bins):
-            made.add(row, look, present=self.present[row])
-        return len(self.orders) - 1
-
-    def amounts(self, of: Resources) -> Ints:
-        """As a row of `free`; every name is a column from then on."""
-        for name in of:
-            self._name(name)
-        made = np.zeros(self.free.shape[1], dtype=np.int64)
-        for name, amount in of.items():
-            made[self.names[name]] = amount
-        return made
-
-    def _name(self, name: str) -> None:
-        if name not in self.names:
-            self.names[name] = len(self.names)
-            if len(self.names) > self.free.shape[1]:
-                self.free = np.pad(self.free, ((0, 0), (0, self.free.shape[1])))
 
     def _add_row(self, look: Bin) -> int:
         row = self._rows[look] = len(self.bins)
         self.bins.append(look)
-        self.present.append(False)
-        if row >= len(self.pods):
-            self.pods = np.pad(self.pods, ((0, row), (0, 0)))
-            self.pods_by_spec = np.pad(self.pods_by_spec, ((0, 0), (0, row)))
-            self.free = np.pad(self.free, ((0, row), (0, 0)))
-        self.free[row] = self.amounts(look.free)
-        for column, spec in enumerate(self.specs):
+        self._present.append(False)
+        if row >= len(self.table):
+            self.table = np.pad(self.table, ((0, row), (0, 0)))
+            self.pods = [np.pad(column, (0, row)) for column in self.pods]
+        for name, amount in look.free.items():
+            column = self._name(name)  # which may make the table another
+            self.table[row, column] = amount
+        for number, spec in enumerate(self.specs):
             if look.node_class in spec.classes:
-                self.pods[row, column] = self.pods_by_spec[column, row] = held(look, spec)
+                self.table[row, self.column_of[number]] = self.pods[number][row] = held(look, spec)
         for order in self.orders:
+            self._sum_up(order, row)
             order.add(row, look, present=False)
         return row
 
-    def _add_column(self, spec: Spec) -> int:
-        column = self._columns[spec] = len(self.specs)
+    def _name(self, name: str) -> int:
+        known = self.names.get(name)
+        if known is None:
+            known = self.names[name] = self._add_column()
+        return known
+
+    def _add_spec(self, spec: Spec) -> int:
+        number = self._spec_numbers[spec] = len(self.specs)
         self.specs.append(spec)
-        self.order_of.append(self.order_for(spec))
-        if column >= self.pods.shape[1]:
-            self.pods = np.pad(self.pods, ((0, 0), (0, column)))
-            self.pods_by_spec = np.pad(self.pods_by_spec, ((0, column), (0, 0)))
-        counts = [held(look, spec) for look in self.bins]
-        self.pods[: len(counts), column] = self.pods_by_spec[column, : len(counts)] = counts
-        return column
+        self.order_of.append(self._order_for(spec))
+        column = self._add_column()
+        self.column_of.append(column)
+        self.table[: len(self.bins), column] = [held(look, spec) for look in self.bins]
+        self.pods.append(self.table[:, column].copy())
+        return number
+
+    def _order_for(self, spec: Spec) -> int:
+        for index, order in enumerate(self.orders):
+            if order.spec.wants == spec.wants:
+                return index
+        made = Order(spec, self._add_column(), self._add_column())
+        self.orders.append(made)
+        for row, look in enumerate(self.bins):
+            self._sum_up(made, row)
+            made.add(row, look, present=self._present[row])
+        return len(self.orders) - 1
+
+    def _sum_up(self, order: Order, row: int) -> None:
+        for name, amount in self.bins[row].free.items():
+            if is_scarce(name):
+                self.table[row, order.wanted if name in order.spec.wants else order.beside] += amount
+
+    def _add_column(self) -> int:
+        self.columns += 1
+        if self.columns > self.table.shape[1]:
+            self.table = np.pad(self.table, ((0, 0), (0, self.table.shape[1])))
+        return self.columns - 1

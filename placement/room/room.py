@@ -98,7 +98,7 @@ class Room:
             return ask.ceiling
         grid = self.grid
         for (slot,) in ask.ways:
-            found = find(grid, grid.column(slot.spec), slot.pods, ask.ceiling)
+            found = find(grid, grid.spec(slot.spec), slot.pods, ask.ceiling)
             if found is not None:
                 return Spot(self, self.version, slot.spec, found)
         return self._shortage(ask, ask.ceiling)
@@ -156,10 +156,10 @@ class Room:
         slots = ask.ways[-1]
         (slot,) = slots
         cluster, grid = self.inventory.cluster, self.grid
-        column = grid.column(slot.spec)
-        free, fitting = grid.free_on(slot.spec.classes), min(slot.pods, int(grid.holds[grid.top.index, column]))
+        spec = grid.spec(slot.spec)
+        free, fitting = grid.free_on(slot.spec.classes), min(slot.pods, grid.holds(grid.top, spec))
         ever = self.inventory.holds_empty(ask.workload.roles, ceiling)
         if fitting < slot.pods or ceiling >= grid.top.rank:
             return too_little(cluster, slots, free, fitting, ever=ever)
-        largest = min(slot.pods, grid.largest(ceiling, column))
+        largest = min(slot.pods, grid.largest(ceiling, spec))
         return too_scattered(cluster, self.inventory.ladder.name(ceiling), slots, free, largest, ever=ever)

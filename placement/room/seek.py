@@ -16,6 +16,7 @@ import numpy as np
 
 from placement.bins import HOST_RANK, FitKey, canon, fit_key, held
 from placement.room.grid import Change, Grid, Place
+from placement.room.looks import is_beside, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,12 @@ class Found:
     changes: tuple[Change, ...]
 
 
-def find(grid: Grid, column: int, pods: int, ceiling: int) -> Found | None:
+def find(grid: Grid, spec: int, pods: int, ceiling: int) -> Found | None:
     """Room for the pods inside one unit of rank `ceiling`, or None. Nothing is changed."""
     top = grid.top
-    if grid.holds[top.index, column] < pods:
+    if grid.holds(top, spec) < pods:
         return None
-    seeker = _Seeker(grid, column)
+    seeker = _Seeker(grid, spec)
     spot = seeker.best_node(pods, ceiling)
     if spot is not None:
         return Found(spot[0], HOST_RANK, (seeker.onto(spot, pods, 1),))
@@ -53,7 +54,7 @@ class _Way:
     """From the unit that is sought upwards."""
 
     spot: _Spot
-    keys: tuple[FitKey, ...]
+    keys: tuple[int, ...]
     places: tuple[Place, ...]
 
 
@@ -62,33 +63,33 @@ class _Part:
     """Equal units of a place that is being filled: nodes of one look, or places."""
 
     order: tuple[bool, int]  # the largest first, but rather one where nothing scarce lies idle beside the pods
-    key: FitKey
+    key: int
     held: int  # by each
     count: int
     spots: list[_Spot]  # one for all nodes, one for each place
 
 
 class _Seeker:
-    def __init__(self, grid: Grid, column: int) -> None:
+    def __init__(self, grid: Grid, spec: int) -> None:
         self._grid = grid
         self._looks = grid.looks
-        self._column = column
-        self._order = grid.looks.order_of[column]
-        self._spec = grid.looks.specs[column]
+        self._number = spec
+        self._spec = grid.looks.specs[spec]
+        self._order = grid.looks.order_of[spec]
 
     # ---- the best fit ----
 
     def best_node(self, pods: int, ceiling: int) -> _Spot | None:
         order = self._looks.orders[self._order]
-        numbers = np.where(self._looks.pods_by_spec[self._column] >= pods, order.present, inf)
+        numbers = np.where(self._looks.pods[self._number] >= pods, order.present, inf)
         while (least := numbers[numbers.argmin()]) != inf:
             best: _Way | None = None
             rows = [row for row in order.alike[float(least)] if numbers[row] != inf]
             for row in rows:
-                places: Iterable[Place] = self._grid.where[row]
-                if (spot := self._best([(place, row) for place in self._allowed(places, ceiling)])) is not None:
-                    if len(rows) == 1:
-                        return spot
+                spot = self._best([(place, row) for place in self._with_look(row, ceiling)])
+                if spot is not None and len(rows) == 1:
+                    return spot
+                if spot is not None:
                     way = self._way(spot, self._grid.top)
                     best = way if best is None or self._is_better(way, best) else best
             if best is not None:
@@ -96,14 +97,23 @@ class _Seeker:
             numbers[numbers == least] = inf
         return None
 
+    def _with_look(self, row: int, ceiling: int) -> Iterable[Place]:
+        """Those that may be the best."""
+        if self._grid.even and self._is_free(ceiling):
+            return self._grid.nearest(row, self._order)
+        return self._allowed(self._grid.where[row], ceiling)
+
     def best_place(self, pods: int, rank: int, ceiling: int) -> Place | None:
         places = self._grid.by_rank[rank]
-        enough = np.flatnonzero(self._grid.held(rank, self._column) >= pods).tolist()
+        enough = np.flatnonzero(self._grid.held(rank, self._number) >= pods).tolist()
         spot = self._best([(place, _ITSELF) for place in self._allowed([places[at] for at in enough], ceiling)])
         return spot[0] if spot else None
 
+    def _is_free(self, ceiling: int) -> bool:
+        return ceiling in (HOST_RANK, self._grid.top.rank)
+
     def _allowed(self, places: Iterable[Place], ceiling: int) -> Iterable[Place]:
-        if ceiling in (HOST_RANK, self._grid.top.rank):
+        if self._is_free(ceiling):
             return places
         return [place for place in places if place.ranks >> ceiling & 1]
 
@@ -116,16 +126,16 @@ class _Seeker:
             return self._winner(spots, top)
         if len({row for _, row in spots}) > 1:
             spots = self._least(spots, [fit_key(self._looks.bins[row], self._spec) for _, row in spots])
-        # All are as deep as each other: first by their own places, then by those around them.
+        # All are as deep as each other: first by their own places, then by those around them, as far as these differ.
         around = [place for place, _ in spots]
-        while len(spots) > 1 and around[0] is not top:
+        while len(spots) > 1 and len({*around}) > 1:
             keys = [self._key(place) for place in around]
             least = min(keys)
             if keys.count(least) < len(keys):
                 spots = [spot for spot, key in zip(spots, keys, strict=True) if key == least]
                 around = [place for place, key in zip(around, keys, strict=True) if key == least]
             around = [place.parent or place for place in around]
-        return spots[0] if len(spots) == 1 else min(spots, key=lambda spot: self._tie(self._way(spot, top)))
+        return spots[0] if len(spots) == 1 else min(spots, key=lambda spot: self._tie(self._way(spot, around[0])))
 
     def _least(self, spots: list[_Spot], keys: list[FitKey]) -> list[_Spot]:
         least = min(keys)
@@ -158,7 +168,7 @@ class _Seeker:
         place, row = spot
         if row == _ITSELF:
             return _Way(spot, (self._key(place),), (place,))
-        return _Way(spot, (fit_key(self._looks.bins[row], self._spec),), ())
+        return _Way(spot, (packed(fit_key(self._looks.bins[row], self._spec)),), ())
 
     def _lift(self, way: _Way, place: Place) -> _Way:
         return _Way(way.spot, (*way.keys, self._key(place)), (*way.places, place))
@@ -173,14 +183,14 @@ class _Seeker:
         marks += [canon(self._grid.as_domain(place)) for place in way.places]
         return *([mark[side] for mark in marks] for side in (0, 1)), [place.example for place in way.places]
 
-    def _key(self, place: Place) -> FitKey:
+    def _key(self, place: Place) -> int:
         return place.keys.get(self._order) or self._grid.key(place, self._order)
 
     # ---- filling ----
 
     def onto(self, spot: _Spot, pods: int, nodes: int) -> Change:
         place, row = spot
-        return Change(place, row, self._looks.after(row, self._column, pods), nodes, pods)
+        return Change(place, row, self._looks.after(row, self._number, pods), nodes, pods)
 
     def across(self, place: Place, pods: int) -> list[Change]:
         """Over several units of the place, because none of them holds it all."""
@@ -232,12 +242,12 @@ class _Seeker:
         parts = []
         for row, nodes in place.looks.items():
             if each := self._held(row):
-                key = fit_key(self._looks.bins[row], self._spec)
-                parts.append(_Part((key[0] > 0, -each), key, each, nodes, [(place, row)]))
+                key = packed(fit_key(self._looks.bins[row], self._spec))
+                parts.append(_Part((is_beside(key), -each), key, each, nodes, [(place, row)]))
         for inside in place.inner:
             if each := self._holds(inside):
                 key = self._key(inside)
-                parts.append(_Part((key[0] > 0, -each), key, each, 1, [(inside, _ITSELF)]))
+                parts.append(_Part((is_beside(key), -each), key, each, 1, [(inside, _ITSELF)]))
         return sorted(parts, key=attrgetter("order", "key"))
 
     def _smallest(self, parts: Sequence[_Part]) -> _Part:
@@ -271,7 +281,7 @@ class _Seeker:
         return held(self._looks.bins[row], self._spec)
 
     def _holds(self, place: Place) -> int:
-        return int(self._grid.holds[place.index, self._column])
+        return self._grid.holds(place, self._number)
 
 
 def _parent(place: Place) -> Place:
