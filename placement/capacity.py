@@ -11,12 +11,13 @@ the finest level is kept; where it contradicts itself (more nodes in domains tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
-from placement.bins import Bin, Domain, Spec, Unit
+from placement.bins import Bin, Domain, Spec, Unit, canon
 from placement.demand import Demands, pairs
 from placement.fleet import Reservation
 from placement.inventory import DeviceForm, DomainGroup, NodeClass, Shape, Summary
@@ -56,6 +57,15 @@ class Inventory:
         """The same cluster with nothing on it."""
         return _tree(self.summary, self.ladder, self._empty_bin, {})
 
+    @property
+    def untouched(self) -> Capacity:
+        """With nothing reserved."""
+        return Capacity(self, self.root)
+
+    def renewed(self, summary: Summary) -> Inventory:
+        """By a newer summary of the same cluster, with all that is still true."""
+        return Inventory(self.cluster, summary, self.untouched)
+
     def speaks_of_the_same(self, summary: Summary) -> bool:
         mine = self.summary
         return (mine.node_classes, mine.hidden_labels, mine.levels) == (
@@ -63,6 +73,14 @@ class Inventory:
             summary.hidden_labels,
             summary.levels,
         )
+
+    def ceiling(self, workload: Workload) -> int | LevelUnknown:
+        """The coarsest rank that the gang may span. A preferred level only says what packing aims at anyway."""
+        ladder, request = self.ladder, workload.topology
+        if request is None or request.mode is not TopologyMode.REQUIRED:
+            return ladder.top
+        rank = ladder.rank(request.level)
+        return LevelUnknown(self.cluster, request.level, ladder.names()) if rank is None else rank
 
     def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
         known = self._empty_holds.get((roles, ceiling))
@@ -80,6 +98,25 @@ class Inventory:
         return make_bin(shape.node_class, node_class.capacity, node_class.capacity, _whole_shares(node_class, shape))
 
 
+class Packed(Protocol):
+    """A gang that would fit: what it takes, as far as money and people are concerned."""
+
+    @property
+    def inventory(self) -> Inventory: ...
+
+    @property
+    def rank(self) -> int:
+        """Of the tightest unit that holds it whole."""
+        ...
+
+    @property
+    def domain(self) -> str: ...
+
+    def bin_fills(self) -> Sequence[tuple[Spec, BinFill, int]]:
+        """For each node that gets something: (spec, what, how many such nodes)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Where a gang would go. `level` is the tightest that holds it whole, "cluster" where none does."""
@@ -93,20 +130,23 @@ class Fit:
         return Capacity(self.inventory, self.placement.after)
 
     @property
+    def rank(self) -> int:
+        return self.placement.chosen.rank
+
+    @property
     def level(self) -> str:
-        return self.inventory.ladder.name(self.placement.chosen.rank)
+        return self.inventory.ladder.name(self.rank)
 
     @property
     def domain(self) -> str:
         """For people, as far as the summary tells: "rack r1", "a rack like r1", "a node of a rack like r1"; or ""."""
         for unit in (self.placement.chosen, *reversed(self.placement.within)):
             if isinstance(unit, Domain) and unit.example:
-                name = _named(self.inventory.ladder.name(unit.rank), unit.example)
+                name = in_words(self.inventory.ladder.name(unit.rank), unit.example)
                 return name if unit is self.placement.chosen else f"a node of {name}"
         return ""
 
     def bin_fills(self) -> list[tuple[Spec, BinFill, int]]:
-        """For each node that gets something: (spec, what, how many such nodes)."""
         return [(spec, fill, count) for spec, filled in self.placement.fills for fill, count in bin_fills(filled)]
 
 
@@ -134,12 +174,7 @@ class Capacity:
         return shortage(self.inventory.cluster, self.inventory.ladder, self.root, ways[-1], ceiling, ever=ever)
 
     def ceiling(self, workload: Workload) -> int | LevelUnknown:
-        """The coarsest rank that the gang may span. A preferred level only says what packing aims at anyway."""
-        ladder, request = self.inventory.ladder, workload.topology
-        if request is None or request.mode is not TopologyMode.REQUIRED:
-            return ladder.top
-        rank = ladder.rank(request.level)
-        return LevelUnknown(self.inventory.cluster, request.level, ladder.names()) if rank is None else rank
+        return self.inventory.ceiling(workload)
 
     def take(self, fit: Fit) -> Capacity:
         """After a gang that fitted here went in."""
@@ -150,8 +185,10 @@ class Capacity:
     def deduct(self, reservation: Reservation) -> Capacity:
         """Without what the reservation holds, or without as much of it as there is."""
         fit = self.fit(reservation.workload)
-        if isinstance(fit, Fit):
-            return self.take(fit)
+        return self.take(fit) if isinstance(fit, Fit) else self.erase(reservation)
+
+    def erase(self, reservation: Reservation) -> Capacity:
+        """Without as much as there is of what the reservation holds, which does not fit."""
         slots = self.inventory.demands.of(reservation.workload.roles)[-1]
         root, rest = place_what_fits(self.root, pairs(slots))
         for spec, pods in rest:
@@ -190,7 +227,7 @@ def _same_domain(known: Mapping[Unit, Unit], made: Domain) -> Domain:
     return found if isinstance(found, Domain) and found.example == made.example else made
 
 
-def _named(level: str, example: str) -> str:
+def in_words(level: str, example: str) -> str:
     return f"a {level} {example}" if example.startswith(_LIKE) else f"{level} {example}"
 
 
@@ -297,7 +334,7 @@ def _erase(unit: Unit, name: str, amount: int, classes: AbstractSet[int]) -> tup
         return (Bin(unit.node_class, unit.free - Resources({name: gone}), unit.shares) if gone else unit), gone
     changes: list[tuple[Unit, Unit, int]] = []
     left = amount
-    for inner, count in unit.units.items():
+    for inner, count in sorted(unit.units.items(), key=lambda item: canon(item[0])):
         emptied, each = _erase(inner, name, inner.totals[name], classes)
         whole = min(count, left // each) if each else 0
         if whole:
