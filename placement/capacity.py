@@ -16,6 +16,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from placement import nested
 from placement.bins import Bin, Domain, Spec, Unit
 from placement.demand import Demands, pairs
 from placement.fleet import Reservation
@@ -23,7 +24,7 @@ from placement.inventory import DeviceForm, DomainGroup, NodeClass, Shape, Summa
 from placement.ladder import Ladder
 from placement.packing import BinFill, Placement, bin_fills, place, place_what_fits
 from placement.resources import Resources
-from placement.shortage import shortage
+from placement.shortage import nested_shortage, shortage
 from placement.survey import make_bin
 from placement.verdict import LevelUnknown, Reason
 from placement.workload import Role, TopologyMode, Workload
@@ -64,11 +65,16 @@ class Inventory:
             summary.levels,
         )
 
-    def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
+    def holds_empty(self, workload: Workload, ceiling: int) -> bool:
+        roles = workload.roles
         known = self._empty_holds.get((roles, ceiling))
         if known is None:
-            demand = pairs(self.demands.of(roles)[-1])
-            known = self._empty_holds[roles, ceiling] = place(self.empty_root, demand, ceiling) is not None
+            if nested.applies(workload):
+                wanted = nested.everyone(workload)
+                known = nested.fit(self.empty_root, workload, self.ladder, self.demands, wanted) is not None
+            else:
+                known = place(self.empty_root, pairs(self.demands.of(roles)[-1]), ceiling) is not None
+            self._empty_holds[roles, ceiling] = known
         return known
 
     def _free_bin(self, shape: Shape) -> Bin:
@@ -126,6 +132,8 @@ class Capacity:
         ceiling = self.ceiling(workload)
         if isinstance(ceiling, LevelUnknown):
             return ceiling
+        if nested.applies(workload):
+            return self._fit_nested(workload)
         ways = self.inventory.demands.of(workload.roles)
         for slots in ways:
             if (placement := place(self.root, pairs(slots), ceiling)) is not None:
@@ -133,13 +141,30 @@ class Capacity:
         ever = self.ever_fits(workload)
         return shortage(self.inventory.cluster, self.inventory.ladder, self.root, ways[-1], ceiling, ever=ever)
 
+    def _fit_nested(self, workload: Workload) -> Fit | Reason:
+        """Roles or slices of them have domains of their own."""
+        inventory, wanted = self.inventory, nested.everyone(workload)
+        found = nested.fit(self.root, workload, inventory.ladder, inventory.demands, wanted)
+        if found is not None:
+            return Fit(inventory, found.placement)
+        return nested_shortage(
+            inventory.cluster,
+            inventory.ladder,
+            self.root,
+            workload,
+            inventory.demands,
+            wanted,
+            ever=self.ever_fits(workload),
+        )
+
     def ceiling(self, workload: Workload) -> int | LevelUnknown:
         """The coarsest rank that the gang may span. A preferred level only says what packing aims at anyway."""
         ladder, request = self.inventory.ladder, workload.topology
+        if unknown := nested.unknown_level(workload, ladder):
+            return LevelUnknown(self.inventory.cluster, unknown, ladder.names())
         if request is None or request.mode is not TopologyMode.REQUIRED:
             return ladder.top
-        rank = ladder.rank(request.level)
-        return LevelUnknown(self.inventory.cluster, request.level, ladder.names()) if rank is None else rank
+        return ladder.rank(request.level) or 0
 
     def take(self, fit: Fit) -> Capacity:
         """After a gang that fitted here went in."""
@@ -163,7 +188,7 @@ class Capacity:
     def ever_fits(self, workload: Workload) -> bool:
         """Whether the cluster could hold it with nothing else on it."""
         ceiling = self.ceiling(workload)
-        return not isinstance(ceiling, LevelUnknown) and self.inventory.holds_empty(workload.roles, ceiling)
+        return not isinstance(ceiling, LevelUnknown) and self.inventory.holds_empty(workload, ceiling)
 
 
 def _units_of(*roots: Unit) -> dict[Unit, Unit]:

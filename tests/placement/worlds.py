@@ -25,6 +25,7 @@ from placement.workload import (
     NodeConstraint,
     Operator,
     Role,
+    SliceRequest,
     Toleration,
     TopologyMode,
     TopologyRequest,
@@ -294,6 +295,38 @@ def workloads(
     names = draw(st.sampled_from([(), (), (), ("images",), ("images", "text"), ("s3://texts/en",), ("s3://else",)]))
     uses = tuple(DataUse(name, checkpoint=name == "text") for name in names)
     return replace(asked, data=() if hints is None else uses)
+
+
+@st.composite
+def racked_nodes(draw: st.DrawFn, *, max_nodes: int = 14) -> list[Node]:
+    """GPU nodes that are mostly free, in racks in blocks in zones; some are outside of one or the other."""
+    nodes = []
+    for i in range(draw(st.integers(4, max_nodes))):
+        zone, block, rack = draw(st.sampled_from("aab")), draw(st.sampled_from("xy")), draw(st.sampled_from("12"))
+        domains = {"zone": zone, "block": f"{zone}{block}", "rack": f"{zone}{block}{rack}"}
+        for level in draw(st.sampled_from([(), (), (), (), (), ("block",), ("zone",), ("rack",), ("zone", "rack")])):
+            del domains[level]
+        nodes.append(gpu_node(f"n{i:02}", free=draw(st.sampled_from([8, 8, 8, 6, 4, 3, 1])), **domains))
+    return nodes
+
+
+@st.composite
+def nested_workloads(draw: st.DrawFn, *, max_roles: int = 3, mode: str = "") -> Workload:
+    """Roles, or slices of them, ask for domains of their own."""
+    asked = draw(workloads(whole=True, max_roles=max_roles))
+    levels, modes = st.sampled_from(["rack", "rack", "block", "zone", "host"]), [*TopologyMode]
+    plain = draw(st.integers(0, 3)) > 0
+    made = []
+    for one in asked.roles:
+        if plain:
+            one = role(one.name, draw(st.sampled_from([2, 3, 4, 6, 8])), gpus=draw(st.sampled_from([1, 2, 3, 4, 8])))
+        topology, slices = None, None
+        if draw(st.integers(0, 2)) == 0:
+            topology = TopologyRequest(draw(levels), TopologyMode(mode or draw(st.sampled_from(modes))))
+        if topology is None or draw(st.booleans()):
+            slices = SliceRequest(draw(st.sampled_from([1, 2, 2, 3, 4])), draw(levels))
+        made.append(replace(one, topology=topology, slices=slices))
+    return workload(*made, required=draw(st.sampled_from(["", "", "block", "zone"])))
 
 
 @st.composite
