@@ -22,12 +22,13 @@ from placement.demand import Demands, pairs
 from placement.fleet import Reservation
 from placement.inventory import DeviceForm, DomainGroup, NodeClass, Shape, Summary
 from placement.ladder import Ladder
+from placement.nested_shortage import nested_shortage
 from placement.packing import BinFill, Placement, bin_fills, place, place_what_fits
 from placement.resources import Resources
-from placement.shortage import nested_shortage, shortage
+from placement.shortage import shortage
 from placement.survey import make_bin
 from placement.verdict import LevelUnknown, Reason
-from placement.workload import Role, TopologyMode, Workload
+from placement.workload import Role, TopologyMode, TopologyRequest, Workload
 
 _LIKE = "like "
 
@@ -46,6 +47,7 @@ class Inventory:
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
         self._empty_holds: dict[tuple[tuple[Role, ...], int], bool] = {}
+        self._empty_holds_nested: dict[tuple[tuple[Role, ...], TopologyRequest | None], bool] = {}
         known: dict[Unit, Unit] = {}
         if before is not None and before.inventory.speaks_of_the_same(summary):
             self.demands = before.inventory.demands  # what is remembered is remembered by its specs
@@ -65,16 +67,21 @@ class Inventory:
             summary.levels,
         )
 
-    def holds_empty(self, workload: Workload, ceiling: int) -> bool:
-        roles = workload.roles
+    def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
         known = self._empty_holds.get((roles, ceiling))
         if known is None:
-            if nested.applies(workload):
-                wanted = nested.everyone(workload)
-                known = nested.fit(self.empty_root, workload, self.ladder, self.demands, wanted) is not None
-            else:
-                known = place(self.empty_root, pairs(self.demands.of(roles)[-1]), ceiling) is not None
-            self._empty_holds[roles, ceiling] = known
+            demand = pairs(self.demands.of(roles)[-1])
+            known = self._empty_holds[roles, ceiling] = place(self.empty_root, demand, ceiling) is not None
+        return known
+
+    def holds_nested_empty(self, workload: Workload) -> bool:
+        key = workload.roles, workload.topology
+        known = self._empty_holds_nested.get(key)
+        if known is None:
+            known = not nested.unknown_level(workload, self.ladder) and (
+                nested.fit(self.empty_root, workload, self.ladder, self.demands, nested.everyone(workload)) is not None
+            )
+            self._empty_holds_nested[key] = known
         return known
 
     def _free_bin(self, shape: Shape) -> Bin:
@@ -142,29 +149,23 @@ class Capacity:
         return shortage(self.inventory.cluster, self.inventory.ladder, self.root, ways[-1], ceiling, ever=ever)
 
     def _fit_nested(self, workload: Workload) -> Fit | Reason:
-        """Roles or slices of them have domains of their own."""
-        inventory, wanted = self.inventory, nested.everyone(workload)
-        found = nested.fit(self.root, workload, inventory.ladder, inventory.demands, wanted)
+        """Where roles, or slices of them, have domains of their own."""
+        of, wanted = self.inventory, nested.everyone(workload)
+        if unknown := nested.unknown_level(workload, of.ladder):
+            return LevelUnknown(of.cluster, unknown, of.ladder.names())
+        found = nested.fit(self.root, workload, of.ladder, of.demands, wanted)
         if found is not None:
-            return Fit(inventory, found.placement)
-        return nested_shortage(
-            inventory.cluster,
-            inventory.ladder,
-            self.root,
-            workload,
-            inventory.demands,
-            wanted,
-            ever=self.ever_fits(workload),
-        )
+            return Fit(of, found.placement)
+        ever = self.ever_fits(workload)
+        return nested_shortage(of.cluster, of.ladder, self.root, workload, of.demands, wanted, ever=ever)
 
     def ceiling(self, workload: Workload) -> int | LevelUnknown:
         """The coarsest rank that the gang may span. A preferred level only says what packing aims at anyway."""
         ladder, request = self.inventory.ladder, workload.topology
-        if unknown := nested.unknown_level(workload, ladder):
-            return LevelUnknown(self.inventory.cluster, unknown, ladder.names())
         if request is None or request.mode is not TopologyMode.REQUIRED:
             return ladder.top
-        return ladder.rank(request.level) or 0
+        rank = ladder.rank(request.level)
+        return LevelUnknown(self.inventory.cluster, request.level, ladder.names()) if rank is None else rank
 
     def take(self, fit: Fit) -> Capacity:
         """After a gang that fitted here went in."""
@@ -188,7 +189,11 @@ class Capacity:
     def ever_fits(self, workload: Workload) -> bool:
         """Whether the cluster could hold it with nothing else on it."""
         ceiling = self.ceiling(workload)
-        return not isinstance(ceiling, LevelUnknown) and self.inventory.holds_empty(workload, ceiling)
+        if isinstance(ceiling, LevelUnknown):
+            return False
+        if nested.applies(workload):
+            return self.inventory.holds_nested_empty(workload)
+        return self.inventory.holds_empty(workload.roles, ceiling)
 
 
 def _units_of(*roots: Unit) -> dict[Unit, Unit]:

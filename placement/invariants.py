@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from placement.assignment import Assignment, NodeAssignment, PodToPlace
 from placement.fleet import Cluster, Fleet, Health, Reservation
-from placement.inventory import DEFAULT_LEVELS, HOST_LEVEL, DeviceForm, Node, Summary
+from placement.inventory import DEFAULT_LEVELS, HOST_LEVEL, RARE_LEVELS, TIER, DeviceForm, Node, Summary
 from placement.matching import admits
 from placement.queues import invariants as queue_rules
 from placement.queues.reasons import GaveUp
@@ -259,6 +259,7 @@ def _of_cards(node: Node, pods: Sequence[tuple[NodeAssignment, Role]]) -> Iterat
 def _of_domains(
     pods: Sequence[NodeAssignment], nodes: Mapping[str, Node], workload: Workload, levels: Sequence[tuple[str, str]]
 ) -> Iterator[str]:
+    levels = _present(levels, nodes.values())
     yield from _of_domain("it", pods, nodes, workload.topology, levels)
     for role in workload.roles:
         mine = [pod for pod in pods if pod.role == role.name]
@@ -283,10 +284,12 @@ def _of_domain(
 ) -> Iterator[str]:
     if request is None or request.mode is not TopologyMode.REQUIRED:
         return
-    depth = _depth(request.level, nodes, levels)
+    depth = _depth(request.level, levels)
     if depth is None:
         if pods:
             yield f"{what} requires level {request.level}, which there is not"
+        return
+    if depth < 0:
         return
     level = levels[depth][0]
     seen: set[tuple[str, ...]] = set()
@@ -307,9 +310,11 @@ def _of_nameless_slices(
 ) -> Iterator[str]:
     """Of pods that are all alike no more slices may be incomplete than their number leaves incomplete."""
     assert role.slices is not None  # noqa: S101  the caller saw it
-    depth = _depth(role.slices.level, nodes, levels)
+    depth = _depth(role.slices.level, levels)
     if depth is None:
         yield f"role {role.name} requires level {role.slices.level}, which there is not"
+        return
+    if depth < 0:
         return
     counts = Counter(_domain(nodes[pod.node], levels, depth) for pod in pods if pod.node in nodes)
     size, level = role.slices.size, levels[depth][0]
@@ -333,8 +338,20 @@ def _slices(role: Role, pods: Sequence[NodeAssignment]) -> dict[int, list[NodeAs
     return found
 
 
-def _depth(level: str, nodes: Mapping[str, Node], levels: Sequence[tuple[str, str]]) -> int | None:
-    return next((depth for depth, names in enumerate(levels) if level in names), None)
+def _depth(level: str, levels: Sequence[tuple[str, str]]) -> int | None:
+    """Where it is among the levels, coarse to fine; -1: it is the whole cluster. None where there is no such level."""
+    found = next((depth for depth, names in enumerate(levels) if level in names), None)
+    if found is None and level.startswith(TIER) and level[len(TIER) :].isdecimal():
+        above = [depth for depth, (name, _) in enumerate(levels) if name != HOST_LEVEL]
+        tier = int(level[len(TIER) :])
+        found = None if tier < 1 else above[-tier] if tier <= len(above) else -1
+    return found
+
+
+def _present(levels: Sequence[tuple[str, str]], nodes: Iterable[Node]) -> Sequence[tuple[str, str]]:
+    """A rare level is one of the cluster only where some node is in such a domain."""
+    known = {name for node in nodes for name, domain in node.domains.items() if domain}
+    return [level for level in levels if level[0] not in RARE_LEVELS or level[0] in known]
 
 
 def _domain(node: Node, levels: Sequence[tuple[str, str]], depth: int) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Nested:
     """`owners[i]` is whose pods are in `placement.fills[i]`."""
 
     placement: Placement
@@ -94,7 +94,7 @@ def sizes_of(role: Role, pods: int) -> Mapping[int, int]:
     return {size: count for size, count in sizes.items() if size and count}
 
 
-def fit(root: Unit, workload: Workload, ladder: Ladder, demands: Demands, wanted: Wanted) -> Packed | None:
+def fit(root: Unit, workload: Workload, ladder: Ladder, demands: Demands, wanted: Wanted) -> Nested | None:
     """By the strictest bounds that allow it. Every required level must be one that the cluster has."""
     for bounds in relaxations(workload, ladder):
         for gang in gangs(workload, ladder, demands, wanted, bounds):
@@ -129,10 +129,10 @@ def gangs(
     return tuple(found)
 
 
-def place(root: Unit, gang: Sequence[Group], ceiling: int) -> Packed | None:
+def place(root: Unit, gang: Sequence[Group], ceiling: int) -> Nested | None:
     """All of the gang inside one unit of rank `ceiling` (or in `root`), or None."""
     if not gang:
-        return Packed(Placement(root, root, (), root, ()), ())
+        return Nested(Placement(root, root, (), root, ()), ())
     slices = Slices()
     top = min(ceiling, root.rank)
     for rank in range(top + 1):
@@ -249,7 +249,7 @@ def _roomy(
 # ---- filling ----
 
 
-def _pack_along(path: list[Unit], order: Sequence[Group], slices: Slices) -> Packed | None:
+def _pack_along(path: list[Unit], order: Sequence[Group], slices: Slices) -> Nested | None:
     """Role by role into the last unit of the path; None where the order leaves no room for a later one."""
     root, chosen = path[0], path[-1]
     fills: list[tuple[Spec, Filled]] = []
@@ -264,7 +264,7 @@ def _pack_along(path: list[Unit], order: Sequence[Group], slices: Slices) -> Pac
             owners.append((group.role, part))
             way = _way_after(whole, len(path))
     within = tuple(unit for unit in path[:-1] if isinstance(unit, Domain))
-    return Packed(Placement(root, way[0], tuple(fills), chosen, within), tuple(owners))
+    return Nested(Placement(root, way[0], tuple(fills), chosen, within), tuple(owners))
 
 
 def _filled_with(unit: Unit, group: Group, slices: Slices) -> Iterator[tuple[Part, Filled | None]]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from placement.bins import NOTHING, Unit
-from placement.demand import Demands, Slot, Slots, pairs
+from placement.demand import Slot, pairs
 from placement.ladder import Ladder
-from placement.nested import Group, Part, Slices, Wanted, gangs, place, relaxations
 from placement.packing import domains_of, most
 from placement.resources import Resources
 from placement.verdict import Reason, ResourcesShort, TopologyShort
-from placement.workload import Workload
 
 
 def shortage(
@@ -44,58 +42,6 @@ def shortage(
     total: Resources = sum((slot.spec.need * slot.pods for slot in slots), NOTHING)
     scarcest = _scarcest(total, matching, slots)
     return ResourcesShort(cluster, scarcest, total[scarcest], matching[scarcest], fitting, need, ever)
-
-
-def nested_shortage(
-    cluster: str,
-    ladder: Ladder,
-    root: Unit,
-    workload: Workload,
-    demands: Demands,
-    wanted: Wanted,
-    *,
-    ever: bool,
-) -> Reason:
-    """Of a gang that asks for more than one domain for the whole: the first role that finds no place, where most do.
-
-    Preferred levels do not count: what is short is short without them.
-    """
-    pods = {role: sum(size * count for size, count in sizes.items()) for role, sizes in wanted.items()}
-    slots: Slots = demands.some(workload.roles, pods)[-1]
-    bounds = relaxations(workload, ladder)[-1]
-    top = min(bounds.gang, root.rank)
-    inside = [unit for unit, _ in domains_of(root, top)]
-    together = max((most(unit, pairs(slots)) for unit in inside), default=0)
-    if most(root, pairs(slots)) < sum(pods.values()) or (top < root.rank and together < sum(pods.values())):
-        return shortage(cluster, ladder, root, slots, top, ever=ever)
-    gang = gangs(workload, ladder, demands, wanted, bounds)[-1]
-    _, fitting, group, part = max((_stuck(unit, gang) for unit in inside), key=lambda stuck: stuck[:2])
-    matching = _free_on_matching(root, slots)
-    devices = {device.resource for slot in slots for device in slot.spec.devices if not device.is_share}
-    return TopologyShort(
-        cluster=cluster,
-        level=ladder.name(min(group.ceiling, top)),
-        pods_need=part.count,
-        pods_fit_largest=fitting,
-        free_gpus=sum(matching[name] for name in devices),
-        need_gpus=sum(slot.spec.gpus * slot.pods for slot in slots),
-        ever=ever,
-        role=group.role if len(gang) > 1 else "",
-        slice_size=part.size if part.is_sliced else 0,
-        slice_level=ladder.name(part.rank) if part.is_sliced else "",
-    )
-
-
-def _stuck(unit: Unit, gang: Sequence[Group]) -> tuple[int, int, Group, Part]:
-    """How many roles find a place in `unit` one after the other, and of the next one how many slices do."""
-    for number, group in enumerate(gang):
-        found = place(unit, [group], min(group.ceiling, unit.rank))
-        if found is None:
-            slices, part = Slices(), group.parts[0]
-            held = [slices.held(one, part) for one, _ in domains_of(unit, min(group.ceiling, unit.rank))]
-            return number, min(part.count, max(held, default=0)), group, part
-        unit = found.placement.after
-    return len(gang), 0, gang[-1], gang[-1].parts[0]
 
 
 def _free_on_matching(root: Unit, slots: Sequence[Slot]) -> Resources:

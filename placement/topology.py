@@ -27,9 +27,10 @@ from placement.cards import NodeCards
 from placement.demand import Demands, Slots, pairs
 from placement.inventory import DEFAULT_LEVELS, Node
 from placement.ladder import Ladder
+from placement.nested_shortage import nested_shortage
 from placement.packing import BinFill, Fill, Filled, Placement, place
 from placement.seating import Seating, Stuck, look
-from placement.shortage import nested_shortage, shortage
+from placement.shortage import shortage
 from placement.survey import Leaf, Levels, Place, Survey, Surveyor, survey
 from placement.verdict import LevelUnknown, Reason, TopologyShort
 from placement.workload import TopologyMode, Workload
@@ -57,13 +58,13 @@ def assign(
     _check(pods, workload, placed)
     if not pods:
         return Assignment(())
-    ladder = Ladder.of(levels)
-    if unknown := nested.unknown_level(workload, ladder):
-        return Shortfall(LevelUnknown(cluster, unknown, ladder.names()))
-    ceiling = _ceiling(workload, ladder)
     for exact in (False, True):
         keeper = surveyor if surveyor is not None and not exact else Surveyor(levels, exact=exact)
-        ground = _Ground(keeper.survey(nodes), workload, ceiling, placed)
+        surveyed = keeper.survey(nodes)
+        if unknown := nested.unknown_level(workload, surveyed.ladder):
+            return Shortfall(LevelUnknown(cluster, unknown, surveyed.ladder.names()))
+        ceiling = _ceiling(workload, surveyed.ladder)
+        ground = _Ground(surveyed, workload, ceiling, placed)
         found = ground.assign(pods)
         if found is not None:
             return found
