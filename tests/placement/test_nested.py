@@ -111,11 +111,11 @@ def test_what_the_hub_says_fits_the_spoke_assigns(nodes: list[Node], asked: Work
     if isinstance(fit, Fit):
         assert isinstance(answer, Assignment)
     else:
-        assert isinstance(fit, ResourcesShort | TopologyShort)
+        assert isinstance(fit, ResourcesShort | TopologyShort | LevelUnknown)
     if isinstance(answer, Assignment):
         assert check_assignment(answer, nodes, asked, pods=pods_of(asked)) == ()
     else:
-        assert isinstance(answer.reason, ResourcesShort | TopologyShort)
+        assert isinstance(answer.reason, ResourcesShort | TopologyShort | LevelUnknown)
 
 
 @given(node_lists() | racked_nodes(), st.lists(nested_workloads(), min_size=2, max_size=5))

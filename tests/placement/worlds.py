@@ -301,11 +301,14 @@ def workloads(
 def racked_nodes(draw: st.DrawFn, *, max_nodes: int = 14) -> list[Node]:
     """GPU nodes that are mostly free, in racks in blocks in zones; some are outside of one or the other."""
     nodes = []
+    linked = draw(st.booleans())
     for i in range(draw(st.integers(4, max_nodes))):
         zone, block, rack = draw(st.sampled_from("aab")), draw(st.sampled_from("xy")), draw(st.sampled_from("12"))
         domains = {"zone": zone, "block": f"{zone}{block}", "rack": f"{zone}{block}{rack}"}
         for level in draw(st.sampled_from([(), (), (), (), (), ("block",), ("zone",), ("rack",), ("zone", "rack")])):
             del domains[level]
+        if linked and draw(st.integers(0, 3)):
+            domains["nvlink"] = f"{zone}{block}{rack}{draw(st.sampled_from('pq'))}"
         nodes.append(gpu_node(f"n{i:02}", free=draw(st.sampled_from([8, 8, 8, 6, 4, 3, 1])), **domains))
     return nodes
 
@@ -314,7 +317,8 @@ def racked_nodes(draw: st.DrawFn, *, max_nodes: int = 14) -> list[Node]:
 def nested_workloads(draw: st.DrawFn, *, max_roles: int = 3, mode: str = "") -> Workload:
     """Roles, or slices of them, ask for domains of their own."""
     asked = draw(workloads(whole=True, max_roles=max_roles))
-    levels, modes = st.sampled_from(["rack", "rack", "block", "zone", "host"]), [*TopologyMode]
+    levels = st.sampled_from(["rack", "rack", "block", "zone", "host", "nvlink", "tier-1"])
+    modes = [*TopologyMode]
     plain = draw(st.integers(0, 3)) > 0
     made = []
     for one in asked.roles:
