@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hub.store.changes import Change, Happened, Queued, Unqueued
+from placement import locality
 from placement.fleet import PendingJob
 from placement.lifecycle import TERMINAL, Phase
 from placement.queues.admission import gives_up_at
@@ -75,8 +76,9 @@ class Backlog:
     def _add(self, job: PendingJob) -> None:
         self._jobs[job.job] = job
         self._decisions.pop(job.job, None)
-        if (moment := gives_up_at(job)) is not None:
-            heapq.heappush(self._timers, (moment, job.job))
+        for moment in (gives_up_at(job), locality.waits_until(job)):
+            if moment is not None:
+                heapq.heappush(self._timers, (moment, job.job))
         self.reconsider(job.job)
 
     def __len__(self) -> int:
@@ -172,7 +174,7 @@ class Backlog:
         return min([*(moment for moment in moments if moment > now), *timers], default=None)
 
     def ring(self, now: datetime) -> None:
-        """Those whose time has come want a decision: to be given up, to start, or with a new day's budget."""
+        """Those whose time has come want a decision: to be given up, to start, wherever, or with a new day's budget."""
         while self._timers and self._timers[0][0] <= now:
             self.reconsider(heapq.heappop(self._timers)[1])
 

@@ -314,7 +314,9 @@ def racked_nodes(draw: st.DrawFn, *, max_nodes: int = 14) -> list[Node]:
 
 
 @st.composite
-def nested_workloads(draw: st.DrawFn, *, max_roles: int = 3, mode: str = "") -> Workload:
+def nested_workloads(
+    draw: st.DrawFn, *, max_roles: int = 3, mode: str = "", hints: st.SearchStrategy[Hints] | None = None
+) -> Workload:
     """Roles, or slices of them, ask for domains of their own."""
     asked = draw(workloads(whole=True, max_roles=max_roles))
     levels = st.sampled_from(["rack", "rack", "block", "zone", "host", "nvlink", "tier-1"])
@@ -330,7 +332,8 @@ def nested_workloads(draw: st.DrawFn, *, max_roles: int = 3, mode: str = "") -> 
         if topology is None or draw(st.booleans()):
             slices = SliceRequest(draw(st.sampled_from([1, 2, 2, 3, 4])), draw(levels))
         made.append(replace(one, topology=topology, slices=slices))
-    return workload(*made, required=draw(st.sampled_from(["", "", "block", "zone"])))
+    level = draw(st.sampled_from(["", "", "block", "zone"]))
+    return workload(*made, required=level, hints=None if hints is None else draw(hints))
 
 
 @st.composite
@@ -345,6 +348,7 @@ def hints(draw: st.DrawFn) -> Hints:
         tolerates_spot=draw(st.sampled_from([None, False, True])),
         if_too_large=draw(st.sampled_from(list(IfTooLarge))),
         give_up_hours=draw(st.sampled_from([None, None, 0.0, 5.0])),
+        wait_for_locality_hours=draw(st.sampled_from([0.0, 0.0, 0.01, 3.0])),
     )
 
 
@@ -423,7 +427,7 @@ def queue_trees(draw: st.DrawFn) -> QueueTree:
 @st.composite
 def queues(draw: st.DrawFn) -> list[PendingJob]:
     """Pending jobs, several of them often alike."""
-    kinds = draw(st.lists(workloads(hints=hints()), min_size=1, max_size=4))
+    kinds = draw(st.lists(workloads(hints=hints()) | nested_workloads(hints=hints()), min_size=1, max_size=4))
     asked = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=8))
     refusing = st.sampled_from([{}, {}, {}, {"a": "no room"}])
     return [

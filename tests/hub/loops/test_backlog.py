@@ -14,6 +14,7 @@ from placement.lifecycle import Phase
 from placement.queues.reasons import BudgetShort
 from placement.queues.spending import day_of
 from placement.verdict import Decision, ExpectedStart, NoClusters, Waiting
+from placement.workload import TopologyMode, TopologyRequest
 from tests.hub.loops.rig import START_OF_TIME, workload
 
 T0 = START_OF_TIME
@@ -156,4 +157,17 @@ def test_a_new_day_is_a_new_budget(backlog: Backlog) -> None:
     midnight = day_of(T0) + timedelta(days=1)
     assert backlog.next_retry(lambda _: None, T0) == midnight
     backlog.ring(midnight)
+    assert ids(backlog.take(9)) == ["a"]
+
+
+def test_a_job_that_waits_for_locality_wants_a_decision_when_it_has_waited(backlog: Backlog) -> None:
+    job = pending("a")
+    near = TopologyRequest("rack", TopologyMode.PREFERRED)
+    hints = replace(job.workload.hints, wait_for_locality_hours=0.5)
+    backlog.load([replace(job, workload=replace(job.workload, topology=near, hints=hints)), pending("b")])
+    backlog.take(9)
+    assert backlog.next_retry(lambda _: 1, T0) == at(1800)
+    backlog.ring(at(1799))
+    assert not backlog.wants_decisions
+    backlog.ring(at(1800))
     assert ids(backlog.take(9)) == ["a"]
