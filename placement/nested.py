@@ -135,12 +135,20 @@ def place(root: Unit, gang: Sequence[Group], ceiling: int) -> Nested | None:
         return Nested(Placement(root, root, (), root, ()), ())
     slices = Slices()
     top = min(ceiling, root.rank)
+    if not all(_may_lie(root, group, top, slices) for group in gang):
+        return None
     for rank in range(top + 1):
         for path in _paths(root, gang, rank, top, slices):
             for order in _orders(gang):
                 if (found := _pack_along(path, order, slices)) is not None:
                     return found
     return None
+
+
+def _may_lie(root: Unit, group: Group, top: int, slices: Slices) -> bool:
+    """Whether some domain that is small enough has room for the whole role."""
+    highest = min(group.ceiling, top) + 1
+    return all(max(slices.peaks(root, part)[:highest]) >= part.count for part in group.parts)
 
 
 class Slices:
