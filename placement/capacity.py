@@ -17,17 +17,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
+from placement import nested
 from placement.bins import Bin, Domain, Spec, Unit, canon
 from placement.demand import Demands, pairs
 from placement.fleet import Reservation
 from placement.inventory import DeviceForm, DomainGroup, NodeClass, Shape, Summary
 from placement.ladder import Ladder
+from placement.nested_shortage import nested_shortage
 from placement.packing import BinFill, Placement, bin_fills, place, place_what_fits
 from placement.resources import Resources
 from placement.shortage import shortage
 from placement.survey import make_bin
 from placement.verdict import LevelUnknown, Reason
-from placement.workload import Role, TopologyMode, Workload
+from placement.workload import Role, TopologyMode, TopologyRequest, Workload
 
 _LIKE = "like "
 
@@ -46,6 +48,7 @@ class Inventory:
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
         self._empty_holds: dict[tuple[tuple[Role, ...], int], bool] = {}
+        self._empty_holds_nested: dict[tuple[tuple[Role, ...], TopologyRequest | None], bool] = {}
         known: dict[Unit, Unit] = {}
         if before is not None and before.inventory.speaks_of_the_same(summary):
             self.demands = before.inventory.demands  # what is remembered is remembered by its specs
@@ -87,6 +90,16 @@ class Inventory:
         if known is None:
             demand = pairs(self.demands.of(roles)[-1])
             known = self._empty_holds[roles, ceiling] = place(self.empty_root, demand, ceiling) is not None
+        return known
+
+    def holds_nested_empty(self, workload: Workload) -> bool:
+        key = workload.roles, workload.topology
+        known = self._empty_holds_nested.get(key)
+        if known is None:
+            known = not nested.unknown_level(workload, self.ladder) and (
+                nested.fit(self.empty_root, workload, self.ladder, self.demands, nested.everyone(workload)) is not None
+            )
+            self._empty_holds_nested[key] = known
         return known
 
     def _free_bin(self, shape: Shape) -> Bin:
@@ -166,12 +179,25 @@ class Capacity:
         ceiling = self.ceiling(workload)
         if isinstance(ceiling, LevelUnknown):
             return ceiling
+        if nested.applies(workload):
+            return self._fit_nested(workload)
         ways = self.inventory.demands.of(workload.roles)
         for slots in ways:
             if (placement := place(self.root, pairs(slots), ceiling)) is not None:
                 return Fit(self.inventory, placement)
         ever = self.ever_fits(workload)
         return shortage(self.inventory.cluster, self.inventory.ladder, self.root, ways[-1], ceiling, ever=ever)
+
+    def _fit_nested(self, workload: Workload) -> Fit | Reason:
+        """Where roles, or slices of them, have domains of their own."""
+        of, wanted = self.inventory, nested.everyone(workload)
+        if unknown := nested.unknown_level(workload, of.ladder):
+            return LevelUnknown(of.cluster, unknown, of.ladder.names())
+        found = nested.fit(self.root, workload, of.ladder, of.demands, wanted)
+        if found is not None:
+            return Fit(of, found.placement)
+        ever = self.ever_fits(workload)
+        return nested_shortage(of.cluster, of.ladder, self.root, workload, of.demands, wanted, ever=ever)
 
     def ceiling(self, workload: Workload) -> int | LevelUnknown:
         return self.inventory.ceiling(workload)
@@ -200,7 +226,11 @@ class Capacity:
     def ever_fits(self, workload: Workload) -> bool:
         """Whether the cluster could hold it with nothing else on it."""
         ceiling = self.ceiling(workload)
-        return not isinstance(ceiling, LevelUnknown) and self.inventory.holds_empty(workload.roles, ceiling)
+        if isinstance(ceiling, LevelUnknown):
+            return False
+        if nested.applies(workload):
+            return self.inventory.holds_nested_empty(workload)
+        return self.inventory.holds_empty(workload.roles, ceiling)
 
 
 def _units_of(*roots: Unit) -> dict[Unit, Unit]:

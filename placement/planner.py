@@ -23,7 +23,7 @@ from datetime import datetime
 from math import inf
 from operator import is_
 
-from placement import bursting
+from placement import bursting, locality
 from placement.capacity import Capacity, Fit
 from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
@@ -190,7 +190,7 @@ class Planner:
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
         cycle = Cycle(now, admission, Holds(now))
-        decisions = tuple(self._decide(job, cycle) for job in admission.turns(pending))
+        decisions = tuple(self._decide_for_now(job, cycle) for job in admission.turns(pending))
         self._forget()
         return Plan(decisions)
 
@@ -252,6 +252,29 @@ class Planner:
         return total
 
     # ---- one job ----
+
+    def _decide_for_now(self, job: PendingJob, cycle: Cycle) -> Decision:
+        """A job that still waits for a level that it prefers is decided as one that requires it."""
+        until = locality.waits_until(job)
+        if until is None or cycle.now >= until:
+            return self._decide(job, cycle)
+        decision = locality.told(
+            self._decide(locality.insisting(job), cycle), job, until, lambda name: self._levels(job.workload, name)
+        )
+        verdict, candidates = decision.verdict, decision.candidates
+        picky = job.workload.hints.if_too_large is IfTooLarge.REJECT and bool(candidates)
+        if isinstance(verdict, Waiting) and picky and self._beyond(job.workload, candidates):
+            return replace(decision, verdict=Rejected(verdict.reasons))
+        return decision
+
+    def _levels(self, workload: Workload, cluster: str) -> set[str]:
+        """What the cluster calls the levels that the workload prefers."""
+        capacity = self._members[cluster].capacity
+        if capacity is None:
+            return set()
+        ladder = capacity.inventory.ladder
+        ranks = [ladder.rank(level) for level in locality.preferred_levels(workload)]
+        return {ladder.name(rank) for rank in ranks if rank is not None}
 
     def _decide(self, job: PendingJob, cycle: Cycle) -> Decision:
         if (closed := cycle.admission.closed(job.workload.hints.queue)) is not None:
@@ -428,11 +451,12 @@ class Planner:
         if not candidates:
             return Waiting((NoClusters(),))
         reasons = _most_telling(candidates)
-        if workload.hints.if_too_large is IfTooLarge.REJECT and (
-            _beyond_its_queue(candidates) or self._never(workload, candidates)
-        ):
+        if workload.hints.if_too_large is IfTooLarge.REJECT and self._beyond(workload, candidates):
             return Rejected(reasons)
         return Waiting(reasons)
+
+    def _beyond(self, workload: Workload, candidates: Sequence[Candidate]) -> bool:
+        return _beyond_its_queue(candidates) or self._never(workload, candidates)
 
     def _never(self, workload: Workload, candidates: Sequence[Candidate]) -> bool:
         """No cluster that the job allows could hold it even when empty; where none has joined yet, one still may."""

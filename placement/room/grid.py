@@ -24,7 +24,6 @@ from placement.bins import (
     Spec,
     Unit,
     held,
-    is_scarce,
 )
 from placement.resources import CPU, MEMORY, Resources
 from placement.room.looks import Ints, Looks, packed

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from placement import nested
 from placement.bins import HOST_RANK, Domain, Spec, Unit
 from placement.capacity import Capacity, Fit, Inventory, in_words
 from placement.demand import Slots
@@ -147,7 +148,7 @@ class Room:
             if len(self._asks) >= _ASKS_KEPT:
                 self._asks.clear()
             ways = self.inventory.demands.of(workload.roles)
-            identical = all(len(slots) == 1 and slots[0].pods > 0 for slots in ways)
+            identical = not nested.applies(workload) and all(len(slots) == 1 and slots[0].pods > 0 for slots in ways)
             ceiling = self.inventory.ceiling(workload)
             known = self._asks[id(workload)] = _Ask(workload, ways, ceiling, identical)
         return known
