@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from placement.bins import Bin, Domain, Spec, Unit, canon
@@ -35,27 +34,28 @@ _LIKE = "like "
 class Inventory:
     """The unchanging part: one summary's classes and tree, and what was worked out about them.
 
-    `before`: what was known of the cluster until now. Domains that look the same are taken over with all they remember.
+    `before`: by an earlier summary of the cluster. Domains that it has just so are taken over with all they remember.
     """
 
-    def __init__(self, cluster: str, summary: Summary, before: Capacity | None = None) -> None:
+    def __init__(self, cluster: str, summary: Summary, before: Inventory | None = None) -> None:
         self.cluster = cluster
         self.summary = summary
         self.ladder = Ladder.of(summary.levels)
         self.classes = summary.node_classes
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
-        self._empty_holds: dict[tuple[tuple[Role, ...], int], bool] = {}
-        known: dict[Unit, Unit] = {}
-        if before is not None and before.inventory.speaks_of_the_same(summary):
-            self.demands = before.inventory.demands  # what is remembered is remembered by its specs
-            known = _units_of(before.inventory.root, before.root)
-        self.root: Domain = _tree(summary, self.ladder, self._free_bin, known)
-
-    @cached_property
-    def empty_root(self) -> Domain:
-        """The same cluster with nothing on it."""
-        return _tree(self.summary, self.ladder, self._empty_bin, {})
+        self._empty = _Empty()
+        bins: Mapping[Bin, Bin] = {}
+        known: Mapping[object, Domain] = {}
+        if before is not None and before.speaks_of_the_same(summary):
+            self.demands = before.demands  # what is remembered is remembered by its specs
+            self._empty = before._empty
+            bins, known = before._bins, before._built
+        self._emptied = False  # whether `_empty` is known to be right for this summary
+        builder = _Builder(summary, self.ladder, lambda shape: self._free_bin(shape, bins), known)
+        self.root: Domain = builder.tree()
+        self._bins = {look: look for look in builder.bins}
+        self._built = builder.built
 
     @property
     def untouched(self) -> Capacity:
@@ -64,7 +64,7 @@ class Inventory:
 
     def renewed(self, summary: Summary) -> Inventory:
         """By a newer summary of the same cluster, with all that is still true."""
-        return Inventory(self.cluster, summary, self.untouched)
+        return Inventory(self.cluster, summary, self)
 
     def speaks_of_the_same(self, summary: Summary) -> bool:
         mine = self.summary
@@ -83,19 +83,44 @@ class Inventory:
         return LevelUnknown(self.cluster, request.level, ladder.names()) if rank is None else rank
 
     def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
-        known = self._empty_holds.get((roles, ceiling))
+        """Whether the cluster holds every replica with nothing on it."""
+        if not self._emptied:
+            self._empty, self._emptied = self._empty.of(self.summary, self.ladder, self._empty_bin), True
+        empty = self._empty
+        known = empty.holds.get((roles, ceiling))
         if known is None:
+            assert empty.root is not None  # noqa: S101  it was built just now
             demand = pairs(self.demands.of(roles)[-1])
-            known = self._empty_holds[roles, ceiling] = place(self.empty_root, demand, ceiling) is not None
+            known = empty.holds[roles, ceiling] = place(empty.root, demand, ceiling) is not None
         return known
 
-    def _free_bin(self, shape: Shape) -> Bin:
+    def _free_bin(self, shape: Shape, known: Mapping[Bin, Bin]) -> Bin:
         made = make_bin(shape.node_class, self.classes[shape.node_class].capacity, shape.free, shape.shares)
-        return self.demands.bins.one(made)
+        return known.get(made) or self.demands.bins.one(made)
 
     def _empty_bin(self, shape: Shape) -> Bin:
         node_class = self.classes[shape.node_class]
         return make_bin(shape.node_class, node_class.capacity, node_class.capacity, _whole_shares(node_class, shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _Empty:
+    """A cluster with nothing on it, which is the same in most summaries, and what it is known to hold."""
+
+    root: Domain | None = None
+    bins: dict[Bin, Bin] = field(default_factory=dict)
+    built: dict[object, Domain] = field(default_factory=dict)
+    holds: dict[tuple[tuple[Role, ...], int], bool] = field(default_factory=dict)
+
+    def of(self, summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin]) -> _Empty:
+        def known(shape: Shape) -> Bin:
+            made = bin_of(shape)
+            return self.bins.setdefault(made, made)
+
+        builder = _Builder(summary, ladder, known, self.built)
+        root = builder.tree()
+        same = root == self.root
+        return _Empty(self.root if same else root, self.bins, builder.built, self.holds if same else {})
 
 
 class Packed(Protocol):
@@ -158,8 +183,7 @@ class Capacity:
     @classmethod
     def of(cls, cluster: str, summary: Summary, before: Capacity | None = None) -> Capacity:
         """`before`: the same cluster's, by an earlier summary, to take over what is still true."""
-        inventory = Inventory(cluster, summary, before)
-        return cls(inventory, inventory.root)
+        return Inventory(cluster, summary, None if before is None else before.inventory).untouched
 
     def fit(self, workload: Workload) -> Fit | Reason:
         """Every replica of the workload, or why not, in numbers."""
@@ -203,30 +227,6 @@ class Capacity:
         return not isinstance(ceiling, LevelUnknown) and self.inventory.holds_empty(workload.roles, ceiling)
 
 
-def _units_of(*roots: Unit) -> dict[Unit, Unit]:
-    """Every bin and domain of these trees, by value."""
-    found: dict[Unit, Unit] = {}
-    left = list(roots)
-    while left:
-        unit = left.pop()
-        if unit not in found:
-            found[unit] = unit
-            if isinstance(unit, Domain):
-                left.extend(unit.units)
-    return found
-
-
-def _same_bin(known: Mapping[Unit, Unit], made: Bin) -> Bin:
-    found = known.get(made)
-    return found if isinstance(found, Bin) else made
-
-
-def _same_domain(known: Mapping[Unit, Unit], made: Domain) -> Domain:
-    """Names are no part of a domain's value, and may be others now."""
-    found = known.get(made)
-    return found if isinstance(found, Domain) and found.example == made.example else made
-
-
 def in_words(level: str, example: str) -> str:
     return f"a {level} {example}" if example.startswith(_LIKE) else f"{level} {example}"
 
@@ -234,82 +234,95 @@ def in_words(level: str, example: str) -> str:
 # ---- the tree of a summary ----
 
 
-def _tree(summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin], known: Mapping[Unit, Unit]) -> Domain:
-    """`known`: units to be used again where the tree has their like."""
-    bins = [_same_bin(known, bin_of(shape)) for shape in summary.shapes]
-    totals = {index: shape.nodes for index, shape in enumerate(summary.shapes)}
-    for groups in (summary.domains, _finest(summary, ladder)):
-        if (root := _root_of(groups, summary, ladder, bins, totals, known)) is not None:
-            return root
-    return Domain(ladder.top, _counted_bins(bins, totals))
+class _Builder:
+    """`known`: domains of an earlier tree, by what they were made of; `built`: those of this one."""
 
+    def __init__(
+        self, summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin], known: Mapping[object, Domain]
+    ) -> None:
+        self._summary = summary
+        self._ladder = ladder
+        self.bins = [bin_of(shape) for shape in summary.shapes]
+        self.built: dict[object, Domain] = {}
+        self._totals = tuple((index, shape.nodes) for index, shape in enumerate(summary.shapes))
+        self._known = known
 
-def _finest(summary: Summary, ladder: Ladder) -> tuple[DomainGroup, ...]:
-    ranks = [rank for group in summary.domains if (rank := ladder.rank(group.level)) is not None]
-    return tuple(
-        replace(group, children=()) for group in summary.domains if ladder.rank(group.level) == min(ranks, default=0)
-    )
+    def tree(self) -> Domain:
+        for groups in (self._summary.domains, self._finest()):
+            if (root := self._root_of(groups)) is not None:
+                return root
+        return Domain(self._ladder.top, self._counted_bins(dict(self._totals)))
 
+    def _finest(self) -> tuple[DomainGroup, ...]:
+        groups = self._summary.domains
+        ranks = [rank for group in groups if (rank := self._ladder.rank(group.level)) is not None]
+        finest = min(ranks, default=0)
+        return tuple(replace(group, children=()) for group in groups if self._ladder.rank(group.level) == finest)
 
-def _root_of(
-    groups: tuple[DomainGroup, ...],
-    summary: Summary,
-    ladder: Ladder,
-    bins: list[Bin],
-    totals: Mapping[int, int],
-    known: Mapping[Unit, Unit],
-) -> Domain | None:
-    """None where the groups hold more nodes than there are, or do not nest."""
-    outermost = {index: group.count for index, group in enumerate(groups)}
-    for group in groups:
-        for child, count in group.children:
-            outermost[child] = outermost.get(child, 0) - count * group.count
-    if any(count < 0 for count in outermost.values()) or len(outermost) > len(groups):
-        return None
-    built: dict[int, Domain] = {}
-    by_rank = sorted(range(len(groups)), key=lambda index: ladder.rank(groups[index].level) or 0)
-    for index in by_rank:
-        group, rank = groups[index], ladder.rank(groups[index].level)
-        if not rank or any(child not in built or built[child].rank >= rank for child, _ in group.children):
+    def _root_of(self, groups: tuple[DomainGroup, ...]) -> Domain | None:
+        """None where the groups hold more nodes than there are, or do not nest."""
+        outermost = {index: group.count for index, group in enumerate(groups)}
+        for group in groups:
+            for child, count in group.children:
+                outermost[child] = outermost.get(child, 0) - count * group.count
+        if any(count < 0 for count in outermost.values()) or len(outermost) > len(groups):
             return None
-        # Of several alike nobody can tell later which was taken: only one that is alone keeps its name.
-        example = group.example if group.count == 1 else f"{_LIKE}{group.example}"
-        inside = _assembled(rank, dict(group.nodes), dict(group.children), groups, built, bins, example)
-        if inside is None:
-            return None
-        built[index] = _same_domain(known, inside)
-    top = {index: count for index, count in outermost.items() if count}
-    return _assembled(ladder.top, totals, top, groups, built, bins, "")
+        rank_of = {level: self._ladder.rank(level) for level in {group.level for group in groups}}
+        domains: dict[int, Domain] = {}
+        for index in sorted(range(len(groups)), key=lambda index: rank_of[groups[index].level] or 0):
+            group, rank = groups[index], rank_of[groups[index].level]
+            if not rank or any(child not in domains or domains[child].rank >= rank for child, _ in group.children):
+                return None
+            # Of several alike nobody can tell later which was taken: only one that is alone keeps its name.
+            example = group.example if group.count == 1 else f"{_LIKE}{group.example}"
+            inside = self._domain(rank, group.nodes, group.children, groups, domains, example)
+            if inside is None:
+                return None
+            domains[index] = inside
+        top = tuple((index, count) for index, count in outermost.items() if count)
+        return self._domain(self._ladder.top, self._totals, top, groups, domains, "")
+
+    def _domain(
+        self,
+        rank: int,
+        nodes: _Counts,
+        children: _Counts,
+        groups: tuple[DomainGroup, ...],
+        domains: Mapping[int, Domain],
+        example: str,
+    ) -> Domain | None:
+        """From its whole histogram and its children: what no child holds is directly in it."""
+        # Bins and domains by identity: the very same are meant, with the names in them.
+        whole: dict[int, int] = {}
+        for shape, count in nodes:
+            look = id(self.bins[shape])
+            whole[look] = whole.get(look, 0) + count
+        inside = frozenset([(id(domains[child]), count) for child, count in children])
+        made_of = rank, example, frozenset(whole.items()), inside
+        found = self._known.get(made_of)
+        if found is None:
+            direct = dict(nodes)
+            for child, count in children:
+                for shape, inner in groups[child].nodes:
+                    direct[shape] = direct.get(shape, 0) - inner * count
+            if any(count < 0 for count in direct.values()):
+                return None
+            units = self._counted_bins(direct)
+            for child, count in children:
+                units[domains[child]] = units.get(domains[child], 0) + count
+            found = Domain(rank, units, example)
+        self.built[made_of] = found
+        return found
+
+    def _counted_bins(self, counts: Mapping[int, int]) -> dict[Unit, int]:
+        units: dict[Unit, int] = {}
+        for shape, count in counts.items():
+            if count:
+                units[self.bins[shape]] = units.get(self.bins[shape], 0) + count
+        return units
 
 
-def _assembled(
-    rank: int,
-    nodes: Mapping[int, int],
-    children: Mapping[int, int],
-    groups: tuple[DomainGroup, ...],
-    built: Mapping[int, Domain],
-    bins: list[Bin],
-    example: str,
-) -> Domain | None:
-    """A domain from its whole histogram and its children: what no child holds is directly in it."""
-    direct = dict(nodes)
-    for child, count in children.items():
-        for shape, inner in groups[child].nodes:
-            direct[shape] = direct.get(shape, 0) - inner * count
-    if any(count < 0 for count in direct.values()):
-        return None
-    units = _counted_bins(bins, direct)
-    for child, count in children.items():
-        units[built[child]] = units.get(built[child], 0) + count
-    return Domain(rank, units, example)
-
-
-def _counted_bins(bins: list[Bin], counts: Mapping[int, int]) -> dict[Unit, int]:
-    units: dict[Unit, int] = {}
-    for shape, count in counts.items():
-        if count:
-            units[bins[shape]] = units.get(bins[shape], 0) + count
-    return units
+_Counts = Sequence[tuple[int, int]]
 
 
 def _whole_shares(node_class: NodeClass, shape: Shape) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ the difference between what these looks hold to the rows of the places around th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,8 +71,7 @@ class Place:
         self.changed = True  # since then
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """`nodes` nodes directly in `place` got `pods` pods each."""
 
     place: Place
@@ -101,7 +100,7 @@ class Grid:
         # By place, what the looks of all its nodes add up to in each of their columns.
         self.sums: Ints = np.zeros((len(self.top.all), self.looks.table.shape[1]), dtype=np.int64)
         self._nearest: dict[int, dict[int, list[tuple[int, int, Place]]]] = {}  # by row and order, heaps by key
-        self._listed: tuple[Ints, Ints, Ints] | None = None
+        self._listed: list[tuple[int, int, int]] | None = None  # all nodes: (place, look, how many)
         self.even = False  # whether all nodes lie equally deep, and all places of one rank
         self.become(root, named=True)
 
@@ -211,21 +210,26 @@ class Grid:
         """
         self._listed = None
         self._nearest.clear()
-        same = self._set(self.top, root, named=named)
+        moved: list[tuple[int, int, int]] = []
+        same = self._set(self.top, root, moved, named=named)
+        self._add_all(moved, range(self.looks.columns))
         ranks = {(place.rank, len(place.chain)) for place in self.top.all}
         self.even = len(ranks) == len(dict(ranks)) and len({len(p.chain) for p in self.top.all if p.looks}) < 2
         return same
 
-    def _set(self, place: Place, domain: Domain, *, named: bool) -> bool:
+    def _set(self, place: Place, domain: Domain, moved: list[tuple[int, int, int]], *, named: bool) -> bool:
         if place.domain is domain and not place.changed:
             return True
         pairs = _paired(place, domain)
         if pairs is None:
             return False
         looks = {self.looks.row(unit): nodes for unit, nodes in domain.units.items() if isinstance(unit, Bin)}
-        self._set_looks(place, looks)
+        for row in {**place.looks, **looks}:
+            if more := looks.get(row, 0) - place.looks.get(row, 0):
+                self._move(place, row, more)
+                moved.append((place.index, row, more))
         for inside, unit in pairs:
-            if not self._set(inside, unit, named=named):
+            if not self._set(inside, unit, moved, named=named):
                 return False
             if named:
                 inside.example = unit.example
@@ -235,15 +239,6 @@ class Grid:
         if named:
             place.domain = domain
         return True
-
-    def _set_looks(self, place: Place, looks: dict[int, int]) -> None:
-        changes = [(row, looks.get(row, 0) - place.looks.get(row, 0)) for row in {**place.looks, **looks}]
-        changes = [(row, nodes) for row, nodes in changes if nodes]
-        if changes:
-            rows, nodes = np.array([row for row, _ in changes]), np.array([nodes for _, nodes in changes])
-            for row, more in changes:
-                self._move(place, row, more)
-            self._add_up(place, nodes @ self.looks.table[rows])
 
     def _move(self, place: Place, row: int, nodes: int) -> None:
         """So many more nodes directly in `place` look so."""
@@ -269,24 +264,23 @@ class Grid:
 
     def _fill(self, columns: range) -> None:
         """Columns that are new."""
+        if self._listed is None:
+            self._listed = [(place.index, row, nodes) for place in self.top.all for row, nodes in place.looks.items()]
+        self._add_all(self._listed, columns)
+
+    def _add_all(self, entries: Sequence[tuple[int, int, int]], columns: range) -> None:
+        """(place, look, how many such nodes more directly in it), added up to the top."""
         if self.looks.table.shape[1] > self.sums.shape[1]:
             self._widen()
-        places, rows, nodes = self._entries()
+        if not entries:
+            return
+        places, rows, nodes = np.array(entries, dtype=np.int64).T
         found = np.zeros((len(self.sums), len(columns)), dtype=np.int64)
         np.add.at(found, places, self.looks.table[rows, columns.start : columns.stop] * nodes[:, None])
         for rank in range(len(self.by_rank) - 1):
-            inside = slice(self._first[rank], self._first[rank + 1])
             around = [place.parent.index for place in self.by_rank[rank] if place.parent is not None]
-            np.add.at(found, around, found[inside])
-        self.sums[:, columns.start : columns.stop] = found
-
-    def _entries(self) -> tuple[Ints, Ints, Ints]:
-        """(place, look, how many nodes), each in an array."""
-        if self._listed is None:
-            listed = [(place.index, row, nodes) for place in self.top.all for row, nodes in place.looks.items()]
-            table = np.array(listed, dtype=np.int64).reshape(-1, 3)
-            self._listed = table[:, 0], table[:, 1], table[:, 2]
-        return self._listed
+            np.add.at(found, around, found[self._first[rank] : self._first[rank + 1]])
+        self.sums[:, columns.start : columns.stop] += found
 
     def _resources(self, amounts: Ints) -> Resources:
         return Resources({name: int(amounts[column]) for name, column in self.looks.names.items()})

@@ -59,7 +59,7 @@ class Spot:
         return [(self.spec, BinFill(bins[c.before], bins[c.after], c.pods), c.nodes) for c in self.found.changes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ask:
     """What a workload comes down to in this cluster."""
 
@@ -67,6 +67,7 @@ class _Ask:
     ways: tuple[Slots, ...]
     ceiling: int | LevelUnknown
     identical: bool  # all its pods; others are left to `Capacity`
+    ever: bool | None = None  # whether the cluster holds it when empty, once that was asked
 
 
 class Room:
@@ -158,8 +159,9 @@ class Room:
         cluster, grid = self.inventory.cluster, self.grid
         spec = grid.spec(slot.spec)
         free, fitting = grid.free_on(slot.spec.classes), min(slot.pods, grid.holds(grid.top, spec))
-        ever = self.inventory.holds_empty(ask.workload.roles, ceiling)
+        if ask.ever is None:
+            ask.ever = self.inventory.holds_empty(ask.workload.roles, ceiling)
         if fitting < slot.pods or ceiling >= grid.top.rank:
-            return too_little(cluster, slots, free, fitting, ever=ever)
+            return too_little(cluster, slots, free, fitting, ever=ask.ever)
         largest = min(slot.pods, grid.largest(ceiling, spec))
-        return too_scattered(cluster, self.inventory.ladder.name(ceiling), slots, free, largest, ever=ever)
+        return too_scattered(cluster, self.inventory.ladder.name(ceiling), slots, free, largest, ever=ask.ever)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from placement.room.grid import Change, Grid, Place
 from placement.room.looks import is_beside, packed
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """`rank`: of the tightest unit that holds all; `place` is that unit, or the one that its node lies in."""
 
     place: Place
@@ -49,8 +48,7 @@ _Spot = tuple[Place, int]
 _ITSELF = -1
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(NamedTuple):
     """From the unit that is sought upwards."""
 
     spot: _Spot
