@@ -45,15 +45,22 @@ class Inventory:
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
         self._empty = _Empty()
+        self._emptied = False  # whether `_empty` is known to be right for this summary
+        self.root: Domain
+        self._bins: Mapping[Bin, Bin]
+        self._built: Mapping[object, Domain]
         bins: Mapping[Bin, Bin] = {}
         known: Mapping[object, Domain] = {}
         if before is not None and before.speaks_of_the_same(summary):
             self.demands = before.demands  # what is remembered is remembered by its specs
             self._empty = before._empty
             bins, known = before._bins, before._built
-        self._emptied = False  # whether `_empty` is known to be right for this summary
+            if (summary.shapes, summary.domains) == (before.summary.shapes, before.summary.domains):
+                self.root, self._bins, self._built = before.root, before._bins, before._built
+                self._emptied = before._emptied
+                return
         builder = _Builder(summary, self.ladder, lambda shape: self._free_bin(shape, bins), known)
-        self.root: Domain = builder.tree()
+        self.root = builder.tree()
         self._bins = {look: look for look in builder.bins}
         self._built = builder.built
 
@@ -109,7 +116,7 @@ class _Empty:
 
     root: Domain | None = None
     bins: dict[Bin, Bin] = field(default_factory=dict)
-    built: dict[object, Domain] = field(default_factory=dict)
+    built: Mapping[object, Domain] = field(default_factory=dict)
     holds: dict[tuple[tuple[Role, ...], int], bool] = field(default_factory=dict)
 
     def of(self, summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin]) -> _Empty:

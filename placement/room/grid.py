@@ -145,11 +145,18 @@ class Grid:
             heap = heaps[order] = [(self.key(place, order), place.index, place) for place in self.where[row]]
             heapify(heap)
         found: list[tuple[int, int, Place]] = []
-        while heap and (not found or heap[0][0] == found[0][0]):
-            each = heappop(heap)
-            key, _, place = each
-            if row in place.looks and self.key(place, order) == key and (not found or place is not found[-1][2]):
-                found.append(each)
+        while heap:
+            key, _, place = heap[0]
+            if found and key != found[0][0]:
+                break
+            if row not in place.looks or self.key(place, order) != key:
+                heappop(heap)  # it was right once
+            elif not found and all(each[0] != key for each in heap[1:3]):
+                return [place]
+            else:
+                each = heappop(heap)
+                if not found or found[-1][2] is not place:
+                    found.append(each)
         for each in found:
             heappush(heap, each)
         return [place for _, _, place in found]
@@ -183,25 +190,28 @@ class Grid:
 
     def apply(self, changes: Sequence[Change]) -> None:
         self._listed = None
-        for change in changes:
-            self._move(change.place, change.before, -change.nodes)
-            self._move(change.place, change.after, change.nodes)
+        for place, before, after, nodes, _ in changes:
+            self._move(place, before, -nodes)
+            self._move(place, after, nodes)
             table = self.looks.table
-            more = table[change.after] - table[change.before]
-            self._add_up(change.place, more if change.nodes == 1 else more * change.nodes)
-            around: Place | None = change.place
+            more = table[after] - table[before]
+            self._add_up(place, more if nodes == 1 else more * nodes)
+            around: Place | None = place
             while around is not None:
                 around.changed = True
-                around.keys.clear()
+                around.keys = {}
                 around = around.parent
-        for place in {change.place for change in changes}:
+        for place in {change[0] for change in changes}:
             self._put_anew(place)
 
     def _put_anew(self, place: Place) -> None:
         """Its key is less than it was: the heaps have an entry that is too high, and need one that is right."""
+        entries = [(self.key(place, order), place.index, place) for order in range(len(self.looks.orders))]
+        known = self._nearest.get
         for row in place.looks:
-            for order, heap in self._nearest.get(row, {}).items():
-                heappush(heap, (self.key(place, order), place.index, place))
+            if heaps := known(row):
+                for order, heap in heaps.items():
+                    heappush(heap, entries[order])
 
     def become(self, root: Domain, *, named: bool = False) -> bool:
         """Takes over another tree of the same cluster, its names too if `named`.
@@ -234,7 +244,7 @@ class Grid:
             if named:
                 inside.example = unit.example
         place.inner.sort(key=_by_name)
-        place.keys.clear()
+        place.keys = {}
         place.changed = not named
         if named:
             place.domain = domain

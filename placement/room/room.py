@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from placement.bins import HOST_RANK, Domain, Spec, Unit
 from placement.capacity import Capacity, Fit, Inventory, in_words
@@ -15,7 +16,7 @@ from placement.demand import Slots
 from placement.fleet import Reservation
 from placement.packing import BinFill
 from placement.room.grid import Grid
-from placement.room.seek import Found, find
+from placement.room.seek import Found, Seeker
 from placement.shortage import too_little, too_scattered
 from placement.verdict import LevelUnknown, Reason
 from placement.workload import Workload
@@ -26,8 +27,7 @@ _MOST_LOOKS = 20_000
 _MOST_SPECS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where a gang of identical pods would go; good until the room changes."""
 
     room: Room
@@ -76,6 +76,7 @@ class Room:
         self.version = 0  # grows with every change
         self._root: Unit = capacity.root  # as of some version; newer than the grid where there is none
         self._grid: Grid | None = None
+        self._seekers: dict[Spec, Seeker] = {}  # in that grid
         self._asks: dict[int, _Ask] = {}  # by the workload's identity: who asks again, asks with the same object
 
     @property
@@ -97,9 +98,8 @@ class Room:
             return self.capacity.fit(workload)
         if isinstance(ask.ceiling, LevelUnknown):
             return ask.ceiling
-        grid = self.grid
         for (slot,) in ask.ways:
-            found = find(grid, grid.spec(slot.spec), slot.pods, ask.ceiling)
+            found = self._seeker(slot.spec).find(slot.pods, ask.ceiling)
             if found is not None:
                 return Spot(self, self.version, slot.spec, found)
         return self._shortage(ask, ask.ceiling)
@@ -116,7 +116,8 @@ class Room:
         self.grid.apply(fit.found.changes)
         looks = self.grid.looks
         if len(looks.bins) > _MOST_LOOKS or len(looks.specs) > _MOST_SPECS:
-            self._root, self._grid = self.grid.root(), None
+            self._root = self.grid.root()
+            self._drop_grid()
 
     def deduct(self, reservation: Reservation) -> None:
         """Without what the reservation holds, or without as much of it as there is."""
@@ -129,7 +130,7 @@ class Room:
     def renew(self, inventory: Inventory) -> None:
         """As a newer summary has it, or as the same one had it, with nothing taken yet."""
         if inventory.demands is not self.inventory.demands:
-            self._grid = None
+            self._drop_grid()
         if inventory is not self.inventory:
             self._asks.clear()
         self.inventory = inventory
@@ -139,8 +140,18 @@ class Room:
         self.version += 1
         assert isinstance(root, Domain)  # noqa: S101  a cluster is one
         if self._grid is not None and not self._grid.become(root, named=named):
-            self._grid = None
+            self._drop_grid()
         self._root = root
+
+    def _seeker(self, spec: Spec) -> Seeker:
+        known = self._seekers.get(spec)
+        if known is None:
+            known = self._seekers[spec] = Seeker(self.grid, self.grid.spec(spec))
+        return known
+
+    def _drop_grid(self) -> None:
+        self._grid = None
+        self._seekers.clear()
 
     def _ask(self, workload: Workload) -> _Ask:
         known = self._asks.get(id(workload))
