@@ -29,6 +29,8 @@ from placement.verdict import LevelUnknown, Reason
 from placement.workload import Role, TopologyMode, Workload
 
 _LIKE = "like "
+# Looks are forgotten when there are so many more of them than a summary has.
+_LOOKS_TIMES, _LOOKS_MORE = 4, 1000
 
 
 class Inventory:
@@ -44,30 +46,28 @@ class Inventory:
         self.classes = summary.node_classes
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
-        self._empty = _Empty()
-        self._emptied = False  # whether `_empty` is known to be right for this summary
-        self.root: Domain
-        self._bins: Mapping[Bin, Bin]
-        self._built: Mapping[object, Domain]
-        bins: Mapping[Bin, Bin] = {}
-        known: Mapping[object, Domain] = {}
+        self._empty = _Tree()
+        self._emptied = False  # whether that is the tree of this summary
+        self._earlier: _Tree | None = None
+        self._tree: _Tree | None = None  # made when it is asked for: most clusters are too dear to be looked into
         if before is not None and before.speaks_of_the_same(summary):
             self.demands = before.demands  # what is remembered is remembered by its specs
             self._empty = before._empty
-            bins, known = before._bins, before._built
+            self._earlier = before._tree or before._earlier
             if (summary.shapes, summary.domains) == (before.summary.shapes, before.summary.domains):
-                self.root, self._bins, self._built = before.root, before._bins, before._built
-                self._emptied = before._emptied
-                return
-        builder = _Builder(summary, self.ladder, lambda shape: self._free_bin(shape, bins), known)
-        self.root = builder.tree()
-        self._bins = {look: look for look in builder.bins}
-        self._built = builder.built
+                self._tree, self._emptied = before._tree, before._emptied
+
+    @property
+    def root(self) -> Domain:
+        if self._tree is None:
+            self._tree = (self._earlier or _Tree()).renewed(self.summary, self.ladder, self._free_bin)
+            self._earlier = None
+        return self._tree.root
 
     @property
     def untouched(self) -> Capacity:
         """With nothing reserved."""
-        return Capacity(self, self.root)
+        return Capacity(self)
 
     def renewed(self, summary: Summary) -> Inventory:
         """By a newer summary of the same cluster, with all that is still true."""
@@ -92,18 +92,15 @@ class Inventory:
     def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
         """Whether the cluster holds every replica with nothing on it."""
         if not self._emptied:
-            self._empty, self._emptied = self._empty.of(self.summary, self.ladder, self._empty_bin), True
-        empty = self._empty
-        known = empty.holds.get((roles, ceiling))
+            self._empty, self._emptied = self._empty.renewed(self.summary, self.ladder, self._empty_bin), True
+        known = self._empty.holds.get((roles, ceiling))
         if known is None:
-            assert empty.root is not None  # noqa: S101  it was built just now
             demand = pairs(self.demands.of(roles)[-1])
-            known = empty.holds[roles, ceiling] = place(empty.root, demand, ceiling) is not None
+            known = self._empty.holds[roles, ceiling] = place(self._empty.root, demand, ceiling) is not None
         return known
 
-    def _free_bin(self, shape: Shape, known: Mapping[Bin, Bin]) -> Bin:
-        made = make_bin(shape.node_class, self.classes[shape.node_class].capacity, shape.free, shape.shares)
-        return known.get(made) or self.demands.bins.one(made)
+    def _free_bin(self, shape: Shape) -> Bin:
+        return make_bin(shape.node_class, self.classes[shape.node_class].capacity, shape.free, shape.shares)
 
     def _empty_bin(self, shape: Shape) -> Bin:
         node_class = self.classes[shape.node_class]
@@ -111,23 +108,26 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
-class _Empty:
-    """A cluster with nothing on it, which is the same in most summaries, and what it is known to hold."""
+class _Tree:
+    """A summary's tree, and what makes the next one cheap: looks and domains that are in both are the same objects."""
 
-    root: Domain | None = None
-    bins: dict[Bin, Bin] = field(default_factory=dict)
-    built: Mapping[object, Domain] = field(default_factory=dict)
-    holds: dict[tuple[tuple[Role, ...], int], bool] = field(default_factory=dict)
+    root: Domain = Domain(0, {})
+    looks: dict[Bin, tuple[int, Bin]] = field(default_factory=dict)  # numbered
+    built: Mapping[object, Domain] = field(default_factory=dict)  # by what they were made of
+    holds: dict[tuple[tuple[Role, ...], int], bool] = field(default_factory=dict)  # for who asks it of this root
 
-    def of(self, summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin]) -> _Empty:
-        def known(shape: Shape) -> Bin:
+    def renewed(self, summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin]) -> _Tree:
+        looks, built = self.looks, self.built
+        if len(looks) > _LOOKS_TIMES * len(summary.shapes) + _LOOKS_MORE:
+            looks, built = {}, {}
+        numbered = []
+        for shape in summary.shapes:
             made = bin_of(shape)
-            return self.bins.setdefault(made, made)
-
-        builder = _Builder(summary, ladder, known, self.built)
+            numbered.append(looks.setdefault(made, (len(looks), made)))
+        builder = _Builder(summary, ladder, numbered, built)
         root = builder.tree()
         same = root == self.root
-        return _Empty(self.root if same else root, self.bins, builder.built, self.holds if same else {})
+        return _Tree(self.root if same else root, looks, builder.built, self.holds if same else {})
 
 
 class Packed(Protocol):
@@ -185,7 +185,11 @@ class Fit:
 @dataclass(frozen=True, slots=True)
 class Capacity:
     inventory: Inventory
-    root: Unit
+    taken_from: Unit | None = None  # what is left of the tree; None: all of it
+
+    @property
+    def root(self) -> Unit:
+        return self.inventory.root if self.taken_from is None else self.taken_from
 
     @classmethod
     def of(cls, cluster: str, summary: Summary, before: Capacity | None = None) -> Capacity:
@@ -226,7 +230,7 @@ class Capacity:
             for name, amount in (spec.need * pods).items():
                 root, gone = _erase(root, name, amount, spec.classes)
                 root, _ = _erase(root, name, amount - gone, self.inventory.every_class)
-        return replace(self, root=root)
+        return Capacity(self.inventory, root)
 
     def ever_fits(self, workload: Workload) -> bool:
         """Whether the cluster could hold it with nothing else on it."""
@@ -245,11 +249,14 @@ class _Builder:
     """`known`: domains of an earlier tree, by what they were made of; `built`: those of this one."""
 
     def __init__(
-        self, summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin], known: Mapping[object, Domain]
+        self, summary: Summary, ladder: Ladder, looks: Sequence[tuple[int, Bin]], known: Mapping[object, Domain]
     ) -> None:
         self._summary = summary
         self._ladder = ladder
-        self.bins = [bin_of(shape) for shape in summary.shapes]
+        self._bins = [look for _, look in looks]
+        self._numbers = [number for number, _ in looks]
+        self._as_numbered = self._numbers == [*range(len(looks))]
+        self._are_alike = len({*self._numbers}) < len(looks)
         self.built: dict[object, Domain] = {}
         self._totals = tuple((index, shape.nodes) for index, shape in enumerate(summary.shapes))
         self._known = known
@@ -299,13 +306,9 @@ class _Builder:
         example: str,
     ) -> Domain | None:
         """From its whole histogram and its children: what no child holds is directly in it."""
-        # Bins and domains by identity: the very same are meant, with the names in them.
-        whole: dict[int, int] = {}
-        for shape, count in nodes:
-            look = id(self.bins[shape])
-            whole[look] = whole.get(look, 0) + count
+        # Domains by identity: the very same are meant, with the names in them.
         inside = frozenset([(id(domains[child]), count) for child, count in children])
-        made_of = rank, example, frozenset(whole.items()), inside
+        made_of = rank, example, self._by_number(nodes), inside
         found = self._known.get(made_of)
         if found is None:
             direct = dict(nodes)
@@ -321,11 +324,23 @@ class _Builder:
         self.built[made_of] = found
         return found
 
+    def _by_number(self, nodes: _Counts) -> object:
+        """The same for the same looks, whichever summary it is."""
+        if self._as_numbered:
+            return nodes
+        numbers = self._numbers
+        if not self._are_alike:
+            return tuple([(numbers[shape], count) for shape, count in nodes])
+        whole: dict[int, int] = {}
+        for shape, count in nodes:
+            whole[numbers[shape]] = whole.get(numbers[shape], 0) + count
+        return frozenset(whole.items())
+
     def _counted_bins(self, counts: Mapping[int, int]) -> dict[Unit, int]:
         units: dict[Unit, int] = {}
         for shape, count in counts.items():
             if count:
-                units[self.bins[shape]] = units.get(self.bins[shape], 0) + count
+                units[self._bins[shape]] = units.get(self._bins[shape], 0) + count
         return units
 
 

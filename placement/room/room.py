@@ -74,7 +74,7 @@ class Room:
     def __init__(self, capacity: Capacity) -> None:
         self.inventory = capacity.inventory
         self.version = 0  # grows with every change
-        self._root: Unit = capacity.root  # as of some version; newer than the grid where there is none
+        self._left = capacity.taken_from  # as of some version; where there is no grid, as of now
         self._grid: Grid | None = None
         self._seekers: dict[Spec, Seeker] = {}  # in that grid
         self._asks: dict[int, _Ask] = {}  # by the workload's identity: who asks again, asks with the same object
@@ -82,14 +82,15 @@ class Room:
     @property
     def grid(self) -> Grid:
         if self._grid is None:
-            assert isinstance(self._root, Domain)  # noqa: S101  a cluster is one
-            self._grid = Grid(self._root)
+            root = self.capacity.root
+            assert isinstance(root, Domain)  # noqa: S101  a cluster is one
+            self._grid = Grid(root)
         return self._grid
 
     @property
     def capacity(self) -> Capacity:
         """The same, and it stays as it is."""
-        return Capacity(self.inventory, self._root if self._grid is None else self._grid.root())
+        return Capacity(self.inventory, self._left if self._grid is None else self._grid.root())
 
     def fit(self, workload: Workload) -> Fit | Spot | Reason:
         """Every replica of the workload, or why not, in numbers."""
@@ -116,7 +117,7 @@ class Room:
         self.grid.apply(fit.found.changes)
         looks = self.grid.looks
         if len(looks.bins) > _MOST_LOOKS or len(looks.specs) > _MOST_SPECS:
-            self._root = self.grid.root()
+            self._left = self.grid.root()
             self._drop_grid()
 
     def deduct(self, reservation: Reservation) -> None:
@@ -134,14 +135,17 @@ class Room:
         if inventory is not self.inventory:
             self._asks.clear()
         self.inventory = inventory
-        self._become(inventory.root, named=True)
-
-    def _become(self, root: Unit, *, named: bool = False) -> None:
         self.version += 1
-        assert isinstance(root, Domain)  # noqa: S101  a cluster is one
-        if self._grid is not None and not self._grid.become(root, named=named):
+        if self._grid is not None and not self._grid.become(inventory.root, named=True):
             self._drop_grid()
-        self._root = root
+        self._left = None
+
+    def _become(self, left: Unit) -> None:
+        self.version += 1
+        assert isinstance(left, Domain)  # noqa: S101  a cluster is one
+        if self._grid is not None and not self._grid.become(left):
+            self._drop_grid()
+        self._left = left
 
     def _seeker(self, spec: Spec) -> Seeker:
         known = self._seekers.get(spec)
