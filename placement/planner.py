@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from operator import is_
+from typing import NamedTuple
 
 from placement import bursting, locality
 from placement.capacity import Capacity, Fit
@@ -56,6 +57,7 @@ from placement.workload import IfTooLarge, Workload
 
 _SHAPES_KEPT_FOR = 32  # cycles
 _OBJECTS_KNOWN = 10_000
+_TERMS_KNOWN = 256
 # The score's terms that are money to be paid, for the expected hours.
 PAID = ("gpu", "cpu")
 _CENTS = 9  # decimals of a dollar in which two totals are the same
@@ -91,16 +93,20 @@ class _Member:
         return 0 if self.room is None else self.room.version
 
 
-@dataclass(frozen=True, slots=True)
-class _Bid:
-    fit: Fit | Spot
+class _Terms(NamedTuple):
+    """Of a gang on certain nodes of a cluster."""
+
     offer: Offer
     uses: tuple[tuple[str, float], ...]
     usd_per_hour: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Bid(NamedTuple):
+    fit: Fit | Spot
+    terms: _Terms
+
+
+class _Answer(NamedTuple):
     """What one member said to one workload."""
 
     member: _Member
@@ -126,10 +132,10 @@ class _Prospect:
     usd: float  # at least; below everything where the cluster will refuse anyway, so that it is asked why
     candidate: Candidate
     moves: tuple[DataMove, ...] = ()
+    terms: dict[object, _Terms] = field(default_factory=dict)  # for nodes that it was offered before
 
 
-@dataclass(frozen=True, slots=True)
-class _Best:
+class _Best(NamedTuple):
     key: tuple[float, str]  # (dollars, cluster)
     member: _Member
     bid: _Bid
@@ -310,7 +316,7 @@ class Planner:
                     answer = self._admitted(answer, job, shape, cycle)
             candidates[index] = answer.candidate
             if answer.bid is not None:
-                key = round(answer.bid.offer.score.total_usd, _CENTS), name
+                key = round(answer.bid.terms.offer.score.total_usd, _CENTS), name
                 if best is None or key < best.key:
                     best = _Best(key, answer.member, answer.bid)
         return best, nowhere, tuple(candidates)
@@ -368,7 +374,7 @@ class Planner:
             return answer
         reason: Reason | None = bursting.refusal(job, name, self._prices, self._limits.tree, cycle.now)
         if reason is None and cycle.admission.limits(workload.hints.queue):
-            reason = cycle.admission.refusal(name, workload, bid.uses, bid.usd_per_hour)
+            reason = cycle.admission.refusal(name, workload, bid.terms.uses, bid.terms.usd_per_hour)
         if reason is None:
             reason = cycle.holds.refusal(workload, name, id(shape))
         return answer if reason is None else _Answer(answer.member, answer.version, Candidate(name, (reason,)))
@@ -420,18 +426,28 @@ class Planner:
 
     def _ask(self, workload: Workload, member: _Member, prospect: _Prospect) -> _Answer:
         name, version = member.cluster.name, member.version
-        able = prospect.usd > -inf  # nothing but room could be missing
-        fit: Fit | Spot | tuple[Reason, ...]
-        if able and member.room is not None:
-            found = member.room.fit(workload)
-            fit = found if isinstance(found, Fit | Spot) else (found,)
-        else:
-            fit = judge(workload, member.cluster, member.capacity, self._data)
-        if not isinstance(fit, Fit | Spot):
-            return _Answer(member, version, Candidate(name, fit))
-        made = offer(workload, name, fit, self._prices, prospect.moves)
-        bid = _Bid(fit, made, usage.of_fit(fit), _usd_per_hour(workload, made))
-        return _Answer(member, version, Candidate(name, (), made.score, fit.domain, moves=prospect.moves), bid)
+        if prospect.usd == -inf or member.room is None:
+            reasons = judge(workload, member.cluster, member.capacity, self._data)
+            assert not isinstance(reasons, Fit)  # noqa: S101  more than room is missing
+            return _Answer(member, version, Candidate(name, reasons))
+        fit = member.room.fit(workload)
+        if isinstance(fit, Reason):
+            return _Answer(member, version, Candidate(name, (fit,)))
+        terms = self._terms(workload, name, fit, prospect)
+        candidate = Candidate(name, (), terms.offer.score, fit.domain, moves=prospect.moves)
+        return _Answer(member, version, candidate, _Bid(fit, terms))
+
+    def _terms(self, workload: Workload, cluster: str, fit: Fit | Spot, prospect: _Prospect) -> _Terms:
+        """The same nodes, as they are now, cost the same again."""
+        taken = fit.rank, *fit.bin_fills()
+        known = prospect.terms.get(taken)
+        if known is None:
+            made = offer(workload, cluster, fit, self._prices, prospect.moves)
+            known = _Terms(made, usage.of_fit(fit), _usd_per_hour(workload, made))
+            if len(prospect.terms) >= _TERMS_KNOWN:
+                prospect.terms.clear()
+            prospect.terms[taken] = known
+        return known
 
     def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
         name = member.cluster.name
@@ -440,12 +456,19 @@ class Planner:
         member.applied.append((job.job, job.epoch))
         self._changes += 1
         made = Reservation(
-            job.job, job.epoch, name, job.workload, bid.offer.spot, bid.uses, bid.usd_per_hour, cycle.now
+            job.job,
+            job.epoch,
+            name,
+            job.workload,
+            bid.terms.offer.spot,
+            bid.terms.uses,
+            bid.terms.usd_per_hour,
+            cycle.now,
         )
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
         cycle.holds.take(job.workload, name, id(shape))
-        return Placed(made, bid.offer.score, shape.prospects[name].moves)
+        return Placed(made, bid.terms.offer.score, shape.prospects[name].moves)
 
     def _refusal(self, workload: Workload, candidates: Sequence[Candidate]) -> Verdict:
         if not candidates:

@@ -6,11 +6,11 @@ none of its parts does is filled part by part, over as few as can be, the last b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from placement.room.grid import Change, Grid, Place
 from placement.room.looks import is_beside, packed
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """`rank`: of the tightest unit that holds all; `place` is that unit, or the one that its node lies in."""
 
     place: Place
@@ -28,29 +27,12 @@ class Found:
     changes: tuple[Change, ...]
 
 
-def find(grid: Grid, spec: int, pods: int, ceiling: int) -> Found | None:
-    """Room for the pods inside one unit of rank `ceiling`, or None. Nothing is changed."""
-    top = grid.top
-    if grid.holds(top, spec) < pods:
-        return None
-    seeker = _Seeker(grid, spec)
-    spot = seeker.best_node(pods, ceiling)
-    if spot is not None:
-        return Found(spot[0], HOST_RANK, (seeker.onto(spot, pods, 1),))
-    for rank in range(1, min(ceiling, top.rank - 1) + 1):
-        place = seeker.best_place(pods, rank, ceiling)
-        if place is not None:
-            return Found(place, rank, tuple(seeker.across(place, pods)))
-    return Found(top, top.rank, tuple(seeker.across(top, pods))) if ceiling >= top.rank else None
-
-
 # A node that looks like `row`, directly in the place; or the place itself, with row -1.
 _Spot = tuple[Place, int]
 _ITSELF = -1
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(NamedTuple):
     """From the unit that is sought upwards."""
 
     spot: _Spot
@@ -69,7 +51,9 @@ class _Part:
     spots: list[_Spot]  # one for all nodes, one for each place
 
 
-class _Seeker:
+class Seeker:
+    """Of room for pods of one spec (by its number among the grid's). It changes nothing."""
+
     def __init__(self, grid: Grid, spec: int) -> None:
         self._grid = grid
         self._looks = grid.looks
@@ -77,16 +61,33 @@ class _Seeker:
         self._spec = grid.looks.specs[spec]
         self._order = grid.looks.order_of[spec]
 
+    def find(self, pods: int, ceiling: int) -> Found | None:
+        """Room for the pods inside one unit of rank `ceiling`, or None."""
+        top = self._grid.top
+        if self._holds(top) < pods:
+            return None
+        node = self._best_node(pods, ceiling)
+        if node is not None:
+            return Found(node[0], HOST_RANK, (self._onto(node, pods, 1),))
+        for rank in range(1, min(ceiling, top.rank - 1) + 1):
+            place = self._best_place(pods, rank, ceiling)
+            if place is not None:
+                return Found(place, rank, tuple(self._across(place, pods)))
+        return Found(top, top.rank, tuple(self._across(top, pods))) if ceiling >= top.rank else None
+
     # ---- the best fit ----
 
-    def best_node(self, pods: int, ceiling: int) -> _Spot | None:
+    def _best_node(self, pods: int, ceiling: int) -> _Spot | None:
         order = self._looks.orders[self._order]
         numbers = np.where(self._looks.pods[self._number] >= pods, order.present, inf)
         while (least := numbers[numbers.argmin()]) != inf:
             best: _Way | None = None
-            rows = [row for row in order.alike[float(least)] if numbers[row] != inf]
+            rows = order.alike[float(least)]
+            if len(rows) > 1:
+                rows = [row for row in rows if numbers[row] != inf]
             for row in rows:
-                spot = self._best([(place, row) for place in self._with_look(row, ceiling)])
+                places = self._with_look(row, ceiling)
+                spot = (places[0], row) if len(places) == 1 else self._best([(place, row) for place in places])
                 if spot is not None and len(rows) == 1:
                     return spot
                 if spot is not None:
@@ -97,13 +98,13 @@ class _Seeker:
             numbers[numbers == least] = inf
         return None
 
-    def _with_look(self, row: int, ceiling: int) -> Iterable[Place]:
+    def _with_look(self, row: int, ceiling: int) -> Sequence[Place]:
         """Those that may be the best."""
         if self._grid.even and self._is_free(ceiling):
             return self._grid.nearest(row, self._order)
-        return self._allowed(self._grid.where[row], ceiling)
+        return self._allowed([*self._grid.where[row]], ceiling)
 
-    def best_place(self, pods: int, rank: int, ceiling: int) -> Place | None:
+    def _best_place(self, pods: int, rank: int, ceiling: int) -> Place | None:
         places = self._grid.by_rank[rank]
         enough = np.flatnonzero(self._grid.held(rank, self._number) >= pods).tolist()
         spot = self._best([(place, _ITSELF) for place in self._allowed([places[at] for at in enough], ceiling)])
@@ -112,7 +113,7 @@ class _Seeker:
     def _is_free(self, ceiling: int) -> bool:
         return ceiling in (HOST_RANK, self._grid.top.rank)
 
-    def _allowed(self, places: Iterable[Place], ceiling: int) -> Iterable[Place]:
+    def _allowed(self, places: Sequence[Place], ceiling: int) -> Sequence[Place]:
         if self._is_free(ceiling):
             return places
         return [place for place in places if place.ranks >> ceiling & 1]
@@ -188,11 +189,11 @@ class _Seeker:
 
     # ---- filling ----
 
-    def onto(self, spot: _Spot, pods: int, nodes: int) -> Change:
+    def _onto(self, spot: _Spot, pods: int, nodes: int) -> Change:
         place, row = spot
         return Change(place, row, self._looks.after(row, self._number, pods), nodes, pods)
 
-    def across(self, place: Place, pods: int) -> list[Change]:
+    def _across(self, place: Place, pods: int) -> list[Change]:
         """Over several units of the place, because none of them holds it all."""
         parts = self._parts(place)
         changes: list[Change] = []
@@ -216,23 +217,23 @@ class _Seeker:
     def _into(self, spot: _Spot, pods: int) -> list[Change]:
         place, row = spot
         if row != _ITSELF:
-            return [self.onto(spot, pods, 1)]
+            return [self._onto(spot, pods, 1)]
         nodes = [(inside, row) for inside in place.all for row in inside.looks if self._held(row) >= pods]
         if (node := self._best(nodes, place)) is not None:
-            return [self.onto(node, pods, 1)]
+            return [self._onto(node, pods, 1)]
         for rank in range(1, place.rank):
             inner = [(inside, _ITSELF) for inside in place.all if inside.rank == rank and self._holds(inside) >= pods]
             if (found := self._best(inner, place)) is not None:
-                return self.across(found[0], pods)
-        return self.across(place, pods)
+                return self._across(found[0], pods)
+        return self._across(place, pods)
 
     def _full(self, spot: _Spot, times: int) -> list[Change]:
         """All that the place holds; or `times` such nodes, as much as each holds."""
         place, row = spot
         if row != _ITSELF:
-            return [self.onto(spot, self._held(row), times)]
+            return [self._onto(spot, self._held(row), times)]
         return [
-            self.onto((inside, row), self._held(row), nodes)
+            self._onto((inside, row), self._held(row), nodes)
             for inside in place.all
             for row, nodes in inside.looks.items()
             if self._held(row)
