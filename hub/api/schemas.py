@@ -6,10 +6,11 @@ fields; what it sends may grow, so the client passes `extra="ignore"` where it r
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from placement.lifecycle import Phase
 
@@ -21,7 +22,16 @@ OWN_KEY = "auto-"  # begins the idempotency keys that the client makes where non
 
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Name = Annotated[str, Field(max_length=253)]  # what it may consist of is the services' to say
-Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+
+
+def _number(value: object) -> object:
+    """YAML 1.1 takes `1e-6` for a text, which JSON writes for a number."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Usd = Annotated[Number, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Wire(BaseModel):
@@ -317,8 +327,8 @@ class WhoamiOut(Wire):
     role: str
 
 
-Rate = Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
-Watts = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Rate = Annotated[Number, Field(ge=0, le=3_600, allow_inf_nan=False)]
+Watts = Annotated[Number, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Region = Annotated[str, Field(min_length=1, max_length=63)]
 ClusterRef = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -326,15 +336,15 @@ ClusterRef = Annotated[str, Field(min_length=1, max_length=63)]
 class AmortisedDoc(Wire):
     """A card of one's own, with its share of the machine: what a used hour of it costs is computed from this."""
 
-    usd_per_card: Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
-    years: Annotated[float, Field(gt=0, le=50, allow_inf_nan=False)]
-    utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+    usd_per_card: Annotated[Number, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+    years: Annotated[Number, Field(gt=0, le=50, allow_inf_nan=False)]
+    utilisation: Annotated[Number, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
         description="The part of all hours in which somebody uses it."
     )
     watts: Watts = 0.0
     idle_watts: Watts = 0.0
-    usd_per_kwh: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
-    pue: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 1.0
+    usd_per_kwh: Annotated[Number, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
+    pue: Annotated[Number, Field(ge=1, le=10, allow_inf_nan=False)] = 1.0
     usd_per_card_year: Usd = Field(default=0.0, description="Space, support, people.")
     residual_usd: Usd = Field(default=0.0, description="What it is sold for in the end.")
 
@@ -355,10 +365,10 @@ class DefaultPrice(Wire):
 
 
 class RouteDoc(Wire):
-    usd_per_gb: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)] = Field(
+    usd_per_gb: Annotated[Number, Field(ge=0, le=1_000, allow_inf_nan=False)] = Field(
         description="A gigabyte is 10^9 bytes."
     )
-    gbit_per_s: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
+    gbit_per_s: Annotated[Number, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
         description="What one move gets."
     )
 
@@ -397,7 +407,7 @@ class PricesSetOut(PriceBookDoc):
 
 # --- queues ---------------------------------------------------------------------------------------------------------
 
-Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Amount = Annotated[Number, Field(ge=0, le=1e9, allow_inf_nan=False)]
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Device = Annotated[str, Field(min_length=1, max_length=253)]
 
@@ -424,7 +434,7 @@ class QueueSpec(Wire):
         default={}, description="By product; * is every GPU that nobody in the tree names, cpu the cores of CPU pods."
     )
     budget: BudgetDoc = BudgetDoc()
-    burst_after_hours: Annotated[float, Field(ge=0, le=8_760, allow_inf_nan=False)] | None = Field(
+    burst_after_hours: Annotated[Number, Field(ge=0, le=8_760, allow_inf_nan=False)] | None = Field(
         default=None, description="How long a job waits before it may go to a public cluster; null: as its cohort says."
     )
 
