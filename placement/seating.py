@@ -2,7 +2,7 @@
 
 Which pods go together is `crews`' part. A slice some of whose pods have places goes into their domain, and a role that
 must lie in one domain into that of its other pods; only what has no pod placed yet is packed as the hub packs it. The
-tree is changed while this is tried, and put back where it fails.
+tree is changed while this is tried, and put back afterwards: it is the surveyor's.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Seating:
         for ahead in (True, False):
             for scope in self.scopes():
                 found = self._seated(scope, self._crews(pods, ahead))
+                self._tree.put_back()
                 if isinstance(found, list):
                     by_name = {one.pod: one for one in found}
                     return tuple(by_name[pod.name] for pod in pods)
-                self._tree.put_back()
                 stuck = found or stuck
         return stuck
 

@@ -14,7 +14,7 @@ that are free: which ones it really has only its kubelet knows, and the number o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -54,6 +54,8 @@ class _Host:
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)  # by all pods together
+    shares: list[int] | None = None  # units left on each shared card; None where that must be worked out anew
+    cards: list[Gpu] = field(default_factory=list)  # as `shares` has them
     actual: Node | None = None  # without holds; None where it must be worked out anew
     held: Node | None = None
 
@@ -62,12 +64,39 @@ class _Host:
         self.pods[uid] = usage
         for name, amount in usage.requests.items():
             self.taken[name] = self.taken.get(name, 0) + amount
+        self._share(usage, -1)
 
     def remove(self, uid: str) -> None:
         usage = self.pods.pop(uid, None)
         if usage is not None:
             for name, amount in usage.requests.items():
                 self.taken[name] -= amount
+            self._share(usage, 1)
+
+    def describe(self, facts: NodeFacts | None) -> None:
+        self.facts, self.shares = facts, None
+
+    def gpus(self, facts: NodeFacts) -> tuple[Gpu, ...]:
+        """Shared cards are kept pod by pod, for as long as it is known of each pod which of them it has."""
+        if self.shares is not None:
+            return tuple(self.cards)
+        usages = self.pods.values()
+        found = _gpus(facts, usages)
+        if facts.card_share and all(_cards_known(facts, usage) for usage in usages if _uses_cards(facts, usage)):
+            self.shares, self.cards = _free_shares(facts, usages), list(found)
+        return found
+
+    def _share(self, usage: Usage, times: int) -> None:
+        """What is left of its cards changes by what such a pod takes."""
+        facts = self.facts
+        if self.shares is None or facts is None or not _uses_cards(facts, usage):
+            return
+        if not _cards_known(facts, usage):
+            self.shares = None
+            return
+        for index in usage.gpus:
+            self.shares[index] += times * _units(facts, usage, index)
+            self.cards[index] = _shared_card(facts, index, self.shares[index])
 
     def touch(self) -> None:
         self.actual = self.held = None
@@ -90,13 +119,13 @@ class Inventory:
         facts = nodes.read(obj, self.levels)
         host = self._host(facts.name)
         if host.facts != facts:
-            host.facts = facts
+            host.describe(facts)
             self._changed(facts.name, more_room=True)
 
     def drop_node(self, name: str) -> None:
         host = self._hosts.get(name)
         if host is not None and host.facts is not None:
-            host.facts = None
+            host.describe(None)
             self._changed(name)
             self._tidy(name, host)
 
@@ -227,7 +256,10 @@ class Inventory:
     # ---- inside ----
 
     def _host(self, name: str) -> _Host:
-        return self._hosts.setdefault(name, _Host())
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host()
+        return host
 
     def _take(self, uid: str, node: str, usage: Usage) -> None:
         before = self._place.get(uid)
@@ -262,53 +294,52 @@ def _card_suffices(host: _Host, index: int) -> bool:
 
 
 def _actual(host: _Host) -> Node | None:
-    if host.actual is None and host.facts is not None:
-        host.actual = _node(host.facts, tuple(host.pods.values()), Resources(host.taken), host.lost)
+    if host.actual is None and (facts := host.facts) is not None:
+        host.actual = _node(host, facts, host.taken, host.gpus(facts))
     return host.actual
 
 
 def _held(host: _Host) -> Node | None:
     if not host.holds:
         return _actual(host)
-    if host.held is None and host.facts is not None:
-        usages = (*host.pods.values(), *host.holds.values())
-        taken = Resources(host.taken) + _total(host.holds.values())
-        host.held = _node(host.facts, usages, taken, host.lost)
+    if host.held is None and (facts := host.facts) is not None:
+        taken = _total(host.taken, host.holds.values())
+        host.held = _node(host, facts, taken, _gpus(facts, [*host.pods.values(), *host.holds.values()]))
     return host.held
 
 
-def _node(facts: NodeFacts, usages: Sequence[Usage], taken: Resources, lost: bool) -> Node:
-    """`taken` is what the usages ask for in sum."""
+def _node(host: _Host, facts: NodeFacts, taken: Mapping[str, int], gpus: tuple[Gpu, ...]) -> Node:
     return Node(
         name=facts.name,
         labels=facts.labels,
         taints=facts.taints,
         capacity=facts.capacity,
-        free=facts.capacity - taken,
+        free=facts.capacity.less(taken),
         devices=facts.devices,
-        gpus=tuple(_gpus(facts, usages)),
-        ready=facts.ready and not lost,
+        gpus=gpus,
+        ready=facts.ready and not host.lost,
         domains=facts.domains,
     )
 
 
-def _total(usages: Iterable[Usage]) -> Resources:
-    total: dict[str, int] = {}
+def _total(taken: Mapping[str, int], usages: Iterable[Usage]) -> Mapping[str, int]:
+    total = dict(taken)
     for usage in usages:
         for name, amount in usage.requests.items():
             total[name] = total.get(name, 0) + amount
-    return Resources(total)
+    return total
 
 
-def _gpus(facts: NodeFacts, usages: Sequence[Usage]) -> Iterator[Gpu]:
-    links = facts.links or ((),) * facts.cards
-    healthy = [index not in facts.unhealthy for index in range(facts.cards)]
-    if not facts.card_share:
-        taken = _taken(facts, usages)
-        return (_gpu(index, healthy[index], index not in taken, 0, links[index]) for index in range(facts.cards))
-    full = facts.card_share
-    shares = enumerate(_free_shares(facts, usages))
-    return (_gpu(index, healthy[index], free == full, max(free, 0), links[index]) for index, free in shares)
+def _gpus(facts: NodeFacts, usages: Collection[Usage]) -> tuple[Gpu, ...]:
+    if facts.card_share:
+        return tuple([_shared_card(facts, index, left) for index, left in enumerate(_free_shares(facts, usages))])
+    taken, unhealthy, links = _taken(facts, usages), facts.unhealthy, facts.links or ((),) * facts.cards
+    return tuple([_gpu(i, i not in unhealthy, i not in taken, 0, links[i]) for i in range(facts.cards)])
+
+
+def _shared_card(facts: NodeFacts, index: int, left: int) -> Gpu:
+    links = facts.links[index] if facts.links else ()
+    return _gpu(index, index not in facts.unhealthy, left == facts.card_share, max(left, 0), links)
 
 
 @lru_cache(maxsize=65_536)
@@ -317,7 +348,7 @@ def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[in
     return Gpu(index, healthy=healthy, free=free, free_share=free_share, links=links)
 
 
-def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
+def _taken(facts: NodeFacts, usages: Iterable[Usage]) -> set[int]:
     known = {index for usage in usages for index in usage.gpus}
     unknown = sum(usage.requests[facts.card_resource] for usage in usages if not usage.gpus)
     if unknown:
@@ -327,18 +358,18 @@ def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
     return known
 
 
-def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
+def _free_shares(facts: NodeFacts, usages: Iterable[Usage]) -> list[int]:
     """Units left on each card; a card that is given whole has none."""
     left = [facts.card_share] * facts.cards
     lost = []
     for usage in usages:
-        whole, share = usage.requests[facts.card_resource], usage.requests[facts.share_resource]
-        if not whole and not share:
+        if not _uses_cards(facts, usage):
             continue
-        if usage.gpus and max(usage.gpus) < facts.cards:
+        if _cards_known(facts, usage):
             for index in usage.gpus:
                 left[index] -= _units(facts, usage, index)
         else:
+            whole, share = usage.requests[facts.card_resource], usage.requests[facts.share_resource]
             lost += [facts.card_share] * whole
             lost += [share] if share else []
     for amount in sorted(lost, reverse=True):
@@ -346,6 +377,14 @@ def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
         emptiest = max(range(facts.cards), key=left.__getitem__)
         left[emptiest] -= amount
     return left
+
+
+def _uses_cards(facts: NodeFacts, usage: Usage) -> bool:
+    return bool(usage.requests[facts.card_resource] or usage.requests[facts.share_resource])
+
+
+def _cards_known(facts: NodeFacts, usage: Usage) -> bool:
+    return bool(usage.gpus) and max(usage.gpus) < facts.cards
 
 
 def _units(facts: NodeFacts, usage: Usage, index: int) -> int:

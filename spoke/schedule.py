@@ -107,10 +107,11 @@ class Scheduler:
         retry = retry and self._inventory.room != self._room
         if retry:
             names = names | self._waiting
-        found = {name: self._jobs.get(name) for name in names}
-        self._waiting -= {name for name, job in found.items() if job is None}
+        found = [job for name in names if (job := self._jobs.get(name)) is not None]
+        if len(found) < len(names):
+            self._waiting -= names - {job.ref.job for job in found}
         unfit: set[Hashable] = set()
-        for job in sorted((job for job in found.values() if job is not None), key=_order):
+        for job in sorted(found, key=_order):
             try:
                 self._decide(job, unfit)
             except Exception:  # one job that cannot be decided must not stop the others
@@ -179,12 +180,11 @@ class Scheduler:
         workload = gangs.as_they_are(job, job.workload, pods)
         asked = [(pod, role.name) for pod in pods if (role := job.role_of(pod)) is not None]
         placed = self._placed(job)
-        demand = _demand(workload, counts_by_role(job, pods), job.ref if placed or _is_sliced(workload) else None)
-        if unfit and demand in unfit:  # hashing one takes its time
+        if unfit and _demand(workload, job, pods, placed) in unfit:
             return job.shortfall or "no room: an equal demand found none"
         outcome = self._find_room(workload, [PodToPlace(pod.name, role, pod.index) for pod, role in asked], placed)
         if isinstance(outcome, Shortfall):
-            unfit.add(demand)
+            unfit.add(_demand(workload, job, pods, placed))
             return outcome.reason.message
         by_name = {pod.name: pod for pod in pods}
         self._begin(job, [Placing(by_name[a.pod], a) for a in outcome.pods], together)
@@ -273,10 +273,8 @@ def _first_slots(job: Job) -> dict[str, int]:
     return found
 
 
-def _is_sliced(workload: Workload) -> bool:
-    """Then it matters which of its pods are at hand, and not only how many."""
-    return any(role.slices is not None for role in workload.roles)
-
-
-def _demand(workload: Workload, counts: Mapping[str, int], beside: JobRef | None) -> Hashable:
-    return workload.roles, workload.topology, tuple(sorted(counts.items())), beside
+def _demand(workload: Workload, job: Job, pods: Iterable[PodFacts], placed: Sequence[NodeAssignment]) -> Hashable:
+    """Of a role in slices it matters which pods are at hand, and not only how many."""
+    counts = tuple(sorted(counts_by_role(job, pods).items()))
+    own = bool(placed) or any(role.slices is not None for role in workload.roles)
+    return workload.roles, workload.topology, counts, job.ref if own else None
