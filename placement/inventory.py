@@ -31,6 +31,7 @@ class DeviceForm(StrEnum):
     TIME_SLICED = "time-sliced"
     SHARED_MEMORY = "shared-memory"
     VGPU = "vgpu"
+    DRA = "dra"  # devices of one DeviceClass, had by ResourceClaim
 
 
 @dataclass(frozen=True, slots=True)
