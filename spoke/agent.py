@@ -17,14 +17,18 @@ from datetime import datetime, timedelta
 from random import Random
 
 from placement.inventory import Summary
+from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import heartbeats, logs, lost_nodes, stuck
+from spoke import claim_facts, heartbeats, logs, lost_nodes, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
+from spoke.claim_writing import ClaimWriter
+from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
+from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
 from spoke.handing_back import HandingBack
 from spoke.heartbeats import Heartbeats
@@ -86,6 +90,8 @@ class Agent:
         self._jobs = Jobs()
         self._inventory = Inventory(levels)
         self._binder = Binder(port, ledger, self._inventory, self.crew, rng, clock)
+        self._devices = DeviceBook()
+        self._binder.claims = ClaimWriter(port, self._devices, rng)
         self._reporter = Reporter(self._jobs, ledger, clock)
         self._lost_nodes = LostNodes(
             port, self._inventory, self._jobs, Heartbeats(with_nodes), clock=_loop_time, interval_s=look_at_nodes_s
@@ -104,6 +110,7 @@ class Agent:
         )
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
+        self._scheduler.claims = Claims(self._devices, self._inventory)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
         self._kinds: frozenset[str] = frozenset()
@@ -129,6 +136,9 @@ class Agent:
         self._ingest.room = self._scheduler.room_may_have_grown
         self._ingest.inventory_changed = self._summaries.touch
         self._ingest.unowned_found = self._unowned
+        self._devices.put = self._inventory.put_stock
+        self._devices.told = self._ingest.tell_inventory
+        self._devices.awaited_came = self._inventory.wake_waiting
 
     # ---- life ----
 
@@ -171,7 +181,7 @@ class Agent:
             await sink.synced.wait()
 
     async def _watch_kinds(self) -> list[Sink]:
-        """Begins to watch every kind of workload that is served and not watched yet."""
+        """Begins to watch every kind of workload, and devices and their claims, served and not watched yet."""
         backoff = Backoff(self._rng)
         while True:
             try:
@@ -186,7 +196,13 @@ class Agent:
         return [
             self._watch(Selection(kind.api_version, kind.kind, "", JOB_LABEL), self._ingest.workloads(kind))
             for kind in new
-        ]
+        ] + self._watch_devices()
+
+    def _watch_devices(self) -> list[Sink]:
+        if not DeviceBook.is_served(self._kinds) or claim_facts.API_VERSION in self._watched:
+            return []
+        self._watched.add(claim_facts.API_VERSION)
+        return [self._watch(selection, sink) for selection, sink in self._devices.sinks()]
 
     def _is_to_watch(self, kind: Kind) -> bool:
         name = kind.resource_kind
@@ -210,9 +226,10 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.runs and entry.assignment and not entry.bound:
                 self._scheduler.resume(job, entry.assignment)
+        by_ref = {entry.ref: entry for entry in entries}
         for job in self._jobs:
             if job.runs and job.workload is not None and not job.pods:
-                self._scheduler.hold(job.ref, job.workload)
+                self._scheduler.hold(job.ref, job.workload, claims.by_role(by_ref[job.ref].objects, self._catalogue))
         for entry in entries:
             self._wake(entry.ref.job)
             job = self._jobs.of(entry.ref)
@@ -342,7 +359,8 @@ class Agent:
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
-        if shortfall := self._scheduler.hold(command.ref, start.workload):
+        asked = claims.by_role(start.objects, self._catalogue)
+        if shortfall := self._scheduler.hold(command.ref, start.workload, asked):
             return CommandAck(command.id, command.ref, "no-room", shortfall)
         return None
 

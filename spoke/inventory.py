@@ -8,6 +8,9 @@ placing and left out of the summary: the hub deducts them by itself.
 A change touches the nodes it names and no others; `version` grows with every change, `room` with every change after
 which something may fit that did not fit before.
 
+Devices that are had by claim (DRA) are the `device_book`'s to know; their stock of each node is put here, so that a
+node's free capacity counts them, and places that are held for pods to come hold their very devices.
+
 GPU indices come from the annotation that our own bindings leave on a pod. A pod without it takes the highest indices
 that are free: which ones it really has only its kubelet knows, and the number of them is right in any case.
 """
@@ -18,6 +21,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from placement.dra.counts import Counted
+from placement.dra.devices import DeviceId
+from placement.dra.names import without_claimed
+from placement.dra.stock import Stock
 from placement.inventory import Gpu, Node
 from placement.resources import Resources
 from placement.singles import Singles
@@ -30,10 +37,11 @@ from wire.orders import JobRef
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one pod takes of its node. `gpus` are the indices it is known to have."""
+    """What one pod takes of its node. `gpus` are the indices it is known to have, `devices` what is held by claim."""
 
     requests: Resources
     gpus: tuple[int, ...] = ()
+    devices: frozenset[DeviceId] = frozenset()  # in held places only: an allocated claim tells its devices itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ class _Host:
     lost: bool = False  # nothing is to be placed there, whatever its conditions say yet
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
+    stock: Stock | None = None  # of devices that are had by claim
+    counted: Counted = Counted()  # what of them is there and free, by class
     taken: dict[str, int] = field(default_factory=dict)  # by all pods together
     actual: Node | None = None  # without holds; None where it must be worked out anew
     held: Node | None = None
@@ -174,6 +184,32 @@ class Inventory:
         name = self._place.get(uid)
         return (name, self._hosts[name].pods[uid]) if name is not None else None
 
+    # ---- devices that are had by claim ----
+
+    def put_stock(self, node: str, stock: Stock, counted: Counted) -> None:
+        host = self._host(node)
+        grown = host.stock is not None and (host.stock.offered is not stock.offered or stock.taken < host.stock.taken)
+        more_room = host.stock is None or grown or counted != host.counted
+        host.stock = stock if stock.offered.devices else None
+        host.counted = counted
+        self._changed(node, more_room=more_room)
+        self._tidy(node, host)
+
+    def stocks(self, redeeming: Collection[tuple[JobRef, int]] = ()) -> Mapping[str, Stock]:
+        """By node; what is held for pods to come counts as taken, but for the places that are being redeemed."""
+        found = {}
+        for name, host in self._hosts.items():
+            if host.stock is not None:
+                held = [usage.devices for mark, usage in host.holds.items() if mark not in redeeming]
+                taken = host.stock.taken.union(*held) if held else host.stock.taken
+                found[name] = Stock(host.stock.offered, taken)
+        return found
+
+    def wake_waiting(self) -> None:
+        """Something came that is no room of a node and may still let a job go on."""
+        self.version += 1
+        self.room += 1
+
     # ---- places held for pods to come ----
 
     def hold(self, ref: JobRef, slots: Iterable[Slot]) -> None:
@@ -205,7 +241,8 @@ class Inventory:
             del self._slots[ref]
         del self._hosts[slot.node].holds[ref, index]
         self._changed(slot.node)
-        self.assume(uid, slot.node, slot.usage)
+        # What is had by claim is the claims' to tell from now on.
+        self.assume(uid, slot.node, Usage(without_claimed(slot.usage.requests), slot.usage.gpus))
         return slot
 
     def slots(self, ref: JobRef) -> Mapping[int, Slot]:
@@ -218,6 +255,8 @@ class Inventory:
     def _slot_is_sound(self, slot: Slot) -> bool:
         host, node = self._hosts[slot.node], self.node(slot.node)
         if node is None or not node.ready or any(amount < 0 for amount in node.free.values()):
+            return False
+        if slot.usage.devices and not (host.stock is not None and host.stock.offers_free(slot.usage.devices)):
             return False
         return all(
             index < len(node.gpus) and node.gpus[index].healthy and _card_suffices(host, index)
@@ -248,7 +287,7 @@ class Inventory:
         self.room += more_room
 
     def _tidy(self, name: str, host: _Host) -> None:
-        if host.facts is None and not host.pods and not host.holds:
+        if host.facts is None and not host.pods and not host.holds and host.stock is None:
             self._hosts.pop(name, None)
 
 
@@ -263,7 +302,7 @@ def _card_suffices(host: _Host, index: int) -> bool:
 
 def _actual(host: _Host) -> Node | None:
     if host.actual is None and host.facts is not None:
-        host.actual = _node(host.facts, tuple(host.pods.values()), Resources(host.taken), host.lost)
+        host.actual = _node(host.facts, tuple(host.pods.values()), Resources(host.taken), host)
     return host.actual
 
 
@@ -273,21 +312,25 @@ def _held(host: _Host) -> Node | None:
     if host.held is None and host.facts is not None:
         usages = (*host.pods.values(), *host.holds.values())
         taken = Resources(host.taken) + _total(host.holds.values())
-        host.held = _node(host.facts, usages, taken, host.lost)
+        host.held = _node(host.facts, usages, taken, host)
     return host.held
 
 
-def _node(facts: NodeFacts, usages: Sequence[Usage], taken: Resources, lost: bool) -> Node:
+def _node(facts: NodeFacts, usages: Sequence[Usage], taken: Resources, host: _Host) -> Node:
     """`taken` is what the usages ask for in sum."""
+    capacity, free, devices = facts.capacity, facts.capacity - taken, facts.devices
+    if host.counted.capacity:
+        capacity, free = capacity + host.counted.capacity, free + host.counted.free
+        devices += host.counted.devices
     return Node(
         name=facts.name,
         labels=facts.labels,
         taints=facts.taints,
-        capacity=facts.capacity,
-        free=facts.capacity - taken,
-        devices=facts.devices,
+        capacity=capacity,
+        free=free,
+        devices=devices,
         gpus=tuple(_gpus(facts, usages)),
-        ready=facts.ready and not lost,
+        ready=facts.ready and not host.lost,
         domains=facts.domains,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from placement.kinds import requests
+from placement.kinds import claims, requests
 from placement.kinds.problems import Findings
 from placement.resources import Resources
 from placement.workload import DeviceNeed
@@ -49,11 +49,12 @@ class PodFacts:
     life: Life
     ready: bool
     terminating: bool
-    schedulable: bool  # by us and now: it names our scheduler and has no gates
+    schedulable: bool  # by us and now: it names our scheduler, has no gates, and its claims are made
     owner_kind: str  # of its controller
     requests: Resources
     devices: tuple[DeviceNeed, ...]
     gpus: tuple[int, ...]
+    claims: tuple[str, ...] = ()  # ResourceClaims in its namespace; those made of templates once they are made
     trouble: str = ""  # why it does not run, as far as its containers tell
     waits: str = ""  # what its containers wait for, where that may pass by itself: ContainerCreating
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
@@ -80,6 +81,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
     annotations = metadata.get("annotations") or {}
     labels = metadata.get("labels") or {}
     life = _life(status.get("phase"))
+    named, all_named = _claims(spec, status)
     if before is not None and before.uid == metadata["uid"] and before.generation == generation:
         need, devices = before.requests, before.devices
     else:
@@ -96,16 +98,26 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         life=life,
         ready=_is_true(status.get("conditions"), "Ready"),
         terminating="deletionTimestamp" in metadata,
-        schedulable=spec.get("schedulerName") == SCHEDULER and not spec.get("schedulingGates"),
+        schedulable=spec.get("schedulerName") == SCHEDULER and not spec.get("schedulingGates") and all_named,
         owner_kind=_controller(metadata),
         requests=need,
         devices=devices,
+        claims=named,
         gpus=_indices(annotations.get(GPUS_ANNOTATION) or annotations.get(SHARED_CARD_ANNOTATION)),
         trouble="" if life is Life.SUCCEEDED else _trouble(status),
         waits=_waits(status) if life is Life.PENDING else "",
         disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
         rejected=_rejection(status) if life is Life.FAILED else "",
     )
+
+
+def _claims(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """(the claims by name, whether all of them are known). One of a template may turn out not to be needed."""
+    asked = claims.of_pod(spec) if spec.get("resourceClaims") else ()
+    made = {each["name"]: each.get("resourceClaimName") for each in status.get("resourceClaimStatuses") or ()}
+    names = [each.object if each.kind == claims.CLAIM else made.get(each.name) for each in asked]
+    missing = any(each.kind == claims.TEMPLATE and each.name not in made for each in asked)
+    return tuple(dict.fromkeys(name for name in names if name)), not missing
 
 
 def ref_of(labels: Mapping[str, str]) -> JobRef | None:

@@ -25,6 +25,9 @@ class Stock:
     offered: NodeDevices
     taken: frozenset[DeviceId] = frozenset()
 
+    def offers_free(self, devices: frozenset[DeviceId]) -> bool:
+        return not devices & self.taken and devices <= {device.id for device in self.offered.devices}
+
 
 @dataclass(frozen=True, slots=True)
 class Devices:
