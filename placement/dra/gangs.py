@@ -1,9 +1,10 @@
 """A gang whose pods have claims onto nodes and devices: every pod a node and every claim its devices, or nothing.
 
 How many pods of a kind a node's devices hold is found by allocating them one after the other, and stands as one more
-resource of the node; so nodes, racks and everything else are chosen by `topology` as for any gang. Then the devices of
-each chosen node are allocated for the very pods that go there. Where pods of several kinds take each other's devices
-on a node, it is counted to hold so many less, and the gang is placed again.
+resource of the node, beside the number of its devices in each class; so nodes, racks and everything else are chosen by
+`topology` as for any gang, the kind with the fewest places first. Then the devices of each chosen node are allocated
+for the very pods that go there. Where pods of several kinds take each other's devices on a node all the same, it is
+counted to hold so many less, and the gang is placed again.
 
 Alternatives of a prioritised list are allowed one by one: all pods are tried with the first of each request, then with
 the second too, and so on. So no pod gets a lesser device where the gang can have the better everywhere.
@@ -19,9 +20,10 @@ from placement import topology
 from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
 from placement.dra import names, shortage
 from placement.dra.allocate import Exhausted, Grants, allocate, devices_in
-from placement.dra.devices import DeviceId, NodeDevices
+from placement.dra.devices import Device, DeviceId, NodeDevices
 from placement.dra.reasons import ClaimUnusable
 from placement.dra.requests import ClaimSpec, ClassSpec
+from placement.dra.selectors import meets
 from placement.dra.stock import Devices, Kind, PodClaims, Stock
 from placement.inventory import DEFAULT_LEVELS, Node
 from placement.resources import Resources
@@ -96,22 +98,20 @@ def _kinds(workload: Workload, pods: Sequence[PodToPlace], claims: Mapping[str, 
         for number, each in enumerate(alike):
             replicas = max(role.replicas - others, counts[each]) if number == 0 else counts[each]
             name = role.name if number == 0 else f"{role.name}~{number}"
-            found.append(Kind(_role(role, name, replicas, each), role.name, each, max(counts[each], 1)))
+            found.append(Kind(_role(role, name, replicas), role.name, each, max(counts[each], 1)))
     return tuple(found)
 
 
-def _role(role: Role, name: str, replicas: int, claims: PodClaims) -> Role:
+def _role(role: Role, name: str, replicas: int) -> Role:
     """What is had by claim is counted by the claims themselves."""
     requests = names.without_claimed(role.requests)
-    if claims != _NONE:
-        requests = requests + Resources({_resource(name): 1})
     devices = tuple(need for need in role.devices if not names.is_counted_by_claim(need.resource))
     return replace(role, name=name, replicas=replicas, requests=requests, devices=devices)
 
 
 def _resource(kind: str) -> str:
     """Counts the pods of a kind that a node's devices hold."""
-    return f"claims/{kind}"
+    return f"{_CLAIMS}{kind}"
 
 
 # ---- where they go ----
@@ -133,10 +133,13 @@ class _Ground:
         by_claims = {(kind.of, kind.claims): kind for kind in kinds}
         self._kind_of = {pod.name: by_claims[pod.role, claims.get(pod.name, _NONE)] for pod in pods}
         self._pods = [PodToPlace(pod.name, self._kind_of[pod.name].role.name) for pod in pods]
-        self._workload = replace(workload, roles=tuple(kind.role for kind in kinds))
         self._kinds = [kind for kind in kinds if kind.claims != _NONE]
         self._nodes = nodes
         self._devices = devices
+        self._classes = sorted({name for kind in self._kinds for name in _classes_of(kind)})
+        self._counted: dict[tuple[int, bool], _Counts] = {}
+        self._weights = self._weighted(max((spec.widest for kind in kinds for spec in kind.asked), default=0))
+        self._workload = replace(workload, roles=tuple(self._with_needs(kind) for kind in kinds))
         self._levels = levels
         self._placed = placed
         self._cluster = cluster
@@ -173,16 +176,10 @@ class _Ground:
 
     def _in_words(self, reason: Reason, free: _Counts, all_free: _Counts) -> Reason:
         """A reason that names what only this module counts is told in devices."""
-        kind = next(
-            (
-                k
-                for k in self._kinds
-                if isinstance(reason, ResourcesShort) and reason.resource == _resource(k.role.name)
-            ),
-            None,
-        )
-        if kind is None or not isinstance(reason, ResourcesShort):
+        if not isinstance(reason, ResourcesShort) or not reason.resource.startswith((_CLAIMS, _DEVICES)):
             return reason
+        kinds = {_resource(kind.role.name): kind for kind in self._kinds}
+        kind = kinds.get(reason.resource) or next(k for k in self._kinds if reason.resource in _classes_of(k))
         if not any(spec.requests for spec in kind.asked):
             nodes = ", ".join(sorted(kind.claims.nodes or ())) or "no node"
             return ClaimUnusable(kind.of, f"its allocated claims can be used from {nodes} only, and there is no room")
@@ -195,18 +192,47 @@ class _Ground:
             nodes, self._pods, self._workload, self._levels, placed=self._placed, cluster=self._cluster
         )
 
+    def _weighted(self, widest: int) -> dict[str, int]:
+        """By kind. What asks for the larger amount is packed first: that is to be the kind with the fewest places."""
+        places = dict.fromkeys((kind.role.name for kind in self._kinds), 0)
+        for (_, kind), held in self._counts(widest).items():
+            places[kind] += held
+        fewest_last = sorted(places, key=lambda kind: (-places[kind], kind))
+        return {kind: _HEAVY + number for number, kind in enumerate(fewest_last)}
+
+    def _with_needs(self, kind: Kind) -> Role:
+        if kind.claims == _NONE:
+            return kind.role
+        name = kind.role.name
+        needs = Resources({_resource(name): self._weights[name], **_classes_of(kind)})
+        return replace(kind.role, requests=kind.role.requests + needs)
+
     def _with_counts(self, node: Node, free: _Counts, capacity: _Counts) -> Node:
-        now = {_resource(kind.role.name): free[node.name, kind.role.name] for kind in self._kinds}
-        ever = {_resource(kind.role.name): capacity[node.name, kind.role.name] for kind in self._kinds}
+        stock = self._devices.stocks.get(node.name, Stock(NodeDevices()))
+        now, ever = {}, {}
+        for name in self._classes:
+            inside = [device.id for device in stock.offered.devices if self._is_in(name, device)]
+            now[name], ever[name] = sum(each not in stock.taken for each in inside), len(inside)
+        for kind in self._kinds:
+            weight = self._weights[kind.role.name]
+            now[_resource(kind.role.name)] = weight * free[node.name, kind.role.name]
+            ever[_resource(kind.role.name)] = weight * capacity[node.name, kind.role.name]
         return replace(node, free=node.free + Resources(now), capacity=node.capacity + Resources(ever))
+
+    def _is_in(self, name: str, device: Device) -> bool:
+        known = self._devices.classes.get(name.removeprefix(_DEVICES))
+        return known is not None and meets(device, known.selectors)
 
     def _counts(self, allowed: int, *, empty: bool = False) -> _Counts:
         """By (node, kind), the pods that its devices hold, if no other kind is there."""
-        return {
-            (node.name, kind.role.name): self._held(node.name, kind, allowed, empty)
-            for kind in self._kinds
-            for node in self._nodes
-        }
+        known = self._counted.get((allowed, empty))
+        if known is None:
+            known = self._counted[allowed, empty] = {
+                (node.name, kind.role.name): self._held(node.name, kind, allowed, empty)
+                for kind in self._kinds
+                for node in self._nodes
+            }
+        return known
 
     def _held(self, node: str, kind: Kind, allowed: int, empty: bool) -> int:
         if kind.claims.nodes is not None and node not in kind.claims.nodes:
@@ -245,7 +271,20 @@ class _Ground:
         return devices, short
 
 
+def _classes_of(kind: Kind) -> dict[str, int]:
+    """How many devices of a class one pod takes at the least, as far as it takes them whatever alternative it gets."""
+    found: dict[str, int] = {}
+    for request in (request for spec in kind.asked for request in spec.requests):
+        classes = {alternative.device_class for alternative in request.alternatives}
+        if len(classes) == 1:
+            name = _DEVICES + classes.pop()
+            found[name] = found.get(name, 0) + min(alternative.count for alternative in request.alternatives)
+    return found
+
+
 _NONE = PodClaims()
+_CLAIMS, _DEVICES = "claims/", "devices/"
+_HEAVY = 1000
 _Counts = dict[tuple[str, str], int]  # (node, kind) -> pods
 
 
