@@ -64,6 +64,16 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
+class Nic:
+    """One RDMA NIC of a node, asked for as one of `resource` ("rdma/hca")."""
+
+    resource: str
+    index: int
+    numa: int  # -1 where unknown
+    free: bool = True  # always, where pods share it
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A node exactly as the spoke sees it. `free` is allocatable minus what every pod on it requests."""
 
@@ -76,6 +86,7 @@ class Node:
     gpus: tuple[Gpu, ...] = ()
     ready: bool = True  # Ready condition true and not cordoned
     domains: Mapping[str, str] = field(default_factory=dict)  # level name -> domain name
+    nics: tuple[Nic, ...] = ()  # where the node tells which NUMA nodes they are on
 
 
 @dataclass(frozen=True, slots=True)

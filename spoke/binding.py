@@ -26,7 +26,7 @@ from spoke.device_book import DeviceBook
 from spoke.inventory import Inventory
 from spoke.jobs import Job
 from spoke.ledger import Ledger
-from spoke.pods import GPUS_ANNOTATION, SHARED_CARD_ANNOTATION, PodFacts
+from spoke.pods import GPUS_ANNOTATION, NICS_ANNOTATION, SHARED_CARD_ANNOTATION, PodFacts
 from wire.orders import JobRef, PodPlace
 
 log = logging.getLogger(__name__)
@@ -119,9 +119,10 @@ class Binder:
     async def _bind_pod(self, job: Job, placing: Placing) -> str:
         """Answers what made it fail for good, or ""."""
         pod, assignment = placing.pod, placing.assignment
-        binding = PodBinding(
-            pod.namespace, pod.name, pod.uid, assignment.node, _annotations(pod, assignment.gpus, self._clock())
-        )
+        known = self._inventory.usage_of(pod.uid)
+        nics = known[1].nics if known is not None else ()
+        annotations = _annotations(pod, assignment.gpus, nics, self._clock())
+        binding = PodBinding(pod.namespace, pod.name, pod.uid, assignment.node, annotations)
         backoff = Backoff(self._rng)
         while True:
             if not job.runs or pod.uid not in job.pods:
@@ -192,10 +193,13 @@ def _place(assignment: NodeAssignment) -> PodPlace:
     return PodPlace(assignment.pod, assignment.role, assignment.node, assignment.gpus)
 
 
-def _annotations(pod: PodFacts, gpus: tuple[int, ...], now: datetime) -> Mapping[str, str]:
+def _annotations(
+    pod: PodFacts, gpus: tuple[int, ...], nics: tuple[tuple[str, int], ...], now: datetime
+) -> Mapping[str, str]:
+    beside = {NICS_ANNOTATION: ",".join(f"{resource}={index}" for resource, index in nics)} if nics else {}
     if not gpus:
-        return {}
-    annotations = {GPUS_ANNOTATION: ",".join(map(str, gpus))}
+        return beside
+    annotations = beside | {GPUS_ANNOTATION: ",".join(map(str, gpus))}
     for device in pod.devices:
         if device.is_share and device.resource == "aliyun.com/gpu-mem":
             # What the gpushare device plugin wants to find, to hand out this card and not any.

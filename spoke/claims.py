@@ -78,7 +78,7 @@ class Claims:
             return found
         requests = {role.name: role.requests for role in workload.roles}
         return [
-            Slot(p.role, p.node, Usage(requests[p.role], p.gpus, frozenset(devices_in(found.devices.get(p.pod, ())))))
+            Slot(p.role, p.node, Usage(requests[p.role], p.gpus, devices=_held(found, p.pod)))
             for p in found.assignment.pods
         ]
 
@@ -202,6 +202,10 @@ def _grants(pod: PodFacts, asked: _Asked, devices: Mapping[str, tuple[Grants, ..
         *(ClaimGrant(facts.namespace, facts.name, facts.uid, grants) for facts, grants in opened),
         *(ClaimGrant(facts.namespace, facts.name, facts.uid, None) for facts in asked.joined[pod.name]),
     )
+
+
+def _held(found: gangs.Granted, pod: str) -> frozenset[DeviceId]:
+    return frozenset(devices_in(found.devices.get(pod, ())))
 
 
 def _without(stocks: Mapping[str, Stock], freed: Collection[DeviceId]) -> Mapping[str, Stock]:

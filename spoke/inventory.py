@@ -18,14 +18,15 @@ that are free: which ones it really has only its kubelet knows, and the number o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from placement import alignment
 from placement.dra.counts import Counted
 from placement.dra.devices import DeviceId
 from placement.dra.names import without_claimed
 from placement.dra.stock import Stock
-from placement.inventory import Gpu, Node
+from placement.inventory import Gpu, Nic, Node
 from placement.resources import Resources
 from placement.singles import Singles
 from spoke import nodes
@@ -41,6 +42,7 @@ class Usage:
 
     requests: Resources
     gpus: tuple[int, ...] = ()
+    nics: tuple[tuple[str, int], ...] = ()  # (resource, index) of the RDMA NICs near them
     devices: frozenset[DeviceId] = frozenset()  # in held places only: an allocated claim tells its devices itself
 
 
@@ -155,7 +157,7 @@ class Inventory:
             self.drop_pod(pod.uid)
             return
         self._assumed.discard(pod.uid)
-        self._take(pod.uid, pod.node, Usage(pod.requests, pod.gpus))
+        self._take(pod.uid, pod.node, Usage(pod.requests, pod.gpus, pod.nics))
 
     def drop_pod(self, uid: str) -> None:
         self._assumed.discard(uid)
@@ -167,7 +169,12 @@ class Inventory:
             self._tidy(name, host)
 
     def assume(self, uid: str, node: str, usage: Usage) -> None:
-        """The pod is being bound there."""
+        """The pod is being bound there. Its NICs are chosen now, beside its cards."""
+        there = self._hosts.get(node)
+        if there is not None and there.facts is not None and there.facts.nics and not usage.nics:
+            known = _actual(there)
+            if known is not None:
+                usage = replace(usage, nics=alignment.nics(known, usage.gpus, usage.requests))
         self._assumed.add(uid)
         self._take(uid, node, usage)
 
@@ -332,6 +339,17 @@ def _node(facts: NodeFacts, usages: Sequence[Usage], taken: Resources, host: _Ho
         gpus=tuple(_gpus(facts, usages)),
         ready=facts.ready and not host.lost,
         domains=facts.domains,
+        nics=_nics(facts, usages) if facts.nics else (),
+    )
+
+
+def _nics(facts: NodeFacts, usages: Sequence[Usage]) -> tuple[Nic, ...]:
+    """Where a resource counts more than the NICs that are told, pods share them, and none is ever taken."""
+    taken = {nic for usage in usages for nic in usage.nics}
+    return tuple(
+        Nic(resource, index, numa, free=facts.capacity[resource] != len(numas) or (resource, index) not in taken)
+        for resource, numas in facts.nics
+        for index, numa in enumerate(numas)
     )
 
 
@@ -345,19 +363,25 @@ def _total(usages: Iterable[Usage]) -> Resources:
 
 def _gpus(facts: NodeFacts, usages: Sequence[Usage]) -> Iterator[Gpu]:
     links = facts.links or ((),) * facts.cards
+    numa = facts.numa or (-1,) * facts.cards
     healthy = [index not in facts.unhealthy for index in range(facts.cards)]
     if not facts.card_share:
         taken = _taken(facts, usages)
-        return (_gpu(index, healthy[index], index not in taken, 0, links[index]) for index in range(facts.cards))
+        return (
+            _gpu(index, healthy[index], index not in taken, 0, links[index], numa[index])
+            for index in range(facts.cards)
+        )
     full = facts.card_share
     shares = enumerate(_free_shares(facts, usages))
-    return (_gpu(index, healthy[index], free == full, max(free, 0), links[index]) for index, free in shares)
+    return (
+        _gpu(index, healthy[index], free == full, max(free, 0), links[index], numa[index]) for index, free in shares
+    )
 
 
 @lru_cache(maxsize=65_536)
-def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...]) -> Gpu:
+def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...], numa: int) -> Gpu:
     """Equal cards are one object: nodes are made anew with every pod that comes or goes."""
-    return Gpu(index, healthy=healthy, free=free, free_share=free_share, links=links)
+    return Gpu(index, healthy=healthy, free=free, free_share=free_share, numa=numa, links=links)
 
 
 def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:

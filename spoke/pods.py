@@ -24,6 +24,7 @@ ROLE_LABEL = "muster.dev/role"
 OWNER_ANNOTATION = "muster.dev/owner"  # on workload objects: the spoke that made it, by hub and cluster name
 DEPENDENCIES_ANNOTATION = "muster.dev/travels-along"  # on workload objects: what was made for them, as JSON
 GPUS_ANNOTATION = "muster.dev/gpus"  # "0,3": indices of whole cards, or of the card that is shared
+NICS_ANNOTATION = "muster.dev/nics"  # "rdma/hca=0,rdma/hca=2": indices of RDMA NICs near the cards
 SHARED_CARD_ANNOTATION = "ALIYUN_COM_GPU_MEM_IDX"  # written by the gpushare scheduler and read by its device plugin
 SCHEDULER = "muster"
 
@@ -55,6 +56,7 @@ class PodFacts:
     devices: tuple[DeviceNeed, ...]
     gpus: tuple[int, ...]
     claims: tuple[str, ...] = ()  # ResourceClaims in its namespace; those made of templates once they are made
+    nics: tuple[tuple[str, int], ...] = ()  # (resource, index)
     trouble: str = ""  # why it does not run, as far as its containers tell
     waits: str = ""  # what its containers wait for, where that may pass by itself: ContainerCreating
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
@@ -104,6 +106,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         devices=devices,
         claims=named,
         gpus=_indices(annotations.get(GPUS_ANNOTATION) or annotations.get(SHARED_CARD_ANNOTATION)),
+        nics=_nics(annotations.get(NICS_ANNOTATION)),
         trouble="" if life is Life.SUCCEEDED else _trouble(status),
         waits=_waits(status) if life is Life.PENDING else "",
         disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
@@ -149,6 +152,13 @@ def _indices(text: object) -> tuple[int, ...]:
         return ()
     parts = text.split(",")
     return tuple(int(part) for part in parts) if all(p.isascii() and p.isdigit() for p in parts) else ()
+
+
+def _nics(text: object) -> tuple[tuple[str, int], ...]:
+    if not isinstance(text, str) or not text:
+        return ()
+    parts = [part.strip().rpartition("=") for part in text.split(",")]
+    return tuple((name, int(index)) for name, _, index in parts if name and index.isascii() and index.isdigit())
 
 
 # Reasons for which a container waits that do not pass by themselves.
