@@ -207,9 +207,9 @@ class Inventory:
         found = {}
         for name, host in self._hosts.items():
             if host.stock is not None:
-                held = [usage.devices for mark, usage in host.holds.items() if mark not in redeeming]
-                taken = host.stock.taken.union(*held) if held else host.stock.taken
-                found[name] = Stock(host.stock.offered, taken)
+                held = [usage.devices for mark, usage in host.holds.items() if usage.devices and mark not in redeeming]
+                # One that nothing is held of stays the same object, and keeps what was worked out for it.
+                found[name] = Stock(host.stock.offered, host.stock.taken.union(*held)) if held else host.stock
         return found
 
     def wake_waiting(self) -> None:

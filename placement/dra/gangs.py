@@ -242,13 +242,22 @@ class _Ground:
         stock = self._devices.stocks.get(node)
         if stock is None:
             return 0
+        asked = (kind.asked, allowed, empty)
+        if asked not in stock.held:
+            stock.held[asked] = self._holds(stock, kind, allowed, empty)
+        return stock.held[asked]
+
+    def _holds(self, stock: Stock, kind: Kind, allowed: int, empty: bool) -> int:
         taken: set[DeviceId] = set() if empty else set(stock.taken)
-        for held in range(kind.role.replicas):
+        for held in range(len(stock.offered.devices)):
             found = _tried(stock.offered, taken, kind.asked, self._devices.classes, allowed)
             if found is None:
                 return held
-            taken.update(devices_in(found))
-        return kind.role.replicas
+            given = list(devices_in(found))
+            if not given:
+                return _ANY_NUMBER  # its claims ask for nothing
+            taken.update(given)
+        return len(stock.offered.devices)
 
     def _granted(self, assignment: Assignment, allowed: int) -> tuple[dict[str, tuple[Grants, ...]], _Counts]:
         """Devices by pod; and where a node does not have them for all, what it holds instead."""
