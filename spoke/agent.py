@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
+from placement.dra.requests import ClaimSpec
 from placement.inventory import Summary
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
@@ -49,6 +50,8 @@ from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report,
 log = logging.getLogger(__name__)
 
 _LOOK_AT_KINDS_S = 30.0
+# What selectors refuse, the summary does not tell: the hub, which counts devices, would ask in vain each second.
+_CLAIMS_AGAIN_S = 30.0
 _COMMANDS_AT_A_TIME = 16  # placed before others get their turn
 
 
@@ -283,7 +286,10 @@ class Agent:
         answers = {ack.id: ack for ack in acks} | refused
         if refused:
             # Not before the hub has the refusal: it notes the summary that it knows then.
-            asyncio.get_running_loop().call_later(INTERVAL_S, self._summaries.say_again)
+            asked = [command.order for command in commands if command.id in refused]
+            by_number = any(isinstance(order, Start) and not self._claimed(order) for order in asked)
+            after_s = INTERVAL_S if by_number else _CLAIMS_AGAIN_S
+            asyncio.get_running_loop().call_later(after_s, self._summaries.say_again)
         return [answers[command.id] for command in commands]
 
     async def reports_acked(self, acks: Sequence[ReportAck]) -> None:
@@ -359,10 +365,12 @@ class Agent:
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
-        asked = claims.by_role(start.objects, self._catalogue)
-        if shortfall := self._scheduler.hold(command.ref, start.workload, asked):
+        if shortfall := self._scheduler.hold(command.ref, start.workload, self._claimed(start)):
             return CommandAck(command.id, command.ref, "no-room", shortfall)
         return None
+
+    def _claimed(self, start: Start) -> Mapping[str, tuple[ClaimSpec, ...]]:
+        return claims.by_role(start.objects, self._catalogue)
 
     def _accepted(self, entry: Entry) -> None:
         known = self._jobs.get(entry.ref.job)

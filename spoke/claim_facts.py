@@ -45,7 +45,7 @@ def read(obj: Object) -> ClaimFacts:
         spec, refused = requests.read(obj.get("spec") or {}), ""
     except ClaimRefused as error:
         spec, refused = ClaimSpec(), str(error)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         spec, refused = ClaimSpec(), f"it cannot be read ({error!r})"
     version = str(metadata.get("resourceVersion", ""))
     return ClaimFacts(

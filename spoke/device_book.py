@@ -226,7 +226,7 @@ class DeviceBook:
         pools = self._remove_slice(name)
         try:
             found = slices.read(obj)
-        except (KeyError, TypeError, ValueError, CelError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, CelError) as error:
             log.warning("ResourceSlice %s cannot be read and offers nothing: %r", name, error)
             return pools
         self._slices[name] = found

@@ -195,8 +195,13 @@ class Inventory:
 
     def put_stock(self, node: str, stock: Stock, counted: Counted) -> None:
         host = self._host(node)
-        grown = host.stock is not None and (host.stock.offered is not stock.offered or stock.taken < host.stock.taken)
-        more_room = host.stock is None or grown or counted != host.counted
+        before = host.stock
+        more_room = (
+            before is None
+            or before.offered is not stock.offered
+            or not before.taken <= stock.taken
+            or counted.capacity != host.counted.capacity
+        )
         host.stock = stock if stock.offered.devices else None
         host.counted = counted
         self._changed(node, more_room=more_room)

@@ -116,7 +116,9 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
 
 def _claims(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
     """(the claims by name, whether all of them are known). One of a template may turn out not to be needed."""
-    asked = claims.of_pod(spec) if spec.get("resourceClaims") else ()
+    if not spec.get("resourceClaims"):
+        return (), True
+    asked = claims.of_pod(spec)
     made = {each["name"]: each.get("resourceClaimName") for each in status.get("resourceClaimStatuses") or ()}
     names = [each.object if each.kind == claims.CLAIM else made.get(each.name) for each in asked]
     missing = any(each.kind == claims.TEMPLATE and each.name not in made for each in asked)

@@ -163,10 +163,7 @@ class Scheduler:
         if not slots:
             return batch.pods
         matched = _matched(job, batch.pods, slots)
-        served = self.claims.serve(
-            [(pod, slots[index].node) for pod, index in matched.values()],
-            redeeming={(job.ref, index) for _, index in matched.values()},
-        )
+        served = self._served(job, matched, slots)
         is_short = batch.together and len(matched) < len(batch.pods)
         if is_short or served is None or not self._inventory.is_sound(job.ref):
             self._inventory.release(job.ref)
@@ -178,6 +175,15 @@ class Scheduler:
         placings = self._with_claims_assumed(placings, served)
         self._binder.bind(job, placings, together=batch.together)
         return [pod for pod in batch.pods if pod.uid not in matched]
+
+    def _served(
+        self, job: Job, matched: Mapping[str, tuple[PodFacts, int]], slots: Mapping[int, Slot]
+    ) -> Mapping[str, tuple[ClaimGrant, ...]] | None:
+        """Devices for the claims of pods, on the nodes that are held for them."""
+        if not any(pod.claims for pod, _ in matched.values()):
+            return {}
+        redeeming = {(job.ref, index) for _, index in matched.values()}
+        return self.claims.serve([(pod, slots[index].node) for pod, index in matched.values()], redeeming)
 
     def _assign(self, job: Job, batch: Batch, pods: Sequence[PodFacts], unfit: set[Hashable]) -> str:
         """Answers why not, or ""."""
@@ -282,6 +288,8 @@ class Scheduler:
 
 
 def _with_claims(placings: Sequence[Placing], grants: Mapping[str, tuple[ClaimGrant, ...]]) -> list[Placing]:
+    if not grants:
+        return list(placings)
     return [replace(placing, claims=grants.get(placing.pod.name, ())) for placing in placings]
 
 

@@ -11,6 +11,7 @@ from placement.dra.cel_values import Quantity
 from placement.dra.devices import Device
 from placement.dra.requests import Alternative, ClassSpec
 
+_ANSWERS_KEPT = 256
 _LONGEST_SHOWN = 200
 
 
@@ -35,6 +36,8 @@ def answer(device: Device, expression: str) -> bool | str:
     """A text where there is no answer: why."""
     known = device.answers.get(expression)
     if known is None:
+        if len(device.answers) >= _ANSWERS_KEPT:  # users write new selectors for ever
+            device.answers.clear()
         known = device.answers[expression] = _asked(device, expression)
     return known
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ import yaml
 
 from placement.inventory import DeviceForm
 from placement.lifecycle import Event
-from spoke.cluster.port import ClusterError, ObjectKey, Refused, Unavailable
+from spoke.cluster.port import ClusterError, Conflict, ObjectKey, Refused, Unavailable
 from spoke.jobs import Job
 from tests.spoke.driver import (
     API,
@@ -276,3 +279,42 @@ async def test_a_cluster_that_serves_no_claims_works_as_before_and_says_so(tmp_p
         ack = await here.run("train", job_yaml("train", pods=1, count=1))
         assert "does not serve resource.k8s.io/v1" in ack.refused_message
         assert Event.RUNNING not in here.events("train")
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_happens_no_device_is_given_twice(tmp_path: Path, seed: int) -> None:
+    """Jobs come and go, calls fail, the agent is killed: asked before every single call that reaches the cluster."""
+    rng = Random(seed)
+    async with with_devices(tmp_path, n1=4, n2=4) as here:
+        failing = False
+
+        def fault(verb: str, key: ObjectKey | None) -> ClusterError | None:
+            assert len(set(taken(here))) == len(taken(here)), taken(here)
+            if failing and verb in ("update", "bind") and rng.random() < 0.3:
+                return rng.choice([Unavailable("away"), Refused("no"), Conflict("changed")])
+            return None
+
+        here.cluster.faults.append(fault)
+        running: list[str] = []
+        for number in range(8):
+            failing = rng.random() < 0.5
+            name, pods = f"job-{number}", rng.randint(1, 3)
+            ack = await here.run(name, job_yaml(name, pods=pods, count=rng.randint(1, 3)))
+            if not ack.refused_code:
+                running.append(name)
+                await here.make_pods(name, range(pods))
+                await eventually("its template is there", partial(_template, here, name))
+                make_claims(here, name, name)
+            for _ in range(rng.randint(0, 30)):
+                await asyncio.sleep(0)
+            if rng.random() < 0.4:
+                await here.restart()
+            whole = [job for job in running if here.pods(job) and len(here.bound(job)) == len(here.pods(job))]
+            if whole and rng.random() < 0.7:
+                over = rng.choice(whole)
+                running.remove(over)
+                await here.finish(over, over)
+                for pod in here.pods(over):
+                    given_back(here, pod["metadata"]["name"])
+        failing = False
+        assert len(set(taken(here))) == len(taken(here))
