@@ -95,7 +95,7 @@ class _Search:
             room = MOST_DEVICES - len(self._given[claim])
             if not alternative.count <= wanted <= min(len(free), room):
                 continue
-            beside = [grant.device for grant in self._given[claim]]
+            beside = [grant.device for grants in self._given for grant in grants]
             order = self._begun_first(closeness.in_order(free, wanted, beside))
             if self._choose(number, claim, alternative, order, 0, wanted):
                 return True

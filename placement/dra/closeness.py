@@ -36,16 +36,19 @@ def score(one: Device, other: Device) -> int:
 
 
 def in_order(candidates: Sequence[Device], wanted: int, beside: Sequence[Device]) -> list[Device]:
-    """The candidates, those to be taken first: near to what the pod has already, else the `wanted` closest together."""
-    if beside:
-        near = {device: sum(score(device, other) for other in beside) for device in candidates}
-        return sorted(candidates, key=lambda device: -near[device])
+    """The candidates, those to be taken first: nearest to what the pod has already, and of these the closest together.
+
+    Exact up to 16 candidates, as `cards` is.
+    """
+    near = [sum(score(device, other) for other in beside) for device in candidates]
+    rest = sorted(range(len(candidates)), key=lambda index: -near[index])
     if not 1 < wanted < len(candidates):
-        return list(candidates)
+        return [candidates[index] for index in rest]
+    # In a sum over pairs each device's nearness counts equally often; and for more than all links together.
+    more = wanted * wanted * (SAME_ROOT + SAME_NUMA)
     gpus = [
-        Gpu(index, links=tuple(score(one, other) if one is not other else 0 for other in candidates))
-        for index, one in enumerate(candidates)
+        Gpu(a, links=tuple(near[a] * more + (score(one, other) if a != b else 0) for b, other in enumerate(candidates)))
+        for a, one in enumerate(candidates)
     ]
     best = cards.pick(gpus, wanted)
-    chosen = set(best)
-    return [candidates[i] for i in best] + [device for i, device in enumerate(candidates) if i not in chosen]
+    return [candidates[i] for i in (*best, *(index for index in rest if index not in set(best)))]

@@ -132,7 +132,7 @@ class _Ground:
     ) -> None:
         by_claims = {(kind.of, kind.claims): kind for kind in kinds}
         self._kind_of = {pod.name: by_claims[pod.role, claims.get(pod.name, _NONE)] for pod in pods}
-        self._pods = [PodToPlace(pod.name, self._kind_of[pod.name].role.name) for pod in pods]
+        self._pods = [replace(pod, role=self._kind_of[pod.name].role.name) for pod in pods]
         self._kinds = [kind for kind in kinds if kind.claims != _NONE]
         self._nodes = nodes
         self._devices = devices
