@@ -31,6 +31,7 @@ from tests.spoke.driver import (
     taken,
 )
 from tests.spoke.stage import Stage, eventually, node, stage
+from tests.spoke.stage import job_yaml as stage_job
 
 
 @asynccontextmanager
@@ -318,3 +319,15 @@ async def test_whatever_happens_no_device_is_given_twice(tmp_path: Path, seed: i
                     given_back(here, pod["metadata"]["name"])
         failing = False
         assert len(set(taken(here))) == len(taken(here))
+
+
+async def test_jobs_with_and_without_claims_share_a_cluster(tmp_path: Path) -> None:
+    async with with_devices(tmp_path, n1=4) as here:
+        here.cluster.put(node("n2", gpus=8))
+        await run(here, "claiming", pods=1, count=2)
+        await bound(here, "claiming", 1)
+        assert not (await here.run("plain", stage_job("plain", gpus=2))).refused_code
+        await here.make_pods("plain", [0])
+        await bound(here, "plain", 1)
+        assert here.bound("plain")["plain-0"] == ("n2", "0,1")
+        assert here.bound("claiming")["claiming-0"][0] == "n1"
