@@ -172,7 +172,7 @@ class Seating:
         # Cards are given out for every seat, also for pods that are yet to come: theirs stay together then.
         seats = iter(
             [
-                (leaf.node.name, self._tree.cards(leaf).serve(spec.devices))
+                (leaf.node.name, self._tree.cards(leaf).serve(spec.devices, spec.need))
                 for leaf, count in sorted(leaves, key=lambda seat: seat[0].order)
                 for _ in range(count)
             ]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement import cards, mix
+from placement import alignment, cards, mix
 from placement.fragmentation import Floats, Fragmentation, Ints
 from placement.inventory import Node
 from placement.mix import Ask, Mix, Typical, ask_of
@@ -228,4 +228,5 @@ def _cards(node: Node, role: Role, rows: NodeRows, row: int, column: _Column) ->
         return (min([gpu.index for gpu in node.gpus if gpu.healthy and gpu.free_share == units]),)
     if need.resource != rows.profile(row).whole or not node.gpus:
         return ()
-    return cards.pick([gpu for gpu in node.gpus if gpu.healthy and gpu.free], need.amount)
+    free = [gpu for gpu in node.gpus if gpu.healthy and gpu.free]
+    return cards.pick(free, need.amount, alignment.near(node, role.requests))

@@ -310,11 +310,19 @@ def offered(node: Node) -> tuple[Resources, tuple[int, ...]]:
 
 
 def gpus_of(node: Node, free: Resources) -> tuple[int, int]:
-    """(all, free): cards and slices by amount; where memory is shared the cards, free while nobody has any of it."""
-    resources = {device.resource for device in node.devices if device.form is not DeviceForm.SHARED_MEMORY}
-    if not resources and node.devices:
-        return len(node.gpus), sum(gpu.healthy and gpu.free for gpu in node.gpus) if node.ready else 0
-    return sum(node.capacity[name] for name in resources), sum(free[name] for name in resources)
+    """(all, free): cards and slices by amount; where memory is shared the cards, free while nobody has any of it.
+
+    One device may be of several device classes: of those that are had by claim, the largest class counts.
+    """
+    claimed = [device.resource for device in node.devices if device.form is DeviceForm.DRA]
+    total = max((node.capacity[name] for name in claimed), default=0)
+    left = max((free[name] for name in claimed), default=0)
+    forms = (DeviceForm.SHARED_MEMORY, DeviceForm.DRA)
+    resources = {device.resource for device in node.devices if device.form not in forms}
+    if not resources and len(node.devices) > len(claimed):
+        left += sum(gpu.healthy and gpu.free for gpu in node.gpus) if node.ready else 0
+        return total + len(node.gpus), left
+    return total + sum(node.capacity[name] for name in resources), left + sum(free[name] for name in resources)
 
 
 def resource_of(devices: Iterable[DeviceClass], form: DeviceForm) -> str:

@@ -214,7 +214,7 @@ def _seated(scope: Scope, placement: Placement, slots: Slots, pods: Sequence[Pod
         # Cards are given out for every seat, also for pods that are yet to come: theirs stay together then.
         seats = iter(
             [
-                (leaf.node.name, cards.setdefault(leaf.node.name, NodeCards(leaf.node)).serve(spec.devices))
+                (leaf.node.name, cards.setdefault(leaf.node.name, NodeCards(leaf.node)).serve(spec.devices, spec.need))
                 for leaf, count in sorted(_seats(scope, filled, looks), key=lambda seat: seat[0].order)
                 for _ in range(count)
             ]

@@ -12,19 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
+from placement.dra.requests import ClaimSpec
 from placement.inventory import Summary
+from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import heartbeats, logs, lost_nodes, stuck
+from spoke import claim_facts, heartbeats, logs, lost_nodes, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
+from spoke.claim_writing import ClaimWriter
+from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
+from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
 from spoke.handing_back import HandingBack
 from spoke.heartbeats import Heartbeats
@@ -45,6 +50,8 @@ from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report,
 log = logging.getLogger(__name__)
 
 _LOOK_AT_KINDS_S = 30.0
+# What selectors refuse, the summary does not tell: the hub, which counts devices, would ask in vain each second.
+_CLAIMS_AGAIN_S = 30.0
 _COMMANDS_AT_A_TIME = 16  # placed before others get their turn
 
 
@@ -86,6 +93,8 @@ class Agent:
         self._jobs = Jobs()
         self._inventory = Inventory(levels)
         self._binder = Binder(port, ledger, self._inventory, self.crew, rng, clock)
+        self._devices = DeviceBook()
+        self._binder.claims = ClaimWriter(port, self._devices, rng)
         self._reporter = Reporter(self._jobs, ledger, clock)
         self._lost_nodes = LostNodes(
             port, self._inventory, self._jobs, Heartbeats(with_nodes), clock=_loop_time, interval_s=look_at_nodes_s
@@ -104,6 +113,7 @@ class Agent:
         )
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
+        self._scheduler.claims = Claims(self._devices, self._inventory)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
         self._kinds: frozenset[str] = frozenset()
@@ -129,6 +139,9 @@ class Agent:
         self._ingest.room = self._scheduler.room_may_have_grown
         self._ingest.inventory_changed = self._summaries.touch
         self._ingest.unowned_found = self._unowned
+        self._devices.put = self._inventory.put_stock
+        self._devices.told = self._ingest.tell_inventory
+        self._devices.awaited_came = self._inventory.wake_waiting
 
     # ---- life ----
 
@@ -171,7 +184,7 @@ class Agent:
             await sink.synced.wait()
 
     async def _watch_kinds(self) -> list[Sink]:
-        """Begins to watch every kind of workload that is served and not watched yet."""
+        """Begins to watch every kind of workload, and devices and their claims, served and not watched yet."""
         backoff = Backoff(self._rng)
         while True:
             try:
@@ -186,7 +199,13 @@ class Agent:
         return [
             self._watch(Selection(kind.api_version, kind.kind, "", JOB_LABEL), self._ingest.workloads(kind))
             for kind in new
-        ]
+        ] + self._watch_devices()
+
+    def _watch_devices(self) -> list[Sink]:
+        if not DeviceBook.is_served(self._kinds) or claim_facts.API_VERSION in self._watched:
+            return []
+        self._watched.add(claim_facts.API_VERSION)
+        return [self._watch(selection, sink) for selection, sink in self._devices.sinks()]
 
     def _is_to_watch(self, kind: Kind) -> bool:
         name = kind.resource_kind
@@ -210,9 +229,10 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.runs and entry.assignment and not entry.bound:
                 self._scheduler.resume(job, entry.assignment)
+        by_ref = {entry.ref: entry for entry in entries}
         for job in self._jobs:
             if job.runs and job.workload is not None and not job.pods:
-                self._scheduler.hold(job.ref, job.workload)
+                self._scheduler.hold(job.ref, job.workload, claims.by_role(by_ref[job.ref].objects, self._catalogue))
         for entry in entries:
             self._wake(entry.ref.job)
             job = self._jobs.of(entry.ref)
@@ -266,7 +286,10 @@ class Agent:
         answers = {ack.id: ack for ack in acks} | refused
         if refused:
             # Not before the hub has the refusal: it notes the summary that it knows then.
-            asyncio.get_running_loop().call_later(INTERVAL_S, self._summaries.say_again)
+            asked = [command.order for command in commands if command.id in refused]
+            by_number = any(isinstance(order, Start) and not self._claimed(order) for order in asked)
+            after_s = INTERVAL_S if by_number else _CLAIMS_AGAIN_S
+            asyncio.get_running_loop().call_later(after_s, self._summaries.say_again)
         return [answers[command.id] for command in commands]
 
     async def reports_acked(self, acks: Sequence[ReportAck]) -> None:
@@ -342,9 +365,12 @@ class Agent:
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
-        if shortfall := self._scheduler.hold(command.ref, start.workload):
+        if shortfall := self._scheduler.hold(command.ref, start.workload, self._claimed(start)):
             return CommandAck(command.id, command.ref, "no-room", shortfall)
         return None
+
+    def _claimed(self, start: Start) -> Mapping[str, tuple[ClaimSpec, ...]]:
+        return claims.by_role(start.objects, self._catalogue)
 
     def _accepted(self, entry: Entry) -> None:
         known = self._jobs.get(entry.ref.job)

@@ -196,6 +196,10 @@ class Ingest:
     def _of_kind(self, kind: Kind) -> Iterable[Job]:
         return [job for job in self._jobs if job.key is not None and _is_of(kind, job.key)]
 
+    def tell_inventory(self) -> None:
+        """The inventory may have changed by what others read: devices and their claims."""
+        self._tell_inventory()
+
     def _tell_inventory(self) -> None:
         if self._inventory.version != self._version:
             self._version = self._inventory.version

@@ -8,6 +8,9 @@ placing and left out of the summary: the hub deducts them by itself.
 A change touches the nodes it names and no others; `version` grows with every change, `room` with every change after
 which something may fit that did not fit before.
 
+Devices that are had by claim (DRA) are the `device_book`'s to know; their stock of each node is put here, so that a
+node's free capacity counts them, and places that are held for pods to come hold their very devices.
+
 GPU indices come from the annotation that our own bindings leave on a pod. A pod without it takes the highest indices
 that are free: which ones it really has only its kubelet knows, and the number of them is right in any case.
 """
@@ -15,10 +18,15 @@ that are free: which ones it really has only its kubelet knows, and the number o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from placement.inventory import Gpu, Node
+from placement import alignment
+from placement.dra.counts import Counted
+from placement.dra.devices import DeviceId
+from placement.dra.names import without_claimed
+from placement.dra.stock import Stock
+from placement.inventory import Gpu, Nic, Node
 from placement.resources import Resources
 from placement.singles import Singles
 from spoke import nodes
@@ -30,10 +38,12 @@ from wire.orders import JobRef
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one pod takes of its node. `gpus` are the indices it is known to have."""
+    """What one pod takes of its node. `gpus` are the indices it is known to have, `devices` what is held by claim."""
 
     requests: Resources
     gpus: tuple[int, ...] = ()
+    nics: tuple[tuple[str, int], ...] = ()  # (resource, index) of the RDMA NICs near them
+    devices: frozenset[DeviceId] = frozenset()  # in held places only: an allocated claim tells its devices itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,8 @@ class _Host:
     lost: bool = False  # nothing is to be placed there, whatever its conditions say yet
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
+    stock: Stock | None = None  # of devices that are had by claim
+    counted: Counted = Counted()  # what of them is there and free, by class
     taken: dict[str, int] = field(default_factory=dict)  # by all pods together
     shares: list[int] | None = None  # units left on each shared card; None where that must be worked out anew
     cards: list[Gpu] = field(default_factory=list)  # as `shares` has them
@@ -174,7 +186,7 @@ class Inventory:
             self.drop_pod(pod.uid)
             return
         self._assumed.discard(pod.uid)
-        self._take(pod.uid, pod.node, Usage(pod.requests, pod.gpus))
+        self._take(pod.uid, pod.node, Usage(pod.requests, pod.gpus, pod.nics))
 
     def drop_pod(self, uid: str) -> None:
         self._assumed.discard(uid)
@@ -186,7 +198,12 @@ class Inventory:
             self._tidy(name, host)
 
     def assume(self, uid: str, node: str, usage: Usage) -> None:
-        """The pod is being bound there."""
+        """The pod is being bound there. Its NICs are chosen now, beside its cards."""
+        there = self._hosts.get(node)
+        if there is not None and there.facts is not None and there.facts.nics and not usage.nics:
+            known = _actual(there)
+            if known is not None:
+                usage = replace(usage, nics=alignment.nics(known, usage.gpus, usage.requests))
         self._assumed.add(uid)
         self._take(uid, node, usage)
 
@@ -202,6 +219,37 @@ class Inventory:
         """(node, usage) of a bound or assumed pod."""
         name = self._place.get(uid)
         return (name, self._hosts[name].pods[uid]) if name is not None else None
+
+    # ---- devices that are had by claim ----
+
+    def put_stock(self, node: str, stock: Stock, counted: Counted) -> None:
+        host = self._host(node)
+        before = host.stock
+        more_room = (
+            before is None
+            or before.offered is not stock.offered
+            or not before.taken <= stock.taken
+            or counted.capacity != host.counted.capacity
+        )
+        host.stock = stock if stock.offered.devices else None
+        host.counted = counted
+        self._changed(node, more_room=more_room)
+        self._tidy(node, host)
+
+    def stocks(self, redeeming: Collection[tuple[JobRef, int]] = ()) -> Mapping[str, Stock]:
+        """By node; what is held for pods to come counts as taken, but for the places that are being redeemed."""
+        found = {}
+        for name, host in self._hosts.items():
+            if host.stock is not None:
+                held = [usage.devices for mark, usage in host.holds.items() if usage.devices and mark not in redeeming]
+                # One that nothing is held of stays the same object, and keeps what was worked out for it.
+                found[name] = Stock(host.stock.offered, host.stock.taken.union(*held)) if held else host.stock
+        return found
+
+    def wake_waiting(self) -> None:
+        """Something came that is no room of a node and may still let a job go on."""
+        self.version += 1
+        self.room += 1
 
     # ---- places held for pods to come ----
 
@@ -234,7 +282,8 @@ class Inventory:
             del self._slots[ref]
         del self._hosts[slot.node].holds[ref, index]
         self._changed(slot.node)
-        self.assume(uid, slot.node, slot.usage)
+        # What is had by claim is the claims' to tell from now on.
+        self.assume(uid, slot.node, Usage(without_claimed(slot.usage.requests), slot.usage.gpus))
         return slot
 
     def slots(self, ref: JobRef) -> Mapping[int, Slot]:
@@ -247,6 +296,8 @@ class Inventory:
     def _slot_is_sound(self, slot: Slot) -> bool:
         host, node = self._hosts[slot.node], self.node(slot.node)
         if node is None or not node.ready or any(amount < 0 for amount in node.free.values()):
+            return False
+        if slot.usage.devices and not (host.stock is not None and host.stock.offers_free(slot.usage.devices)):
             return False
         return all(
             index < len(node.gpus) and node.gpus[index].healthy and _card_suffices(host, index)
@@ -280,7 +331,7 @@ class Inventory:
         self.room += more_room
 
     def _tidy(self, name: str, host: _Host) -> None:
-        if host.facts is None and not host.pods and not host.holds:
+        if host.facts is None and not host.pods and not host.holds and host.stock is None:
             self._hosts.pop(name, None)
 
 
@@ -295,7 +346,7 @@ def _card_suffices(host: _Host, index: int) -> bool:
 
 def _actual(host: _Host) -> Node | None:
     if host.actual is None and (facts := host.facts) is not None:
-        host.actual = _node(host, facts, host.taken, host.gpus(facts))
+        host.actual = _node(host, facts, host.pods.values(), host.taken, host.gpus(facts))
     return host.actual
 
 
@@ -303,22 +354,41 @@ def _held(host: _Host) -> Node | None:
     if not host.holds:
         return _actual(host)
     if host.held is None and (facts := host.facts) is not None:
+        usages = [*host.pods.values(), *host.holds.values()]
         taken = _total(host.taken, host.holds.values())
-        host.held = _node(host, facts, taken, _gpus(facts, [*host.pods.values(), *host.holds.values()]))
+        host.held = _node(host, facts, usages, taken, _gpus(facts, usages))
     return host.held
 
 
-def _node(host: _Host, facts: NodeFacts, taken: Mapping[str, int], gpus: tuple[Gpu, ...]) -> Node:
+def _node(
+    host: _Host, facts: NodeFacts, usages: Iterable[Usage], taken: Mapping[str, int], gpus: tuple[Gpu, ...]
+) -> Node:
+    """`taken` is what the usages ask for in sum, `gpus` are the cards as they leave them."""
+    capacity, free, devices = facts.capacity, facts.capacity.less(taken), facts.devices
+    if host.counted.capacity:
+        capacity, free = capacity + host.counted.capacity, free + host.counted.free
+        devices += host.counted.devices
     return Node(
         name=facts.name,
         labels=facts.labels,
         taints=facts.taints,
-        capacity=facts.capacity,
-        free=facts.capacity.less(taken),
-        devices=facts.devices,
+        capacity=capacity,
+        free=free,
+        devices=devices,
         gpus=gpus,
         ready=facts.ready and not host.lost,
         domains=facts.domains,
+        nics=_nics(facts, usages) if facts.nics else (),
+    )
+
+
+def _nics(facts: NodeFacts, usages: Iterable[Usage]) -> tuple[Nic, ...]:
+    """Where a resource counts more than the NICs that are told, pods share them, and none is ever taken."""
+    taken = {nic for usage in usages for nic in usage.nics}
+    return tuple(
+        Nic(resource, index, numa, free=facts.capacity[resource] != len(numas) or (resource, index) not in taken)
+        for resource, numas in facts.nics
+        for index, numa in enumerate(numas)
     )
 
 
@@ -333,19 +403,21 @@ def _total(taken: Mapping[str, int], usages: Iterable[Usage]) -> Mapping[str, in
 def _gpus(facts: NodeFacts, usages: Collection[Usage]) -> tuple[Gpu, ...]:
     if facts.card_share:
         return tuple([_shared_card(facts, index, left) for index, left in enumerate(_free_shares(facts, usages))])
-    taken, unhealthy, links = _taken(facts, usages), facts.unhealthy, facts.links or ((),) * facts.cards
-    return tuple([_gpu(i, i not in unhealthy, i not in taken, 0, links[i]) for i in range(facts.cards)])
+    taken, unhealthy = _taken(facts, usages), facts.unhealthy
+    links, numa = facts.links or ((),) * facts.cards, facts.numa or (-1,) * facts.cards
+    return tuple([_gpu(i, i not in unhealthy, i not in taken, 0, links[i], numa[i]) for i in range(facts.cards)])
 
 
 def _shared_card(facts: NodeFacts, index: int, left: int) -> Gpu:
     links = facts.links[index] if facts.links else ()
-    return _gpu(index, index not in facts.unhealthy, left == facts.card_share, max(left, 0), links)
+    numa = facts.numa[index] if facts.numa else -1
+    return _gpu(index, index not in facts.unhealthy, left == facts.card_share, max(left, 0), links, numa)
 
 
 @lru_cache(maxsize=65_536)
-def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...]) -> Gpu:
+def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...], numa: int) -> Gpu:
     """Equal cards are one object: nodes are made anew with every pod that comes or goes."""
-    return Gpu(index, healthy=healthy, free=free, free_share=free_share, links=links)
+    return Gpu(index, healthy=healthy, free=free, free_share=free_share, numa=numa, links=links)
 
 
 def _taken(facts: NodeFacts, usages: Iterable[Usage]) -> set[int]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from placement.kinds import (
+    claims,
     dependencies,
     documents,
     emulate,
@@ -28,6 +29,7 @@ from placement.kinds import (
     roles,
 )
 from placement.kinds.catalogue import Catalogue
+from placement.kinds.claims import ClaimUse
 from placement.kinds.conditions import spec_holds
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.dependencies import Dependency
@@ -81,6 +83,7 @@ class _Draft:
     workload: Workload
     manifest: dict[str, Any]
     labels: Callable[[], tuple[Mapping[str, str], ...]]  # of each role's pods
+    claims: tuple[tuple[ClaimUse, ...], ...] = ()  # of each role's pods
 
 
 @dataclass(slots=True)
@@ -108,6 +111,8 @@ def _gather(
     gathered.seen.add(key)
     if kind is None:
         identity.check_metadata(found, obj)
+        if who.kind in (claims.TEMPLATE, claims.CLAIM):
+            claims.check_object(found, who.kind, obj)
         gathered.others.append(Dependency(who, identity.named(obj, who)))
     else:
         gathered.drafts.append(_workload(found, kind, obj, who))
@@ -151,7 +156,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         else spec_holds(rules.long_running, obj),
         warnings=tuple(found.warnings),
     )
-    return _Draft(workload, manifest, labels)
+    return _Draft(workload, manifest, labels, tuple(claims.uses(role.template) for role in shape.roles))
 
 
 def _check_selector(found: Findings, kind: Kind, obj: dict[str, Any], shape: Shape) -> None:
@@ -175,12 +180,14 @@ def _references(shape: Shape) -> tuple[Reference, ...]:
 
 def _with_dependencies(drafts: Sequence[_Draft], others: Sequence[Dependency]) -> tuple[Submission, ...]:
     if not others:
-        return tuple(Submission(draft.workload, draft.manifest, ()) for draft in drafts)
+        return tuple(_submission(draft, draft.workload, ()) for draft in drafts)
     users = [dependencies.User(draft.workload, draft.manifest, draft.labels()) for draft in drafts]
     shares = dependencies.shared_out(users, others)
-    return tuple(
-        Submission(share.workload, draft.manifest, share.objects) for draft, share in zip(drafts, shares, strict=True)
-    )
+    return tuple(_submission(draft, share.workload, share.objects) for draft, share in zip(drafts, shares, strict=True))
+
+
+def _submission(draft: _Draft, workload: Workload, objects: tuple[dict[str, Any], ...]) -> Submission:
+    return Submission(claims.counted(workload, draft.claims, objects), draft.manifest, objects)
 
 
 def _no_workload(others: Sequence[Dependency]) -> Problem:
