@@ -1,8 +1,8 @@
 """Whether one cluster can take a workload now, and if not, why, with numbers.
 
 Checked in the order in which a person would ask; the first stage that finds something ends it: may the hub send
-anything there at all (health, cordon, the job's own lists), can the cluster run such a thing (kind, device,
-constraints), and only then is there room (resources, topology).
+anything there at all (health, cordon, the job's own lists, the residency of its data), can the cluster run such a thing
+(kind, device, constraints), and only then is there room (resources, topology).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from placement.capacity import Capacity, Fit, Inventory
+from placement.data import DataCatalog, may_be_in
 from placement.fleet import Cluster, Health
 from placement.inventory import DeviceClass
 from placement.matching import obstacle
@@ -18,9 +19,12 @@ from placement.verdict import (
     ClusterNotReady,
     ConstraintUnmet,
     Cordoned,
+    DatasetNowhere,
+    DatasetUnknown,
     DeviceMissing,
     KindNotServed,
     LevelUnknown,
+    MustNotLeave,
     NotAllowed,
     Reason,
     ResourcesShort,
@@ -28,15 +32,21 @@ from placement.verdict import (
 )
 from placement.workload import DeviceNeed, Role, Workload
 
+_NO_DATA = DataCatalog()
 
-def why_not(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> tuple[Reason, ...]:
+
+def why_not(
+    workload: Workload, cluster: Cluster, capacity: Capacity | None, data: DataCatalog = _NO_DATA
+) -> tuple[Reason, ...]:
     """Empty where the cluster can take it. `capacity` is None while the cluster has not reported."""
-    answer = judge(workload, cluster, capacity)
+    answer = judge(workload, cluster, capacity, data)
     return () if isinstance(answer, Fit) else answer
 
 
-def judge(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> Fit | tuple[Reason, ...]:
-    if closed := tuple(_closed(workload, cluster)):
+def judge(
+    workload: Workload, cluster: Cluster, capacity: Capacity | None, data: DataCatalog = _NO_DATA
+) -> Fit | tuple[Reason, ...]:
+    if closed := tuple(_closed(workload, cluster, data)):
         return closed
     if capacity is None:
         return (ClusterNotReady(cluster.name, Health.JOINING.value),)
@@ -46,16 +56,18 @@ def judge(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> Fi
     return fit if isinstance(fit, Fit) else (fit,)
 
 
-def may_fit(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> bool:
+def may_fit(workload: Workload, cluster: Cluster, capacity: Capacity | None, data: DataCatalog = _NO_DATA) -> bool:
     """Whether nothing but room could be missing. It stays so while what `judge` reads besides room is the same."""
     return (
-        capacity is not None and not any(_closed(workload, cluster)) and not any(_unable(workload, capacity.inventory))
+        capacity is not None
+        and not any(_closed(workload, cluster, data))
+        and not any(_unable(workload, capacity.inventory))
     )
 
 
-def could_ever(workload: Workload, cluster: Cluster, capacity: Capacity | None) -> bool:
+def could_ever(workload: Workload, cluster: Cluster, capacity: Capacity | None, data: DataCatalog = _NO_DATA) -> bool:
     """Whether it could run there if the cluster were ready and empty. Unknown counts as yes."""
-    if any(left_out(workload, cluster)):
+    if any(left_out(workload, cluster, data)):
         return False
     if capacity is None:
         return True
@@ -74,7 +86,7 @@ def telling(reason: Reason) -> tuple[int, str]:
             rank = 4
         case KindNotServed():
             rank = 5
-        case NotAllowed():
+        case NotAllowed() | MustNotLeave():
             rank = 6
         case ClusterNotReady() | Cordoned():
             rank = 2
@@ -83,8 +95,8 @@ def telling(reason: Reason) -> tuple[int, str]:
     return rank, reason.message
 
 
-def left_out(workload: Workload, cluster: Cluster) -> Iterator[Reason]:
-    """What the job itself has against the cluster."""
+def left_out(workload: Workload, cluster: Cluster, data: DataCatalog = _NO_DATA) -> Iterator[Reason]:
+    """What the job itself, or its data, has against the cluster."""
     hints = workload.hints
     if hints.clusters and cluster.name not in hints.clusters:
         yield NotAllowed(cluster.name, f"clusters ({', '.join(hints.clusters)})")
@@ -92,17 +104,31 @@ def left_out(workload: Workload, cluster: Cluster) -> Iterator[Reason]:
         yield NotAllowed(cluster.name, f"exclude-clusters ({', '.join(hints.excluded_clusters)})")
     if hints.regions and cluster.region not in hints.regions:
         yield NotAllowed(cluster.name, f"regions ({', '.join(hints.regions)})")
+    for dataset in data.used_by(workload) if workload.data else ():
+        if not may_be_in(dataset, cluster.region):
+            yield MustNotLeave(cluster.name, dataset.name, dataset.residency, cluster.region)
 
 
 # ---- may the hub send anything there ----
 
 
-def _closed(workload: Workload, cluster: Cluster) -> Iterator[Reason]:
+def _closed(workload: Workload, cluster: Cluster, data: DataCatalog) -> Iterator[Reason]:
     if cluster.health is not Health.READY:
         yield ClusterNotReady(cluster.name, cluster.health.value)
     if cluster.cordoned:
         yield Cordoned(cluster.name)
-    yield from left_out(workload, cluster)
+    yield from left_out(workload, cluster, data)
+    yield from _unreadable(workload, data)
+
+
+def _unreadable(workload: Workload, data: DataCatalog) -> Iterator[Reason]:
+    """Data that could be read nowhere: it may be declared yet, or get a replica."""
+    for use in workload.data:
+        dataset = data.find(use)
+        if dataset is None and not use.is_place:
+            yield DatasetUnknown(use.name)
+        elif dataset is not None and not dataset.replicas:
+            yield DatasetNowhere(dataset.name)
 
 
 # ---- can the cluster run such a thing ----

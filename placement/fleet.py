@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from placement.data import DataCatalog
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past
@@ -58,6 +59,15 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a live attempt has come, as its spoke reported. What it did since `checkpoint_at` is lost if it ends."""
+
+    epoch: int
+    running_since: datetime | None = None
+    checkpoint_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PendingJob:
     job: str
     epoch: int
@@ -77,4 +87,6 @@ class Fleet:
     prices: PriceBook = PriceBook()
     queues: QueueTree = field(default_factory=QueueTree)
     past: Mapping[str, Past] = field(default_factory=dict)  # by queue, what its ended attempts used
+    data: DataCatalog = field(default_factory=DataCatalog)
+    progress: Mapping[str, Progress] = field(default_factory=dict)  # by job, of live attempts
     half_life_h: float = 24.0  # what a queue used so long ago counts half as much for its share

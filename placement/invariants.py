@@ -101,6 +101,7 @@ def _of_placed(decision: Decision, verdict: Placed, fleet: Fleet) -> Iterator[st
         yield f"it is placed on {reservation.cluster}, which does not exist"
         return
     yield from _may_not_run(reservation, cluster)
+    yield from _data_out_of_place(verdict, cluster, fleet)
     totals = {c.cluster: c.score.total_usd for c in decision.candidates if c.feasible and c.score is not None}
     if cluster.name not in totals:
         yield f"it is placed on {cluster.name}, which is no feasible candidate"
@@ -127,8 +128,23 @@ def _may_not_run(reservation: Reservation, cluster: Cluster) -> Iterator[str]:
         yield f"{cluster.name} has not reported"
     elif workload.resource_kind not in cluster.summary.kinds:
         yield f"{cluster.name} does not serve {workload.resource_kind}"
-    if reservation.spot and not hints.tolerates_spot:
+    if reservation.spot and not workload.may_use_spot:
         yield "it is on spot, which it does not tolerate"
+
+
+def _data_out_of_place(verdict: Placed, cluster: Cluster, fleet: Fleet) -> Iterator[str]:
+    """A dataset read where it must not be, or read there though nobody brings it."""
+    moved = {move.dataset for move in verdict.moves if move.target == cluster.name}
+    for use in verdict.reservation.workload.data:
+        dataset = fleet.data.find(use)
+        if dataset is None:
+            continue
+        if dataset.residency and cluster.region not in dataset.residency:
+            yield f"dataset {dataset.name} must stay in {', '.join(dataset.residency)}, not go to {cluster.region}"
+        there = {(one.region, one.cluster) for one in dataset.replicas}
+        readable = (cluster.region, cluster.name) in there or (bool(cluster.region) and (cluster.region, "") in there)
+        if not readable and dataset.name not in moved:
+            yield f"dataset {dataset.name} is not on {cluster.name} and is not brought there"
 
 
 def _overbooked(summary: Summary, made: Sequence[Reservation], fleet: Fleet, cluster: str) -> Iterator[str]:

@@ -23,6 +23,7 @@ from datetime import datetime
 from math import inf
 
 from placement.capacity import Capacity, Fit
+from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
 from placement.fleet import Cluster, Fleet, PendingJob, Reservation
 from placement.inventory import DeviceForm, JobEpoch, Summary
@@ -105,6 +106,7 @@ class _Prospect:
     standing: _Standing
     usd: float  # at least; below everything where the cluster will refuse anyway, so that it is asked why
     candidate: Candidate
+    moves: tuple[DataMove, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ class Planner:
         self._held: dict[str, list[Reservation]] = {}
         self._shapes: dict[object, _Shape] = {}
         self._prices = PriceBook()
+        self._data = DataCatalog()
         self._limits = Limits(QueueTree())
         self._there: dict[str, tuple[Summary, dict[str, float]]] = {}  # what each summary has of each product
         self._changes = 0  # grows whenever a member is replaced
@@ -173,8 +176,8 @@ class Planner:
     # ---- what changed since the last cycle ----
 
     def _refresh(self, fleet: Fleet) -> None:
-        if self._prices != fleet.prices:
-            self._prices = fleet.prices
+        if self._prices != fleet.prices or self._data != fleet.data:
+            self._prices, self._data = fleet.prices, fleet.data
             self._shapes = {}
         if self._limits.tree is not fleet.queues:
             self._limits = Limits(fleet.queues)
@@ -271,10 +274,12 @@ class Planner:
 
     def _prospect(self, workload: Workload, member: _Member, standing: _Standing) -> _Prospect:
         name = member.cluster.name
-        if member.capacity is None or not may_fit(workload, member.cluster, member.capacity):
+        if member.capacity is None or not may_fit(workload, member.cluster, member.capacity, self._data):
             return _Prospect(standing, -inf, Candidate(name))
-        score = at_least(workload, name, member.capacity.inventory, self._prices)
-        return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True))
+        datasets, region = self._data.used_by(workload), member.cluster.region
+        moves = needed_moves(datasets, name, region, self._prices.transfers) if datasets else ()
+        score = at_least(workload, name, member.capacity.inventory, self._prices, moves)
+        return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True, moves=moves), moves)
 
     def _waiting_for_its_queue(self, job: PendingJob, closed: Reason, cycle: Cycle) -> Decision:
         candidates = tuple(Candidate(name, (closed,)) for name in self._members)
@@ -349,24 +354,22 @@ class Planner:
             return _Answer(member, Candidate(name, (RefusedBySpoke(name, job.refused_by[name]),)))
         known = shape.answers.get(name)
         if known is None or known.member is not member:
-            able = shape.prospects[name].usd > -inf
-            known = shape.answers[name] = self._ask(job.workload, member, able=able)
+            known = shape.answers[name] = self._ask(job.workload, member, shape.prospects[name])
         return known
 
-    def _ask(self, workload: Workload, member: _Member, *, able: bool) -> _Answer:
-        """`able`: nothing but room could be missing."""
-        name = member.cluster.name
+    def _ask(self, workload: Workload, member: _Member, prospect: _Prospect) -> _Answer:
+        name, able = member.cluster.name, prospect.usd > -inf  # able: nothing but room could be missing
         fit: Fit | tuple[Reason, ...]
         if able and member.capacity is not None:
             found = member.capacity.fit(workload)
             fit = found if isinstance(found, Fit) else (found,)
         else:
-            fit = judge(workload, member.cluster, member.capacity)
+            fit = judge(workload, member.cluster, member.capacity, self._data)
         if not isinstance(fit, Fit):
             return _Answer(member, Candidate(name, fit))
-        made = offer(workload, name, fit, self._prices)
+        made = offer(workload, name, fit, self._prices, prospect.moves)
         bid = _Bid(fit, made, usage.of_fit(fit), _usd_per_hour(workload, made))
-        return _Answer(member, Candidate(name, (), made.score, fit.domain), bid)
+        return _Answer(member, Candidate(name, (), made.score, fit.domain, moves=prospect.moves), bid)
 
     def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
         name = member.cluster.name
@@ -379,7 +382,7 @@ class Planner:
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
         cycle.holds.take(job.workload, name, id(shape))
-        return Placed(made, bid.offer.score)
+        return Placed(made, bid.offer.score, shape.prospects[name].moves)
 
     def _refusal(self, workload: Workload, candidates: Sequence[Candidate]) -> Verdict:
         if not candidates:
@@ -394,8 +397,8 @@ class Planner:
     def _never(self, workload: Workload, candidates: Sequence[Candidate]) -> bool:
         """No cluster that the job allows could hold it even when empty; where none has joined yet, one still may."""
         members = [self._members[candidate.cluster] for candidate in candidates]
-        allowed = [member for member in members if not any(left_out(workload, member.cluster))]
-        return bool(allowed) and not any(could_ever(workload, m.cluster, m.capacity) for m in allowed)
+        allowed = [member for member in members if not any(left_out(workload, member.cluster, self._data))]
+        return bool(allowed) and not any(could_ever(workload, m.cluster, m.capacity, self._data) for m in allowed)
 
 
 def _member(cluster: Cluster, reserved: Iterable[Reservation], before: _Member | None) -> _Member:
@@ -448,8 +451,10 @@ def _shape_key(workload: Workload) -> object:
         hints.excluded_clusters,
         hints.regions,
         hints.expected_hours,
-        hints.tolerates_spot,
+        workload.may_use_spot,
         hints.if_too_large,
+        hints.checkpoint_minutes,
+        workload.data,
     )
 
 

@@ -4,16 +4,18 @@
 taken only where the job tolerates it and it is cheaper with its risk. `fragmentation` and `locality` are small: a share
 of what idle GPUs beside the job, or a gang stretched over more of the network than it needs, may cost others or
 itself. They decide between places of the same price and hardly ever against a cheaper one.
+`data` is what copying data there costs; `data-wait` pays the job's GPUs and cores while they are held for the copy.
 `unpriced` is worth nothing and says that nobody named a price and the price book's default was used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from placement.bins import Spec
 from placement.capacity import Fit, Inventory
+from placement.data import DataMove, total
 from placement.demand import pairs
 from placement.inventory import DeviceClass, DeviceForm, NodeClass
 from placement.money import Price, PriceBook
@@ -40,16 +42,15 @@ class Offer:
     spot: bool
 
 
-def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook) -> Offer:
+def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook, moves: Sequence[DataMove] = ()) -> Offer:
+    """`moves`: what has to be copied there before."""
     hours = workload.hints.expected_hours
     cards, cores = used(fit)
     priced = [(gpus, *prices.price_of(cluster, product)) for product, gpus in sorted(cards.items())]
     terms: dict[str, float] = {}
     if cards:
         terms["gpu"] = sum(gpus * price.on_demand_usd_per_gpu_hour for gpus, price, _ in priced) * hours
-    spot = workload.hints.tolerates_spot and _spot_is_cheaper(
-        terms, [(gpus, price) for gpus, price, _ in priced], hours
-    )
+    spot = workload.may_use_spot and _spot_is_cheaper(terms, [(gpus, price) for gpus, price, _ in priced], hours)
     if cores:
         terms["cpu"] = cores * _usd_per_core_hour(cluster, prices) * hours
     if cards:
@@ -57,12 +58,15 @@ def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook) -> Offe
         terms["fragmentation"] = hourly * hours * BROKEN_NODE_SHARE
         if slower := _slowdown(workload, fit):
             terms["locality"] = terms["gpu"] * slower
+    _add_moves(terms, moves, hours)
     if not all(known for _, _, known in priced):
         terms["unpriced"] = 0.0
     return Offer(Score(terms), spot)
 
 
-def at_least(workload: Workload, cluster: str, inventory: Inventory, prices: PriceBook) -> Score:
+def at_least(
+    workload: Workload, cluster: str, inventory: Inventory, prices: PriceBook, moves: Sequence[DataMove] = ()
+) -> Score:
     """What it costs there wherever in the cluster it goes: no offer of that cluster is cheaper.
 
     Only terms that no place can spare are in it, each by the cheapest node class that admits the pod.
@@ -80,6 +84,7 @@ def at_least(workload: Workload, cluster: str, inventory: Inventory, prices: Pri
     terms = {"gpu": gpu * hours} if gpu else {}
     if cores:
         terms["cpu"] = cores * _usd_per_core_hour(cluster, prices) * hours
+    _add_moves(terms, moves, hours)
     return Score(terms)
 
 
@@ -90,7 +95,7 @@ def _least_usd_per_hour(
     for need, device in _devices(spec, node_class):
         price, _ = prices.price_of(cluster, device.product)
         usd = price.on_demand_usd_per_gpu_hour
-        if workload.hints.tolerates_spot and price.spot_usd_per_gpu_hour is not None:
+        if workload.may_use_spot and price.spot_usd_per_gpu_hour is not None:
             risk = price.spot_interruptions_per_hour * workload.hints.expected_hours * LOST_WORK_HOURS
             usd = min(usd, price.spot_usd_per_gpu_hour * (1 + risk))
         found += _cards_of(need, device) * usd
@@ -132,6 +137,14 @@ def _cards_of(need: DeviceNeed, device: DeviceClass) -> float:
 
 
 # ---- what that costs ----
+
+
+def _add_moves(terms: dict[str, float], moves: Sequence[DataMove], hours: float) -> None:
+    if moves:
+        move = total(moves)
+        paid = terms.get("gpu", 0.0) + terms.get("cpu", 0.0)
+        terms["data"] = move.usd
+        terms["data-wait"] = paid / hours * move.hours
 
 
 def _spot_is_cheaper(terms: dict[str, float], priced: list[tuple[float, Price]], hours: float) -> bool:

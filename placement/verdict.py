@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from placement.data import DataMove
 from placement.fleet import Reservation
 from placement.resources import amount_in_words
 
@@ -158,6 +159,44 @@ class LevelUnknown(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class MustNotLeave(Reason):
+    """Residency: no score outbids it."""
+
+    code: ClassVar[str] = "must-not-leave"
+    cluster: str
+    dataset: str
+    residency: tuple[str, ...]
+    region: str  # the cluster's
+
+    @property
+    def message(self) -> str:
+        return (
+            f"{self.cluster} is in {self.region or 'no region'}, and dataset {self.dataset} "
+            f"must not leave {' or '.join(self.residency)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetUnknown(Reason):
+    code: ClassVar[str] = "dataset-unknown"
+    dataset: str
+
+    @property
+    def message(self) -> str:
+        return f"nobody declared a dataset {self.dataset!r} (muster dataset list shows them)"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetNowhere(Reason):
+    code: ClassVar[str] = "dataset-nowhere"
+    dataset: str
+
+    @property
+    def message(self) -> str:
+        return f"dataset {self.dataset} has no replica to read or to copy from (muster dataset show {self.dataset})"
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedBySpoke(Reason):
     code: ClassVar[str] = "refused-by-spoke"
     cluster: str
@@ -201,6 +240,7 @@ class Candidate:
     score: Score | None = None
     domain: str = ""  # "rack r1": where the gang would go, as far as the summary tells
     at_least: bool = False
+    moves: tuple[DataMove, ...] = ()  # data that would have to be copied there first
 
     @property
     def feasible(self) -> bool:
@@ -211,6 +251,7 @@ class Candidate:
 class Placed:
     reservation: Reservation
     score: Score
+    moves: tuple[DataMove, ...] = ()  # before it starts
 
     @property
     def cluster(self) -> str:

@@ -59,6 +59,31 @@ class TopologyRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceRequest:
+    """A role's pods in groups of `size` consecutive ones, each group inside one domain of `level`. Always required."""
+
+    size: int
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataUse:
+    """Data that the workload reads, or its checkpoints, which it also writes.
+
+    `name` is a declared dataset's (`imagenet`), or a place as the manifest has it: a URI (`s3://bucket/prefix`),
+    `pvc://namespace/claim`, `fluid://namespace/dataset`.
+    """
+
+    name: str
+    checkpoint: bool = False
+
+    @property
+    def is_place(self) -> bool:
+        """Then it need not be declared: nothing is known of its size until somebody tells."""
+        return "://" in self.name
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceNeed:
     """What one pod asks of accelerators.
 
@@ -88,6 +113,8 @@ class Role:
     constraint: NodeConstraint = NodeConstraint()
     products: tuple[str, ...] = ()  # products the constraint narrows to, for people; () when any will do
     maximum: int | None = None  # elastic upper bound; None when not elastic
+    topology: TopologyRequest | None = None  # this role's pods together, within what the workload's request says
+    slices: SliceRequest | None = None
 
     @property
     def gpus_per_pod(self) -> int:
@@ -112,9 +139,14 @@ class Hints:
     excluded_clusters: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     expected_hours: float = 1.0
-    tolerates_spot: bool = False
+    tolerates_spot: bool | None = None  # None: it does not say
     if_too_large: IfTooLarge = IfTooLarge.WAIT
     give_up_hours: float | None = None  # rejected after waiting so long; None: waits for as long as it takes
+    wait_for_locality_hours: float = 0.0  # so long a preferred level counts as required
+    checkpoint_minutes: float | None = None  # how often it saves what it needs to go on; None: it does not say
+    preemptible: bool = True
+    min_runtime_hours: float = 0.0  # not preempted before it has run so long
+    grace_s: float = 30.0  # from the signal to the end, when it is preempted
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +168,23 @@ class Workload:
     topology: TopologyRequest | None = None
     hints: Hints = field(default_factory=Hints)
     references: tuple[Reference, ...] = ()
+    data: tuple[DataUse, ...] = ()
     long_running: bool = False  # a service: RUNNING is its goal, it has no success
     warnings: tuple[str, ...] = ()  # shown by plan and submit ("did you mean …")
 
     @property
     def resource_kind(self) -> str:
         return f"{self.api_version}/{self.kind}"
+
+    @property
+    def has_checkpoints(self) -> bool:
+        return self.hints.checkpoint_minutes is not None or any(use.checkpoint for use in self.data)
+
+    @property
+    def may_use_spot(self) -> bool:
+        """It says that it tolerates interruptions, or it can go on after one and does not say that it will not."""
+        tolerates = self.hints.tolerates_spot
+        return self.has_checkpoints if tolerates is None else tolerates
 
     @property
     def pods(self) -> int:

@@ -348,25 +348,64 @@ class Start(_message.Message):
     OBJECTS_JSON_FIELD_NUMBER: _builtins.int
     WORKLOAD_FIELD_NUMBER: _builtins.int
     SPOT_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
     objects_json: _builtins.bytes
     """JSON array of Kubernetes objects as they are to be applied, dependencies first, the workload last."""
     spot: _builtins.bool
     @_builtins.property
     def workload(self) -> Global___Workload: ...
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataMove]:
+        """data to be copied into the cluster before anything is started"""
+
     def __init__(
         self,
         *,
         objects_json: _builtins.bytes = ...,
         workload: Global___Workload | None = ...,
         spot: _builtins.bool = ...,
+        moves: _abc.Iterable[Global___DataMove] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects_json", b"objects_json", "spot", b"spot", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moves", b"moves", "objects_json", b"objects_json", "spot", b"spot", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Start: _TypeAlias = Start  # noqa: Y015
+
+@_typing.final
+class DataMove(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SOURCE_REGION_FIELD_NUMBER: _builtins.int
+    SOURCE_CLUSTER_FIELD_NUMBER: _builtins.int
+    SOURCE_URI_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    size_bytes: _builtins.int
+    source_region: _builtins.str
+    source_cluster: _builtins.str
+    """"" where it lies in an object store"""
+    source_uri: _builtins.str
+    """"" where only that cluster knows"""
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        source_region: _builtins.str = ...,
+        source_cluster: _builtins.str = ...,
+        source_uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "size_bytes", b"size_bytes", "source_cluster", b"source_cluster", "source_region", b"source_region", "source_uri", b"source_uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataMove: _TypeAlias = DataMove  # noqa: Y015
 
 @_typing.final
 class Stop(_message.Message):
@@ -471,6 +510,8 @@ class Report(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     PODS_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_AT_FIELD_NUMBER: _builtins.int
+    STAGING_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
     event: _builtins.str
@@ -479,6 +520,8 @@ class Report(_message.Message):
     """for people: "Unschedulable: rack r1 fits 3 of 4 pods" """
     at: _builtins.float
     """seconds since the epoch, the spoke's clock"""
+    checkpoint_at: _builtins.float
+    """the job's last checkpoint, the same clock; 0: it has told of none"""
     @_builtins.property
     def ref(self) -> Global___JobEpoch: ...
     @_builtins.property
@@ -486,6 +529,10 @@ class Report(_message.Message):
     @_builtins.property
     def pods(self) -> _containers.RepeatedCompositeFieldContainer[Global___PodPlace]:
         """where the gang was bound; sent once it is"""
+
+    @_builtins.property
+    def staging(self) -> Global___Staging:
+        """while data is copied"""
 
     def __init__(
         self,
@@ -497,14 +544,38 @@ class Report(_message.Message):
         roles: _abc.Iterable[Global___RoleCount] | None = ...,
         pods: _abc.Iterable[Global___PodPlace] | None = ...,
         at: _builtins.float = ...,
+        checkpoint_at: _builtins.float = ...,
+        staging: Global___Staging | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq", "staging", b"staging"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Staging(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    done_bytes: _builtins.int
+    total_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        done_bytes: _builtins.int = ...,
+        total_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_bytes", b"done_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Staging: _TypeAlias = Staging  # noqa: Y015
 
 @_typing.final
 class RoleCount(_message.Message):
@@ -1078,6 +1149,7 @@ class Workload(_message.Message):
     TOPOLOGY_MODE_FIELD_NUMBER: _builtins.int
     LONG_RUNNING_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
     kind: _builtins.str
     name: _builtins.str
@@ -1090,6 +1162,8 @@ class Workload(_message.Message):
     priority: _builtins.int
     @_builtins.property
     def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Role]: ...
+    @_builtins.property
+    def data(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataUse]: ...
     def __init__(
         self,
         *,
@@ -1103,14 +1177,37 @@ class Workload(_message.Message):
         topology_mode: _builtins.str = ...,
         long_running: _builtins.bool = ...,
         priority: _builtins.int = ...,
+        data: _abc.Iterable[Global___DataUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "kind", b"kind", "long_running", b"long_running", "min_pods", b"min_pods", "name", b"name", "namespace", b"namespace", "priority", b"priority", "roles", b"roles", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "data", b"data", "kind", b"kind", "long_running", b"long_running", "min_pods", b"min_pods", "name", b"name", "namespace", b"namespace", "priority", b"priority", "roles", b"roles", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Workload: _TypeAlias = Workload  # noqa: Y015
+
+@_typing.final
+class DataUse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    checkpoint: _builtins.bool
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        checkpoint: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataUse: _TypeAlias = DataUse  # noqa: Y015
 
 @_typing.final
 class Role(_message.Message):
@@ -1144,11 +1241,21 @@ class Role(_message.Message):
     CONSTRAINT_FIELD_NUMBER: _builtins.int
     PRODUCTS_FIELD_NUMBER: _builtins.int
     MAXIMUM_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_LEVEL_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_MODE_FIELD_NUMBER: _builtins.int
+    SLICE_SIZE_FIELD_NUMBER: _builtins.int
+    SLICE_LEVEL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     minimum: _builtins.int
     maximum: _builtins.int
     """0: not elastic"""
+    topology_level: _builtins.str
+    """as the workload's"""
+    topology_mode: _builtins.str
+    slice_size: _builtins.int
+    """0: not in slices"""
+    slice_level: _builtins.str
     @_builtins.property
     def requests(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
@@ -1168,10 +1275,14 @@ class Role(_message.Message):
         constraint: Global___NodeConstraint | None = ...,
         products: _abc.Iterable[_builtins.str] | None = ...,
         maximum: _builtins.int = ...,
+        topology_level: _builtins.str = ...,
+        topology_mode: _builtins.str = ...,
+        slice_size: _builtins.int = ...,
+        slice_level: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "devices", b"devices", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "products", b"products", "replicas", b"replicas", "requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "devices", b"devices", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "products", b"products", "replicas", b"replicas", "requests", b"requests", "slice_level", b"slice_level", "slice_size", b"slice_size", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from placement.data import DataMove
 from placement.lifecycle import Event
 from placement.workload import Workload
 
@@ -26,6 +27,7 @@ class Start:
     objects: Sequence[Object]  # rendered: dependencies first, the workload last
     workload: Workload
     spot: bool = False
+    moves: tuple[DataMove, ...] = ()  # copied into the cluster before anything is started
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class PodPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Staging:
+    """How far the copies are that a job needs before it starts."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     ref: JobRef
     seq: int  # from 1, by one, per (job, epoch)
@@ -75,6 +85,8 @@ class Report:
     at: datetime
     roles: tuple[RoleCount, ...] = ()
     pods: tuple[PodPlace, ...] = ()
+    checkpoint_at: datetime | None = None  # the job's last checkpoint, if it told of one
+    staging: Staging | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,17 @@ from collections.abc import Sequence
 
 import orjson
 
+from placement.data import DataMove, Replica
 from placement.lifecycle import Event
 from placement.workload import (
+    DataUse,
     DeviceNeed,
     Hints,
     LabelRequirement,
     NodeConstraint,
     Operator,
     Role,
+    SliceRequest,
     Toleration,
     TopologyMode,
     TopologyRequest,
@@ -40,6 +43,7 @@ from wire.orders import (
     Report,
     ReportAck,
     RoleCount,
+    Staging,
     Start,
     Stop,
 )
@@ -62,7 +66,19 @@ def command_to_wire(command: Command) -> pb.Command:
 def _start_to_wire(command: Command, start: Start) -> pb.Command:
     body = pb.Start(objects_json=objects_to_json(start.objects), workload=_workload_to_wire(start.workload))
     body.spot = start.spot
+    body.moves.extend(_move_to_wire(move) for move in start.moves)
     return pb.Command(id=command.id, ref=ref_to_wire(command.ref), start=body)
+
+
+def _move_to_wire(move: DataMove) -> pb.DataMove:
+    """Without its price, and without its target, which is the cluster that is told."""
+    return pb.DataMove(
+        dataset=move.dataset,
+        size_bytes=move.size_bytes,
+        source_region=move.source.region,
+        source_cluster=move.source.cluster,
+        source_uri=move.source.uri,
+    )
 
 
 @fits("stop")
@@ -85,13 +101,21 @@ def command_from_wire(message: pb.Command) -> Command:
             start = message.start
             objects = objects_from_json(start.objects_json, "start.objects_json")
             workload = workload_from_wire(start.workload, "start.workload")
-            return Command(message.id, ref, Start(objects, workload, start.spot))
+            moves = tuple(_move_from_wire(move, f"start.moves[{i}]") for i, move in enumerate(start.moves))
+            return Command(message.id, ref, Start(objects, workload, start.spot, moves))
         case "stop":
             if not 0 <= message.stop.grace_s < float("inf"):
                 raise ProtocolError("stop.grace_s", f"{message.stop.grace_s} is not a number of seconds from 0 on")
             return Command(message.id, ref, Stop(message.stop.grace_s, message.stop.reason))
         case _:
             raise ProtocolError("command.order", "is neither start nor stop; is this agent older than its hub?")
+
+
+def _move_from_wire(message: pb.DataMove, where: str) -> DataMove:
+    if not message.dataset:
+        raise ProtocolError(f"{where}.dataset", "is missing")
+    source = Replica(message.source_region, message.source_cluster, message.source_uri)
+    return DataMove(message.dataset, message.size_bytes, source, "", 0.0, 0.0)
 
 
 def objects_to_json(objects: Sequence[Object]) -> bytes:
@@ -154,7 +178,13 @@ def report_to_wire(report: Report) -> pb.Report:
         ],
         pods=[pb.PodPlace(pod=p.pod, role=p.role, node=p.node, gpus=p.gpus) for p in report.pods],
         at=report.at.timestamp(),
+        checkpoint_at=report.checkpoint_at.timestamp() if report.checkpoint_at else 0.0,
+        staging=_staging_to_wire(report.staging) if report.staging else None,
     )
+
+
+def _staging_to_wire(staging: Staging) -> pb.Staging:
+    return pb.Staging(done_bytes=staging.done_bytes, total_bytes=staging.total_bytes)
 
 
 def reports_from_wire(message: pb.Reports) -> tuple[list[Report], list[tuple[pb.Report, ProtocolError]]]:
@@ -176,6 +206,10 @@ def report_from_wire(message: pb.Report) -> Report:
         at=time_of(message.at, "report.at"),
         roles=tuple(RoleCount(r.role, r.ready, r.succeeded, r.failed, r.total) for r in message.roles),
         pods=tuple(PodPlace(p.pod, p.role, p.node, tuple(p.gpus)) for p in message.pods),
+        checkpoint_at=time_of(message.checkpoint_at, "report.checkpoint_at") if message.checkpoint_at else None,
+        staging=Staging(message.staging.done_bytes, message.staging.total_bytes)
+        if message.HasField("staging")
+        else None,
     )
 
 
@@ -242,6 +276,7 @@ def _workload_to_wire(workload: Workload) -> pb.Workload:
         topology_mode=workload.topology.mode if workload.topology else "",
         long_running=workload.long_running,
         priority=workload.hints.priority,
+        data=[pb.DataUse(name=use.name, checkpoint=use.checkpoint) for use in workload.data],
     )
 
 
@@ -255,6 +290,10 @@ def _role_to_wire(role: Role) -> pb.Role:
         constraint=_constraint_to_wire(role.constraint),
         products=role.products,
         maximum=role.maximum or 0,
+        topology_level=role.topology.level if role.topology else "",
+        topology_mode=role.topology.mode if role.topology else "",
+        slice_size=role.slices.size if role.slices else 0,
+        slice_level=role.slices.level if role.slices else "",
     )
 
 
@@ -279,10 +318,6 @@ def workload_from_wire(message: pb.Workload, where: str = "workload") -> Workloa
     for name, value in (("api_version", message.api_version), ("kind", message.kind), ("name", message.name)):
         if not value:
             raise ProtocolError(f"{where}.{name}", "is missing")
-    topology = None
-    if message.topology_level:
-        mode = enum_value(TopologyMode, message.topology_mode, f"{where}.topology_mode")
-        topology = TopologyRequest(message.topology_level, mode)
     return Workload(
         api_version=message.api_version,
         kind=message.kind,
@@ -290,10 +325,26 @@ def workload_from_wire(message: pb.Workload, where: str = "workload") -> Workloa
         namespace=message.namespace,
         roles=tuple(_role_from_wire(role, f"{where}.roles[{i}]") for i, role in enumerate(message.roles)),
         min_pods=message.min_pods,
-        topology=topology,
+        topology=_topology_from_wire(message, where),
         hints=Hints(priority=message.priority),
+        data=tuple(DataUse(use.name, use.checkpoint) for use in message.data),
         long_running=message.long_running,
     )
+
+
+def _topology_from_wire(message: pb.Workload | pb.Role, where: str) -> TopologyRequest | None:
+    if not message.topology_level:
+        return None
+    mode = enum_value(TopologyMode, message.topology_mode, f"{where}.topology_mode")
+    return TopologyRequest(message.topology_level, mode)
+
+
+def _slices_from_wire(message: pb.Role, where: str) -> SliceRequest | None:
+    if not message.slice_size:
+        return None
+    if not message.slice_level:
+        raise ProtocolError(f"{where}.slice_level", "is missing")
+    return SliceRequest(message.slice_size, message.slice_level)
 
 
 def _role_from_wire(message: pb.Role, where: str) -> Role:
@@ -314,4 +365,6 @@ def _role_from_wire(message: pb.Role, where: str) -> Role:
         constraint=NodeConstraint(terms, tolerations),
         products=tuple(message.products),
         maximum=message.maximum or None,
+        topology=_topology_from_wire(message, where),
+        slices=_slices_from_wire(message, where),
     )

@@ -15,12 +15,14 @@ from typing import Any, cast
 import orjson
 
 from hub.records import Object
+from placement.data import DataMove, Replica
 from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
 from placement.queues.tree import Budget, Queue, Quota
 from placement.resources import Resources
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, Score, Waiting
 from placement.workload import (
+    DataUse,
     DeviceNeed,
     Hints,
     IfTooLarge,
@@ -29,6 +31,7 @@ from placement.workload import (
     Operator,
     Reference,
     Role,
+    SliceRequest,
     Toleration,
     TopologyMode,
     TopologyRequest,
@@ -88,7 +91,6 @@ def queue_of(name: str, cohort: str, weight: float, quotas: str, budget: str) ->
 
 def workload_of(text: str) -> Workload:
     row = load(text)
-    topology = row["topology"]
     return Workload(
         api_version=row["api_version"],
         kind=row["kind"],
@@ -96,9 +98,10 @@ def workload_of(text: str) -> Workload:
         namespace=row["namespace"],
         roles=tuple(_role(role) for role in row["roles"]),
         min_pods=row["min_pods"],
-        topology=TopologyRequest(topology["level"], TopologyMode(topology["mode"])) if topology else None,
+        topology=_topology(row["topology"]),
         hints=_hints(row["hints"]),
         references=tuple(Reference(**reference) for reference in row["references"]),
+        data=tuple(DataUse(**use) for use in row.get("data", ())),
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
     )
@@ -124,7 +127,13 @@ def _role(row: Json) -> Role:
         constraint=_constraint(row["constraint"]),
         products=tuple(row["products"]),
         maximum=row["maximum"],
+        topology=_topology(row.get("topology")),
+        slices=SliceRequest(**slices) if (slices := row.get("slices")) else None,
     )
+
+
+def _topology(row: Json | None) -> TopologyRequest | None:
+    return TopologyRequest(row["level"], TopologyMode(row["mode"])) if row else None
 
 
 def _constraint(row: Json) -> NodeConstraint:
@@ -191,6 +200,7 @@ def dump_decision(decision: Decision) -> str:
             "uses": verdict.reservation.uses,
             "usd_per_hour": verdict.reservation.usd_per_hour,
             "since": verdict.reservation.since,
+            "moves": verdict.moves,
         }
     else:
         name = "waiting" if isinstance(verdict, Waiting) else "rejected"
@@ -204,6 +214,7 @@ def dump_decision(decision: Decision) -> str:
             "terms": dict(candidate.score.terms) if candidate.score else None,
             "domain": candidate.domain,
             "at_least": candidate.at_least,
+            "moves": candidate.moves,
         }
         for candidate in decision.candidates
     ]
@@ -225,7 +236,7 @@ def decision_of(text: str, workload: Workload) -> Decision:
             outcome.get("usd_per_hour", 0.0),
             datetime.fromisoformat(outcome["since"]) if outcome.get("since") else None,
         )
-        verdict = Placed(held, Score(outcome["terms"]))
+        verdict = Placed(held, Score(outcome["terms"]), _moves(outcome))
     elif "waiting" in outcome:
         verdict = Waiting(_reasons(outcome["waiting"]), _start(outcome.get("start")))
     else:
@@ -237,10 +248,15 @@ def decision_of(text: str, workload: Workload) -> Decision:
             Score(one["terms"]) if one["terms"] is not None else None,
             one["domain"],
             one.get("at_least", False),
+            _moves(one),
         )
         for one in row["candidates"]
     )
     return Decision(row["job"], row["epoch"], verdict, candidates)
+
+
+def _moves(row: Json) -> tuple[DataMove, ...]:
+    return tuple(DataMove(**{**move, "source": Replica(**move["source"])}) for move in row.get("moves", ()))
 
 
 def _start(row: Json | None) -> ExpectedStart | None:

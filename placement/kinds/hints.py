@@ -8,6 +8,7 @@ warned about.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from placement.kinds.fields import Object, join
 from placement.kinds.kind import KindFile
 from placement.kinds.problems import Findings, did_you_mean
 from placement.kinds.roles import MIN_AVAILABLE, RoleEntry
-from placement.workload import Hints, IfTooLarge, TopologyMode, TopologyRequest
+from placement.workload import DataUse, Hints, IfTooLarge, TopologyMode, TopologyRequest
 
 PREFIX = "muster.dev/"
 # Written by Muster itself on what it applies.
@@ -36,11 +37,19 @@ KNOWN = (
     MIN_AVAILABLE,
     "muster.dev/if-too-large",
     "muster.dev/give-up-hours",
+    "muster.dev/wait-for-locality-hours",
+    "muster.dev/datasets",
+    "muster.dev/checkpoint",
+    "muster.dev/checkpoint-minutes",
+    "muster.dev/preemptible",
+    "muster.dev/min-runtime-hours",
+    "muster.dev/grace-seconds",
 )
 # Queue names that cluster schedulers read from metadata, whatever the kind.
 _QUEUE_KEYS = ("kueue.x-k8s.io/queue-name", "scheduling.volcano.sh/queue-name", "volcano.sh/queue-name")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_DATASET = re.compile(r"[a-z0-9]([-a-z0-9._]{0,251}[a-z0-9])?|[a-z][a-z0-9+.-]*://\S{1,2000}")
 _MAX_PRIORITY = 1_000_000_000
 _T = TypeVar("_T")
 _Given = Mapping[str, tuple[str, str]]  # hint -> (value, path)
@@ -80,7 +89,24 @@ def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
         tolerates_spot=_parsed(found, hints, "spot", _boolean, default.tolerates_spot),
         if_too_large=_parsed(found, hints, "if-too-large", _if_too_large, default.if_too_large),
         give_up_hours=_parsed(found, hints, "give-up-hours", _hours, default.give_up_hours),
+        wait_for_locality_hours=_parsed(
+            found, hints, "wait-for-locality-hours", _hours, default.wait_for_locality_hours
+        ),
+        checkpoint_minutes=_parsed(found, hints, "checkpoint-minutes", _minutes, default.checkpoint_minutes),
+        preemptible=_parsed(found, hints, "preemptible", _boolean, default.preemptible),
+        min_runtime_hours=_parsed(found, hints, "min-runtime-hours", _hours, default.min_runtime_hours),
+        grace_s=_parsed(found, hints, "grace-seconds", _grace, default.grace_s),
     )
+
+
+def data(found: Findings, hints: _Given) -> tuple[DataUse, ...]:
+    """What its hints name, each once."""
+    names: tuple[str, ...] = _parsed(found, hints, "datasets", _datasets, ())
+    checkpoints: tuple[str, ...] = _parsed(found, hints, "checkpoint", _datasets, ())
+    if len(checkpoints) > 1:
+        found.error(hints[f"{PREFIX}checkpoint"][1], "names more than one place", "name the one that it writes to")
+    uses = [DataUse(name) for name in names if name not in checkpoints]
+    return tuple(dict.fromkeys([*uses, *(DataUse(name, checkpoint=True) for name in checkpoints)]))
 
 
 def topology(
@@ -135,14 +161,30 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _hours(text: str) -> float:
+def _datasets(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    for name in names:
+        if not _DATASET.fullmatch(name):
+            raise ValueError(f"{name[:60]!r} is neither a dataset's name nor a URI like s3://bucket/prefix")
+    return names
+
+
+def _minutes(text: str) -> float:
+    return _hours(text, "minutes", 60 * 24 * 31)
+
+
+def _grace(text: str) -> float:
+    return _hours(text, "seconds", 24 * 3600)
+
+
+def _hours(text: str, unit: str = "hours", most: int = 24 * 365) -> float:
     try:
-        hours = float(text)
+        amount = float(text)
     except ValueError:
-        hours = -1.0
-    if not 0 < hours <= 24 * 365:
-        raise ValueError("give a number of hours above 0, at most a year's 8760")
-    return hours
+        amount = -1.0
+    if not 0 < amount <= most:
+        raise ValueError(f"give a number of {unit} above 0, at most {most}")
+    return amount
 
 
 def _boolean(text: str) -> bool:

@@ -129,6 +129,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         topology=hints.topology(found, shape.roles, given, functools.cache(labels)),
         hints=hints.read(found, rules, obj, shape.roles, given),
         references=_references(shape),
+        data=hints.data(found, given),
         long_running=rules.long_running
         if isinstance(rules.long_running, bool)
         else spec_holds(rules.long_running, obj),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from placement.assignment import Assignment, NodeAssignment, PodToPlace
+from placement.data import DataCatalog, Dataset, Replica
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary, Taint
 from placement.money import Price, PriceBook
@@ -16,6 +17,7 @@ from placement.queues.tree import Budget, Queue, QueueTree, Quota
 from placement.resources import Resources
 from placement.summary import summarise
 from placement.workload import (
+    DataUse,
     DeviceNeed,
     Hints,
     IfTooLarge,
@@ -288,7 +290,10 @@ def workloads(
     made = [draw(roles(f"r{i}", whole=whole)) for i in range(count)]
     level = draw(st.sampled_from(["", "rack", "rack", "block", "zone", "host", "topology.muster.dev/rack"]))
     mode = draw(st.sampled_from(["required", "preferred"]))
-    return workload(*made, **{mode: level}, hints=None if hints is None else draw(hints))
+    asked = workload(*made, **{mode: level}, hints=None if hints is None else draw(hints))
+    names = draw(st.sampled_from([(), (), (), ("images",), ("images", "text"), ("s3://texts/en",), ("s3://else",)]))
+    uses = tuple(DataUse(name, checkpoint=name == "text") for name in names)
+    return replace(asked, data=() if hints is None else uses)
 
 
 @st.composite
@@ -300,7 +305,7 @@ def hints(draw: st.DrawFn) -> Hints:
         excluded_clusters=draw(st.sampled_from([(), (), ("a",)])),
         regions=draw(st.sampled_from([(), (), ("eu",)])),
         expected_hours=draw(st.sampled_from([0.5, 1.0, 24.0])),
-        tolerates_spot=draw(st.booleans()),
+        tolerates_spot=draw(st.sampled_from([None, False, True])),
         if_too_large=draw(st.sampled_from(list(IfTooLarge))),
         give_up_hours=draw(st.sampled_from([None, None, 0.0, 5.0])),
     )
@@ -338,7 +343,22 @@ def fleets(draw: st.DrawFn) -> Fleet:
         name = draw(st.sampled_from([c.name for c in clusters]))
         since = draw(st.sampled_from([None, NOW, NOW - timedelta(hours=9)]))
         held.append(Reservation(f"held-{number}", 1, name, draw(workloads(hints=hints())), since=since))
-    return replace(fleet(*clusters, reservations=held, prices=PRICES), queues=draw(queue_trees()))
+    made = fleet(*clusters, reservations=held, prices=PRICES)
+    return replace(made, queues=draw(queue_trees()), data=draw(catalogs()))
+
+
+@st.composite
+def catalogs(draw: st.DrawFn) -> DataCatalog:
+    """Of two datasets, some of them nowhere or unknown, some of them bound to a region."""
+    place = st.sampled_from([Replica("eu", "a"), Replica("us"), Replica("eu"), Replica("", "gone"), Replica("us", "b")])
+    found = []
+    for name in draw(st.sampled_from([("images", "text"), ("text",), ()])):
+        replicas = tuple(dict.fromkeys(draw(st.lists(place, max_size=2))))
+        if name == "text":
+            replicas = tuple(replace(one, uri="s3://texts") for one in replicas)
+        size = draw(st.sampled_from([0, 1_000_000_000, 40_000_000_000_000]))
+        found.append(Dataset(name, size, replicas, draw(st.sampled_from([(), (), ("eu",)]))))
+    return DataCatalog({one.name: one for one in found})
 
 
 @st.composite

@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import pytest
+
+from placement.data import DataCatalog, Dataset, Replica, is_local, needed_moves, total
+from placement.fleet import Cluster, Fleet
+from placement.invariants import check
+from placement.money import Price, PriceBook
+from placement.planner import plan
+from placement.transfers import Route, Transfers
+from placement.verdict import Decision, MustNotLeave, Placed, Waiting
+from placement.workload import DataUse, Workload
+from tests.placement.worlds import NOW, cluster, fleet, gpu_node, pending, role, workload
+
+TB = 10**12
+EU_STORE = Replica("eu", uri="s3://images")
+
+
+def dataset(*replicas: Replica, residency: tuple[str, ...] = ()) -> Dataset:
+    return Dataset("images", TB, replicas, residency)
+
+
+def world(known: Dataset | None, *, us_price: float = 1.0, gbit_per_s: float = 8.0) -> Fleet:
+    """`us` is the cheaper place, and `eu` has the data."""
+    prices = PriceBook(
+        {("eu-1", "*"): Price(2.0), ("us-1", "*"): Price(us_price)},
+        transfers=Transfers({("eu", "us"): Route(0.02, gbit_per_s)}),
+    )
+    members: list[Cluster] = [
+        cluster("eu-1", [gpu_node("e")], region="eu"),
+        cluster("us-1", [gpu_node("u")], region="us"),
+    ]
+    catalog = DataCatalog({known.name: known} if known else {})
+    return replace(fleet(*members, prices=prices), data=catalog)
+
+
+def reading(hours: float, *names: str) -> Workload:
+    asked = workload(role(gpus=8))
+    return replace(asked, hints=replace(asked.hints, expected_hours=hours), data=tuple(DataUse(name) for name in names))
+
+
+def decide(fleet: Fleet, asked: Workload) -> Decision:
+    made = plan(fleet, [pending("j", asked)], NOW)
+    assert check(made, fleet) == ()
+    return made.decisions[0]
+
+
+def test_compute_follows_data_where_moving_it_costs_more_than_is_saved() -> None:
+    verdict = decide(world(dataset(EU_STORE)), reading(2, "images")).verdict
+    assert isinstance(verdict, Placed)
+    assert (verdict.cluster, verdict.moves) == ("eu-1", ())
+
+
+def test_data_moves_where_that_is_cheaper_and_the_plan_says_what_it_takes() -> None:
+    verdict = decide(world(dataset(EU_STORE)), reading(24, "images")).verdict
+    assert isinstance(verdict, Placed)
+    [move] = verdict.moves
+    assert (verdict.cluster, move.dataset, move.size_bytes, move.source, move.target) == (
+        "us-1",
+        "images",
+        TB,
+        EU_STORE,
+        "us-1",
+    )
+    assert move.usd == pytest.approx(20)
+    assert move.hours == pytest.approx(1000 / 3600)
+    assert verdict.score.terms["data"] == pytest.approx(20)
+    # Eight GPUs at a dollar an hour are held while it is copied.
+    assert verdict.score.terms["data-wait"] == pytest.approx(8 * 1000 / 3600)
+
+
+def test_residency_is_outbid_by_no_price() -> None:
+    decision = decide(world(dataset(EU_STORE, residency=("eu",)), us_price=0.0001), reading(1000, "images"))
+    assert isinstance(decision.verdict, Placed)
+    assert decision.verdict.cluster == "eu-1"
+    [us] = [one for one in decision.candidates if one.cluster == "us-1"]
+    assert us.reasons == (MustNotLeave("us-1", "images", ("eu",), "us"),)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (None, "nobody declared a dataset 'images'"),
+        (dataset(), "dataset images has no replica"),
+        (dataset(EU_STORE, residency=("asia",)), "must not leave asia"),
+    ],
+)
+def test_data_that_can_be_read_nowhere_makes_the_job_wait_with_a_reason(known: Dataset | None, words: str) -> None:
+    verdict = decide(world(known), reading(1, "images")).verdict
+    assert isinstance(verdict, Waiting)
+    assert any(words in reason.message for reason in verdict.reasons)
+
+
+def test_a_place_that_nobody_told_of_moves_nothing() -> None:
+    verdict = decide(world(None), reading(1, "s3://somewhere/else")).verdict
+    assert isinstance(verdict, Placed)
+    assert verdict.moves == ()
+
+
+def test_a_uri_is_found_by_the_longest_place_that_holds_it() -> None:
+    every, part = (
+        Dataset("all", 2, (Replica("eu", uri="s3://b"),)),
+        Dataset("part", 1, (Replica("eu", uri="s3://b/a/"),)),
+    )
+    catalog = DataCatalog({"all": every, "part": part})
+    assert catalog.find(DataUse("s3://b/a/x")) == part
+    assert catalog.find(DataUse("s3://b/ab")) == every
+    assert catalog.find(DataUse("s3://bb")) is None
+
+
+def test_a_clusters_own_copy_is_local_to_it_alone() -> None:
+    own = dataset(Replica("eu", "eu-1"))
+    assert is_local(own, "eu-1", "eu")
+    assert not is_local(own, "eu-2", "eu")
+    assert needed_moves([own], "eu-2", "eu", Transfers())[0].usd == 0
+
+
+def test_the_cheapest_copy_is_the_source() -> None:
+    known = dataset(Replica("asia"), EU_STORE, Replica("", "lost"))
+    transfers = Transfers({("asia", "us"): Route(0.01, 1), ("eu", "us"): Route(0.05, 10)})
+    [move] = needed_moves([known], "us-1", "us", transfers)
+    assert move.source == Replica("asia")
+    assert total([move, move]).usd == 2 * move.usd
+
+
+def test_unknown_regions_are_near_nothing() -> None:
+    assert not is_local(dataset(Replica("")), "x", "")
