@@ -12,7 +12,7 @@ from math import inf
 from placement.assignment import PodToPlace
 from placement.inventory import Taint
 from placement.resources import Resources
-from placement.workload import DeviceNeed, Hints, NodeConstraint, Role, Toleration, Workload
+from placement.workload import DataUse, DeviceNeed, Hints, NodeConstraint, Role, Toleration, Workload
 
 GPU = "nvidia.com/gpu"
 KIND = "batch/v1/Job"
@@ -47,8 +47,10 @@ class Job:
 @cache
 def workload(job: Job) -> Workload:
     role = _role(job.gpus_per_pod, job.pods, tolerates_spot=job.tolerates_spot)
-    hints = Hints(expected_hours=job.expected_hours, tolerates_spot=job.tolerates_spot)
-    return Workload("batch/v1", "Job", job.name, "default", (role,), job.pods, hints=hints)
+    minutes = job.checkpoint_s / 60 if job.checkpoint_s < inf else None
+    hints = Hints(expected_hours=job.expected_hours, tolerates_spot=job.tolerates_spot, checkpoint_minutes=minutes)
+    data = (DataUse(job.dataset),) if job.dataset else ()
+    return Workload("batch/v1", "Job", job.name, "default", (role,), job.pods, hints=hints, data=data)
 
 
 @cache

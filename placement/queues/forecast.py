@@ -139,10 +139,14 @@ def _probe(
     gone = {(one.job, one.epoch) for *_, one in ended}
     counted = inventory.summary.counted
     root: Unit = inventory.root
+    # Equal pods are given back at once, whatever jobs they are of: there are few kinds of them and many jobs.
+    ending: dict[Spec, int] = {}
     for *_, one in ended:
         if (one.job, one.epoch) in counted:
             for spec, pods in pairs(inventory.demands.of(one.workload.roles)[-1]):
-                root, _ = _given_back(root, spec, pods, inventory)
+                ending[spec] = ending.get(spec, 0) + pods
+    for spec, pods in ending.items():
+        root, _ = _given_back(root, spec, pods, inventory)
     capacity = Capacity(inventory, root)
     for one in held:
         if (one.job, one.epoch) not in gone and (one.job, one.epoch) not in counted:
