@@ -28,10 +28,15 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Muster:
-    """`checked`: the invariants are asked of every plan; a violation is an AssertionError."""
+    """`checked`: the invariants are asked of every plan; a violation is an AssertionError.
 
-    def __init__(self, federation: Federation, *, checked: bool = False) -> None:
+    Between two cycles lie `pace_s` at least, which the real hub does not wait; it only saves time here.
+    """
+
+    def __init__(self, federation: Federation, *, pace_s: float = 15.0, checked: bool = False) -> None:
         self._federation = federation
+        self._pace_s = pace_s
+        self._next_s = 0.0
         self._checked = checked
         self._planner = Planner()
         self._clusters: dict[str, tuple[int, Cluster]] = {}
@@ -43,6 +48,9 @@ class Muster:
         self._replicas: dict[str, int] = {}
 
     def decide(self, world: World) -> float | None:
+        if world.now_s < self._next_s:
+            return self._next_s
+        self._next_s = world.now_s + self._pace_s
         now = START + timedelta(seconds=world.now_s)
         pending = [self._pending(waits) for waits in world.waiting.values()]
         fleet = self._fleet(world)
