@@ -6,7 +6,7 @@ below; hours that are log-normal with median 3.0 and sigma 2.2 (10 % are under 0
 dependent on size; gaps between arrivals far from Poisson (coefficient of variation 3 to 12 in each virtual cluster).
 
 A day cannot hold jobs of a month, so hours are cut off at `longest_h`. What the traces do not tell is chosen here:
-which jobs tolerate spot, how often they write checkpoints, what users say how long a job takes, and which data they read.
+which jobs tolerate spot, how often they write checkpoints, how long users say that they take, which data they read.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import Protocol
 
 from benchmarks.simulation.copies import HOUR_S, Copies
@@ -127,15 +128,20 @@ class Simulation:
         self._unended = len(self._jobs)
         self._check()
 
-    def run(self) -> Outcome:
-        """Until the last job is done. Raises RuntimeError where jobs wait and nothing more will happen."""
+    def run(self, until_s: float = inf) -> Outcome:
+        """Until the last job is done, or that moment. Raises RuntimeError where jobs wait and nothing more will
+        happen."""
         self._schedule_the_day()
-        decisions, asked_again = 0, None
+        decisions, asked_again = 0, inf
         while self._unended:
-            asked = asked_again is not None and (not self._events or asked_again <= self._events[0][0])
-            if not self._events and not asked:
+            next_s = self._events[0][0] if self._events else inf
+            asked = asked_again <= next_s
+            now = min(asked_again, next_s)
+            if now == inf:
                 raise RuntimeError(f"nothing happens any more, and {self._unended} jobs are not done")
-            now = asked_again if asked and asked_again is not None else self._events[0][0]
+            if now >= until_s:
+                self._stop(until_s)
+                break
             self._pass_time(now)
             while self._events and self._events[0][0] <= now:
                 heapq.heappop(self._events)[2]()
@@ -176,7 +182,13 @@ class Simulation:
         self.usage.until(now_s, up=up, held=self._held, computing=self._computing)
         self.world.now_s = now_s
 
-    def _decide(self) -> float | None:
+    def _stop(self, at_s: float) -> None:
+        """What runs is paid so far."""
+        self._pass_time(at_s)
+        for attempt in self.world.running.values():
+            self._pay(attempt)
+
+    def _decide(self) -> float:
         world = self.world
         again = self._policy.decide(world)
         for attempt in world.started:
@@ -188,7 +200,7 @@ class Simulation:
         world.arrived.clear()
         if again is not None and again <= world.now_s:
             raise AssertionError(f"a policy asked at {world.now_s} wants to be asked again at {again}")
-        return again
+        return inf if again is None else again
 
     # ---- events ----
 

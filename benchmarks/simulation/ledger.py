@@ -1,4 +1,4 @@
-"""What is counted in a run: for each job what it cost and when it was done, for each hour how many GPUs were at work."""
+"""What is counted in a run: what each job cost and when it was done, and how many GPUs were at work in each hour."""
 
 from __future__ import annotations
 
