@@ -11,12 +11,16 @@ take, when nodes will go, or what will arrive.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 from benchmarks.simulation import jobs
 from benchmarks.simulation.engine import Waiting, World
 from benchmarks.simulation.federation import Federation
 from benchmarks.simulation.machines import Machines
+from placement import displacement
 from placement.data import DataCatalog, Dataset, Replica
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
@@ -25,6 +29,7 @@ from placement.planner import Planner
 from placement.verdict import Placed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+_PRICED_EVERY_S = 300.0
 
 
 class Muster:
@@ -33,11 +38,14 @@ class Muster:
     Between two cycles lie `pace_s` at least, which the real hub does not wait; it only saves time here.
     """
 
-    def __init__(self, federation: Federation, *, pace_s: float = 15.0, checked: bool = False) -> None:
+    def __init__(
+        self, federation: Federation, *, pace_s: float = 15.0, checked: bool = False, displaces: bool = True
+    ) -> None:
         self._federation = federation
         self._pace_s = pace_s
         self._next_s = 0.0
         self._checked = checked
+        self._displaces = displaces
         self._planner = Planner()
         self._clusters: dict[str, tuple[int, Cluster]] = {}
         self._reservations: dict[str, Reservation] = {}
@@ -46,6 +54,8 @@ class Muster:
         self._priced: dict[str, float] = {}
         self._data = DataCatalog()
         self._replicas: dict[str, int] = {}
+        self._displacement: dict[str, float] = {}
+        self._priced_s = -inf
 
     def decide(self, world: World) -> float | None:
         if world.now_s < self._next_s:
@@ -53,7 +63,7 @@ class Muster:
         self._next_s = world.now_s + self._pace_s
         now = START + timedelta(seconds=world.now_s)
         pending = [self._pending(waits) for waits in world.waiting.values()]
-        fleet = self._fleet(world)
+        fleet = self._priced_fleet(self._fleet(world), pending, world.now_s)
         plan = self._planner.plan(fleet, pending, now)
         if self._checked and (violations := check(plan, fleet)):
             raise AssertionError(f"at {now}: {violations}")
@@ -91,6 +101,13 @@ class Muster:
             self._prices = price_book(self._federation, world.prices)
         self._look_for_copies(world)
         return Fleet(clusters, tuple(self._reservations.values()), self._prices, data=self._data)
+
+    def _priced_fleet(self, fleet: Fleet, pending: Sequence[PendingJob], now_s: float) -> Fleet:
+        """With what places are worth to others, worked out anew every few minutes."""
+        if self._displaces and now_s >= self._priced_s + _PRICED_EVERY_S:
+            self._priced_s = now_s
+            self._displacement = displacement.usd_per_gpu_hour(fleet, pending)
+        return replace(fleet, prices=replace(fleet.prices, displacement=self._displacement))
 
     def _cluster(self, machines: Machines) -> Cluster:
         """A new summary where anything changed; and then it may be asked again what it refused."""

@@ -26,12 +26,14 @@ class Figures:
     refused: float  # placements that the cluster found no room for
 
 
-def of_day(outcome: Outcome, hours: float) -> Figures:
-    """Of a run to the last job's end."""
-    accounts = list(outcome.accounts.values())
+def of_day(outcome: Outcome, from_h: float, to_h: float) -> Figures:
+    """Of the jobs that arrive in these hours, in a run to the last job's end."""
+    accounts = [account for account in outcome.accounts.values() if from_h * HOUR_S <= account.job.at_s]
     count = len(accounts)
     done_h = [account.completion_s / HOUR_S for account in accounts]
     work_h = sum(account.job.runtime_s for account in accounts) / HOUR_S
+    if not count:
+        raise ValueError(f"no job arrives between hours {from_h:g} and {to_h:g}: there is nothing to report")
     gpu_usd, egress_usd = (sum(getattr(a, name) for a in accounts) for name in ("gpu_usd", "egress_usd"))
     return Figures(
         usd_per_job=(gpu_usd + egress_usd) / count,
@@ -40,7 +42,7 @@ def of_day(outcome: Outcome, hours: float) -> Figures:
         mean_completion_h=sum(done_h) / count,
         p95_completion_h=percentile(done_h, 0.95),
         mean_wait_h=(sum(done_h) - work_h) / count,
-        gpu_utilisation=outcome.usage.share(0, max(1, round(hours))),
+        gpu_utilisation=outcome.usage.share(round(from_h), max(round(from_h) + 1, round(to_h))),
         egress_gb=sum(account.egress_gb for account in accounts),
         lost_gpu_hours=sum(account.lost_gpu_hours for account in accounts),
         data_wait_gpu_hours=sum(a.waiting_for_data_s * a.job.gpus for a in accounts) / HOUR_S,
@@ -51,15 +53,15 @@ def of_day(outcome: Outcome, hours: float) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class Saturated:
-    """Of a run that is stopped when the last job arrives: GPUs at work, of those up, once it had time to fill."""
+    """Of a run that is stopped when the last job arrives: GPUs at work, of those up."""
 
     utilisation: float
     lowest_hour: float
 
 
-def of_saturation(outcome: Outcome, warm_up_h: int, hours: float) -> Saturated:
-    end = max(warm_up_h + 1, int(hours))
-    return Saturated(outcome.usage.share(warm_up_h, end), outcome.usage.lowest_share(warm_up_h, end))
+def of_saturation(outcome: Outcome, from_h: float, to_h: float) -> Saturated:
+    hours = round(from_h), max(round(from_h) + 1, round(to_h))
+    return Saturated(outcome.usage.share(*hours), outcome.usage.lowest_share(*hours))
 
 
 Spread = dict[str, float]

@@ -1,0 +1,127 @@
+"""What a job that takes a place costs others: the places that they have to take instead.
+
+The cheapest cluster of the moment is not always the cheapest for all. A job that tolerates spot and takes the last
+owned GPUs sends the next one, which does not tolerate it, to on-demand capacity at three times the price, while spot
+lies idle. So each cluster's GPU-hour gets a price of its own beside the one that is paid: the chance that the cluster
+will be full, times what those who run and wait now would pay more elsewhere, weighed by their GPU-hours (a bid price,
+as sellers of scarce seats use it). Whoever has another place that few can use then leaves this one to those who have
+not.
+
+It is a price for choosing, not money: nobody pays it. It expects that what comes is like what is there now. Not
+promised: that it is the best price; it only has to put clusters into a better order than the paid one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from placement.capacity import Capacity
+from placement.data import needed_moves
+from placement.feasibility import may_fit
+from placement.fleet import Cluster, Fleet, PendingJob
+from placement.scoring import at_least
+from placement.workload import Workload
+
+# A cluster half full is hardly ever full an hour later, one nine tenths full mostly: the share in use, to this power.
+FULL_POWER = 4
+_MOST_CLASSES = 24  # of demand, the heaviest first
+_STEP_USD = 0.05  # rounded, so that what is planned by it stays valid while little changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """Those who could run in the same clusters at the same price for a GPU-hour."""
+
+    gpu_hours: float
+    usd_by_cluster: Mapping[str, float]  # for a GPU-hour, where they may run
+
+
+def usd_per_gpu_hour(fleet: Fleet, pending: Sequence[PendingJob] = ()) -> dict[str, float]:
+    """By cluster; 0 where taking a place there hurts nobody."""
+    demands = _demands(fleet, pending)
+    total = sum(demand.gpu_hours for demand in demands)
+    full = _chance_full(fleet, pending)
+    if not total:
+        return dict.fromkeys(fleet.clusters, 0.0)
+    found = {}
+    for name in fleet.clusters:
+        regret = sum(demand.gpu_hours * _dearer_elsewhere(demand, name, full) for demand in demands) / total
+        found[name] = round(full[name] * regret / _STEP_USD) * _STEP_USD
+    return found
+
+
+def _dearer_elsewhere(demand: _Demand, cluster: str, full: Mapping[str, float]) -> float:
+    """What one of them is expected to pay more for a GPU-hour if that cluster has no room for it."""
+    here = demand.usd_by_cluster.get(cluster)
+    if here is None:
+        return 0.0
+    others = sorted((usd, name) for name, usd in demand.usd_by_cluster.items() if name != cluster)
+    expected, chance = 0.0, 1.0
+    for usd, name in others:
+        expected += chance * (1 - full[name]) * usd
+        chance *= full[name]
+    dearest = others[-1][0] if others else here
+    return max(0.0, expected + chance * max(dearest, here) - here)
+
+
+def _chance_full(fleet: Fleet, pending: Sequence[PendingJob]) -> dict[str, float]:
+    """What waits is expected to go everywhere alike."""
+    there = {name: _gpus(cluster) for name, cluster in fleet.clusters.items()}
+    everywhere = sum(total for total, _ in there.values())
+    used = {name: total - free for name, (total, free) in there.items()}
+    for held in fleet.reservations:
+        cluster = fleet.clusters.get(held.cluster)
+        if cluster is not None and cluster.summary and (held.job, held.epoch) not in cluster.summary.counted:
+            used[held.cluster] += held.workload.total_gpus
+    waiting = sum(job.workload.total_gpus for job in pending) / everywhere if everywhere else 0.0
+    return {
+        name: min(1.0, used[name] / total + waiting) ** FULL_POWER if total else 1.0
+        for name, (total, _) in there.items()
+    }
+
+
+def _gpus(cluster: Cluster) -> tuple[int, int]:
+    summary = cluster.summary
+    return (summary.gpus_total, summary.gpus_free) if summary else (0, 0)
+
+
+def _demands(fleet: Fleet, pending: Sequence[PendingJob]) -> list[_Demand]:
+    weights: dict[object, float] = {}
+    first: dict[object, Workload] = {}
+    for workload in (*(held.workload for held in fleet.reservations), *(job.workload for job in pending)):
+        key = _alike(workload)
+        first.setdefault(key, workload)
+        weights[key] = weights.get(key, 0.0) + workload.total_gpus * workload.hints.expected_hours
+    heaviest = sorted((key for key in weights if weights[key]), key=lambda key: -weights[key])[:_MOST_CLASSES]
+    grounds = {
+        name: Capacity.of(name, cluster.summary)
+        for name, cluster in sorted(fleet.clusters.items())
+        if cluster.summary is not None
+    }
+    paid = replace(fleet, prices=replace(fleet.prices, displacement={}))
+    return [_Demand(weights[key], _usd_by_cluster(first[key], paid, grounds)) for key in heaviest]
+
+
+def _usd_by_cluster(workload: Workload, fleet: Fleet, grounds: Mapping[str, Capacity]) -> dict[str, float]:
+    datasets = fleet.data.used_by(workload)
+    gpu_hours = workload.total_gpus * workload.hints.expected_hours
+    found = {}
+    for name, capacity in grounds.items():
+        cluster = fleet.clusters[name]
+        if may_fit(workload, cluster, capacity, fleet.data):
+            moves = needed_moves(datasets, name, cluster.region, fleet.prices.transfers) if datasets else ()
+            found[name] = at_least(workload, name, capacity.inventory, fleet.prices, moves).total_usd / gpu_hours
+    return found
+
+
+def _alike(workload: Workload) -> object:
+    hints = workload.hints
+    return (
+        workload.may_use_spot,
+        workload.data,
+        hints.clusters,
+        hints.excluded_clusters,
+        hints.regions,
+        tuple((role.constraint, role.devices and role.devices[0].resource) for role in workload.roles),
+    )
