@@ -52,8 +52,8 @@ class Mix:
 class DataMix:
     """Datasets lie where they were made: mostly in the own halls, some in clouds; few are large, few are popular."""
 
-    count: int = 40
-    median_gb: float = 60.0
+    count: int = 300
+    median_gb: float = 40.0
     sigma: float = 1.6
     largest_gb: float = 2000.0
     weights: tuple[float, ...] = (0.40, 0.10, 0.25, 0.05, 0.15, 0.05)  # by region, in the federation's order
