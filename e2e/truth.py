@@ -9,6 +9,7 @@ from typing import Any
 from e2e.objects import Object, bound
 from e2e.provider import MemberCluster
 from e2e.shapes import RACK
+from e2e.waiting import until
 
 GPU = "nvidia.com/gpu"
 JOB_LABEL = "muster.dev/job"
@@ -28,6 +29,18 @@ def live_pods_of(cluster: MemberCluster, job: str = "") -> list[Object]:
 
 def is_live(pod: Mapping[str, Any]) -> bool:
     return pod.get("status", {}).get("phase") not in ENDED
+
+
+def wait_collected(cluster: MemberCluster, job: str) -> None:
+    """A controller that has not heard yet that its object is gone may make one more pod of it: never bound, and
+    collected with its owner."""
+
+    def gone() -> bool:
+        left = pods_of(cluster, job)
+        assert not bound(left), "what is left of it is bound"
+        return not left
+
+    until(f"what was made for {job} too late to be collected", gone, timeout_s=60)
 
 
 def gpus_of(pod: Mapping[str, Any]) -> int:

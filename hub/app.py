@@ -39,6 +39,7 @@ from hub.api.app import create_api
 from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
+from hub.costs import Costs
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.jobs import Jobs
@@ -246,7 +247,8 @@ class Hub:
         except (OSError, ManifestError) as error:
             raise CannotStart(f"the price book {path} cannot be used: {error}", "mend the file") from error
         if book != await prices.book(_ITSELF):
-            await prices.replace(_ITSELF, book)
+            for warning in await prices.replace(_ITSELF, book, regions_may_come=True):
+                log.warning("the price book %s: %s", path, warning)
 
     async def _first_admin(self, access: Access) -> str:
         """The token is on disk before it counts: a crash in between makes it count at the next start.
@@ -329,6 +331,7 @@ class Hub:
             access=parts.access,
             prices=parts.prices,
             queues=parts.queues,
+            costs=parts.costs,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -363,6 +366,7 @@ class _Parts:
     access: Access
     prices: Prices
     queues: Queues
+    costs: Costs
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -407,6 +411,7 @@ def _assemble(
         access=Access(store, clock=clock),
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
+        costs=Costs(store, clock=clock),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

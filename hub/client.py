@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -229,11 +230,27 @@ class MusterClient:
     def prices(self) -> schemas.PriceBookDoc:
         return self._get(schemas.PriceBookDoc, "/prices")
 
-    def set_prices(self, text: bytes) -> schemas.PriceBookDoc:
+    def set_prices(self, text: bytes) -> schemas.PricesSetOut:
         """Replaces the whole book by this YAML or JSON."""
         return self._model(
-            schemas.PriceBookDoc, self._call("PUT", "/prices", content=text, headers={"Content-Type": _YAML})
+            schemas.PricesSetOut, self._call("PUT", "/prices", content=text, headers={"Content-Type": _YAML})
         )
+
+    def cost(
+        self,
+        by: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        queue: str | None = None,
+        user: str | None = None,
+        cluster: str | None = None,
+        limit: int = 100,
+    ) -> schemas.CostReportOut:
+        """Whole UTC days, both included; without `since`, the last thirty."""
+        asked = {"by": by, "since": since, "until": until, "queue": queue, "user": user, "cluster": cluster}
+        params = {name: str(value) for name, value in asked.items() if value is not None}
+        return self._get(schemas.CostReportOut, "/cost", params | {"limit": str(limit)})
 
     # --- queues ---
 

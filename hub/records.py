@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
+from placement.costs import Cost
 from placement.lifecycle import Phase
 from placement.verdict import Decision
 from placement.workload import Workload
@@ -33,6 +34,45 @@ class Actor:
     @property
     def sees_every_tenant(self) -> bool:
         return self.role is UserRole.ADMIN
+
+
+class CostBy(StrEnum):
+    QUEUE = "queue"
+    USER = "user"
+    CLUSTER = "cluster"
+    JOB = "job"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class CostQuery:
+    """What to sum up, over which UTC days, both included."""
+
+    by: CostBy
+    since: date
+    until: date
+    queue: str | None = None
+    user: str | None = None
+    cluster: str | None = None
+    limit: int = 100  # lines; what is beyond them is summed up in one
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    key: str  # of what was asked for: a queue, a user, a job's id, "2026-03-01" …
+    name: str  # of a job; else ""
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    query: CostQuery
+    as_of: datetime  # up to when running attempts are counted
+    lines: tuple[CostLine, ...]  # days in order; else the dearest first
+    total: Cost
+    more: int  # lines that are left out
+    more_cost: Cost
+    forgotten: Cost  # by job: of jobs that are no longer known one by one
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Prices as the hub knows them: dollars per GPU-hour by cluster and product, on demand and spot."""
+"""Prices as the hub knows them: dollars per GPU-hour by cluster and product, on demand and spot, rented or own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from placement.amortised import Amortised
 from placement.transfers import Transfers
 
 
@@ -13,6 +14,11 @@ class Price:
     on_demand_usd_per_gpu_hour: float
     spot_usd_per_gpu_hour: float | None = None
     spot_interruptions_per_hour: float = 0.0
+    amortised: Amortised | None = None  # where the price on demand was computed from a purchase: from this one
+
+    @classmethod
+    def of_own(cls, amortised: Amortised) -> Price:
+        return cls(amortised.usd_per_gpu_hour, amortised=amortised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,8 @@ class PriceBook:
     transfers: Transfers = field(default_factory=Transfers)  # what data costs from region to region
     # By cluster, what a GPU-hour there is worth to those who would have to go elsewhere (`displacement`); never paid.
     displacement: Mapping[str, float] = field(default_factory=dict)
+    public: frozenset[str] = frozenset()  # clusters that a queue may have to wait for (`placement.bursting`)
+    regions: frozenset[str] = frozenset()  # regions of routes in which there is no cluster: of a data store, or to come
 
     def price_of(self, cluster: str, product: str) -> tuple[Price, bool]:
         """The price and whether anybody set it."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 
+from placement import bursting
 from placement.capacity import Capacity, Fit
 from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
@@ -240,7 +241,7 @@ class Planner:
         self, job: PendingJob, shape: _Shape, cycle: Cycle
     ) -> tuple[_Best | None, bool, tuple[Candidate, ...]]:
         """The cheapest offer; whether there is no room anywhere, whatever queues say; and what is known of each."""
-        limited = bool(cycle.holds) or cycle.admission.limits(job.workload.hints.queue)
+        limited = bool(cycle.holds) or bool(self._prices.public) or cycle.admission.limits(job.workload.hints.queue)
         best: _Best | None = None
         nowhere = True
         self._order(shape, job.workload)
@@ -252,7 +253,7 @@ class Planner:
             if answer.bid is not None:
                 nowhere = False
                 if limited:
-                    answer = self._admitted(answer, job.workload, shape, cycle)
+                    answer = self._admitted(answer, job, shape, cycle)
             candidates[index] = answer.candidate
             if answer.bid is not None:
                 key = round(answer.bid.offer.score.total_usd, _CENTS), name
@@ -295,7 +296,7 @@ class Planner:
             job,
             candidates,
             lambda cluster, before: self._foresee(job.workload, cluster, before, shape, cycle),
-            lambda forecast: self._may_have(job.workload, forecast, cycle),
+            lambda forecast: self._may_have(job, forecast, cycle),
         )
         return decision if start is None else replace(decision, verdict=replace(decision.verdict, start=start))
 
@@ -305,20 +306,22 @@ class Planner:
             verdict = Rejected((gave_up, *verdict.reasons))
         return Decision(job.job, job.epoch, verdict, candidates)
 
-    def _admitted(self, answer: _Answer, workload: Workload, shape: _Shape, cycle: Cycle) -> _Answer:
+    def _admitted(self, answer: _Answer, job: PendingJob, shape: _Shape, cycle: Cycle) -> _Answer:
         """The answer, unless the job's queue or a job ahead has something against it."""
-        bid, name = answer.bid, answer.member.cluster.name
+        bid, name, workload = answer.bid, answer.member.cluster.name, job.workload
         if bid is None:
             return answer
-        reason: Reason | None = None
-        if cycle.admission.limits(workload.hints.queue):
+        reason: Reason | None = bursting.refusal(job, name, self._prices, self._limits.tree, cycle.now)
+        if reason is None and cycle.admission.limits(workload.hints.queue):
             reason = cycle.admission.refusal(name, workload, bid.uses, bid.usd_per_hour)
         if reason is None:
             reason = cycle.holds.refusal(workload, name, id(shape))
         return answer if reason is None else _Answer(answer.member, Candidate(name, (reason,)))
 
-    def _may_have(self, workload: Workload, forecast: Forecast, cycle: Cycle) -> bool:
-        cluster, uses = forecast.start.cluster, usage.of_fit(forecast.fit)
+    def _may_have(self, job: PendingJob, forecast: Forecast, cycle: Cycle) -> bool:
+        workload, cluster, uses = job.workload, forecast.start.cluster, usage.of_fit(forecast.fit)
+        if bursting.refusal(job, cluster, self._prices, self._limits.tree, forecast.start.at) is not None:
+            return False
         if not cycle.admission.limits(workload.hints.queue):
             return True
         usd = _usd_per_hour(workload, offer(workload, cluster, forecast.fit, self._prices))

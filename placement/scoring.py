@@ -1,18 +1,20 @@
 """What running a workload on a cluster costs, in dollars, every term by name. The lowest total wins.
 
-`gpu` and `cpu` are money that will be paid. `spot-risk` is the work that interruptions are expected to destroy; spot is
-taken only where the job tolerates it and it is cheaper with its risk. `fragmentation` and `locality` are small: a share
+`gpu` and `cpu` are money that will be paid. `spot-risk` pays the hours that interruptions are expected to add; spot is
+taken only where the job may use it and it is cheaper with its risk. `fragmentation` and `locality` are small: a share
 of what idle GPUs beside the job, or a gang stretched over more of the network than it needs, may cost others or
 itself. They decide between places of the same price and hardly ever against a cheaper one.
 `data` is what copying data there costs; `data-wait` pays the job's GPUs and cores while they are held for the copy.
-`displacement` is what the place is worth to jobs that would have to go elsewhere (`displacement`).
-`unpriced` is worth nothing and says that nobody named a price and the price book's default was used.
+`displacement` is what the place is worth to jobs that would have to go elsewhere (`displacement`): nobody pays it.
+`unpriced` is worth nothing and says that nobody named a price and the price book's default was used; `amortised`, that
+the price is computed from what was paid for one's own cards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from placement.bins import Spec
 from placement.capacity import Fit, Inventory
@@ -21,11 +23,10 @@ from placement.demand import pairs
 from placement.inventory import DeviceClass, DeviceForm, NodeClass
 from placement.money import Price, PriceBook
 from placement.resources import CPU
+from placement.spot import lengthening, lost_hours
 from placement.verdict import Score
 from placement.workload import DeviceNeed, Workload
 
-# An interruption costs the work since the last checkpoint and the restart: half an hour of the whole gang.
-LOST_WORK_HOURS = 0.5
 # The chance that somebody would have wanted a whole node that this job breaks into.
 BROKEN_NODE_SHARE = 0.02
 # How much longer a gang is assumed to run for each level between the one it needs and the one it gets.
@@ -51,7 +52,7 @@ def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook, moves: 
     terms: dict[str, float] = {}
     if cards:
         terms["gpu"] = sum(gpus * price.on_demand_usd_per_gpu_hour for gpus, price, _ in priced) * hours
-    spot = workload.may_use_spot and _spot_is_cheaper(terms, [(gpus, price) for gpus, price, _ in priced], hours)
+    spot = workload.may_use_spot and _spot_is_cheaper(terms, [(gpus, price) for gpus, price, _ in priced], workload)
     if cores:
         terms["cpu"] = cores * _usd_per_core_hour(cluster, prices) * hours
     if cards:
@@ -63,6 +64,8 @@ def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook, moves: 
     _add_displacement(terms, sum(cards.values()), cluster, hours, prices)
     if not all(known for _, _, known in priced):
         terms["unpriced"] = 0.0
+    if not spot and any(price.amortised for _, price, _ in priced):
+        terms["amortised"] = 0.0
     return Offer(Score(terms), spot)
 
 
@@ -100,8 +103,8 @@ def _least_usd_per_hour(
         price, _ = prices.price_of(cluster, device.product)
         usd = price.on_demand_usd_per_gpu_hour
         if workload.may_use_spot and price.spot_usd_per_gpu_hour is not None:
-            risk = price.spot_interruptions_per_hour * workload.hints.expected_hours * LOST_WORK_HOURS
-            usd = min(usd, price.spot_usd_per_gpu_hour * (1 + risk))
+            longer = lengthening(price.spot_interruptions_per_hour, lost_hours(workload))
+            usd = min(usd, price.spot_usd_per_gpu_hour * longer)
         found += _cards_of(need, device) * usd
     return found
 
@@ -160,19 +163,20 @@ def _add_displacement(terms: dict[str, float], cards: float, cluster: str, hours
         terms["displacement"] = cards * usd * hours
 
 
-def _spot_is_cheaper(terms: dict[str, float], priced: list[tuple[float, Price]], hours: float) -> bool:
-    """Puts the spot terms in place of the others where they are lower in sum."""
-    paid = risk = 0.0
+def _spot_is_cheaper(terms: dict[str, float], priced: list[tuple[float, Price]], workload: Workload) -> bool:
+    """Puts the spot terms in place of the others where they are lower in sum. Who loses one card loses the gang."""
+    hourly = often = 0.0
     for gpus, price in priced:
         if price.spot_usd_per_gpu_hour is None:
             return False
-        hourly = gpus * price.spot_usd_per_gpu_hour
-        paid += hourly * hours
-        risk += price.spot_interruptions_per_hour * hours * hourly * LOST_WORK_HOURS
-    if not priced or paid + risk >= terms["gpu"]:
+        hourly += gpus * price.spot_usd_per_gpu_hour
+        often += price.spot_interruptions_per_hour
+    longer = lengthening(often, lost_hours(workload))
+    paid = hourly * workload.hints.expected_hours
+    if not priced or longer == inf or paid * longer >= terms["gpu"]:
         return False
     terms["gpu"] = paid
-    terms["spot-risk"] = risk
+    terms["spot-risk"] = paid * (longer - 1)
     return True
 
 

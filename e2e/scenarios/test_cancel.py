@@ -65,5 +65,5 @@ def test_cancelling_while_it_starts_leaves_nothing(federation: Federation, event
     federation.admin.cancel(job.id)
     # On real nodes the training operator's wait-for-master hears no SIGTERM and takes all of a pod's grace, 30 s.
     federation.wait_phase(job.id, Phase.CANCELLED, timeout_s=60)
-    assert truth.pods_of(onprem, job.id) == []
+    truth.wait_collected(onprem, job.id)
     assert onprem.client.get("kubeflow.org/v1", "PyTorchJob", f"hasty-{event}") is None

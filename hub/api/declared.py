@@ -12,20 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hub.api.schemas import QueueName, QueueSpec
+from hub.api import field_errors, pricebook
+from hub.api.schemas import PriceBookDoc, QueueName, QueueSpec
 from placement.kinds import documents
-from placement.kinds.fields import join
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
 
 API_VERSION = "muster.dev/v1"
 
 # kind -> what its spec is
-KINDS: Mapping[str, type[BaseModel]] = {"Queue": QueueSpec}
+KINDS: Mapping[str, type[BaseModel]] = {"Queue": QueueSpec, pricebook.KIND: PriceBookDoc}
+# Of which there is one, by this name.
+SINGLE: Mapping[str, str] = {pricebook.KIND: "default"}
 _NAME: TypeAdapter[str] = TypeAdapter(QueueName)
 _FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec"})
 
@@ -72,18 +73,13 @@ def _read(number: int, body: Mapping[str, Any], problems: list[Problem]) -> Decl
         problems.append(Problem(number, "metadata.name", f"{name!r} is no name", mend))
     if model is None:
         return None
+    if name != (single := SINGLE.get(str(kind), name)):
+        problems.append(Problem(number, "metadata.name", f"there is one {kind}, not {name!r}", f"call it {single}"))
     try:
         spec = model.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        problems += [
-            Problem(number, reduce(join, found["loc"], "spec"), *_sentence(found["type"], found["msg"], model))
-            for found in error.errors(include_url=False)
-        ]
+        problems += field_errors.problems(error, number, "spec", model.model_fields)
         return None
+    if isinstance(spec, PriceBookDoc):
+        problems += pricebook.problems(spec, number, "spec")
     return Declared(str(kind), str(name), spec) if len(problems) == before else None
-
-
-def _sentence(kind: str, message: str, model: type[BaseModel]) -> tuple[str, str]:
-    if kind == "extra_forbidden":
-        return "this field is not known", f"known in spec: {', '.join(model.model_fields)}"
-    return message, "mend the value"

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from hub.api import present, pricebook
 from hub.api.door import Caller, Served
-from hub.api.schemas import PriceBookDoc, UserIn, UserListOut, UserTokenOut, WhoamiOut
+from hub.api.schemas import PriceBookDoc, PricesSetOut, UserIn, UserListOut, UserTokenOut, WhoamiOut
 from hub.errors import Invalid
 from hub.records import UserRole
 from placement.kinds.problems import ManifestError
@@ -53,7 +53,7 @@ async def show_prices(served: Served, actor: Caller) -> PriceBookDoc:
 
 
 @router.put("/prices", tags=["prices"], openapi_extra=_BOOK)
-async def replace_prices(request: Request, served: Served, actor: Caller) -> PriceBookDoc:
+async def replace_prices(request: Request, served: Served, actor: Caller) -> PricesSetOut:
     """The whole book at once, or nothing of it where anything in it is wrong."""
     try:
         book = pricebook.parse(await request.body())
@@ -64,5 +64,5 @@ async def replace_prices(request: Request, served: Served, actor: Caller) -> Pri
             mend="mend what is named; nothing was changed",
             problems=error.problems,
         ) from error
-    await served.prices.replace(actor, book)
-    return pricebook.render(book)
+    warnings = await served.prices.replace(actor, book)
+    return PricesSetOut(**dict(pricebook.render(book)), warnings=list(warnings))

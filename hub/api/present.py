@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
-from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
+from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
+from placement.costs import Cost
+from placement.planner import PAID
 from placement.queues.tree import Queue
-from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
+from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, Workload
 
 
 def plan(planned: Planned) -> schemas.PlanOut:
     workload, verdict = planned.workload, planned.decision.verdict
     chosen = _chosen(verdict)
-    candidates = _candidates(planned.decision.candidates)
+    candidates = _candidates(planned.decision.candidates, workload)
     return schemas.PlanOut(
         workload=_workload(workload),
         verdict=_word(verdict),
@@ -81,7 +84,7 @@ def job_detail(one: Job) -> schemas.JobDetailOut:
 def explanation(found: Explanation) -> schemas.ExplanationOut:
     return schemas.ExplanationOut(
         job=job_detail(found.job),
-        decision=_decision(found.decision) if found.decision is not None else None,
+        decision=_decision(found.decision, found.job.workload) if found.decision is not None else None,
         history=[event(one) for one in found.history],
     )
 
@@ -143,12 +146,32 @@ def queue(known: KnownQueue) -> schemas.QueueOut:
     )
 
 
+def cost_report(found: CostReport) -> schemas.CostReportOut:
+    query = found.query
+    return schemas.CostReportOut(
+        by=query.by.value,
+        since=query.since,
+        until=query.until,
+        as_of=found.as_of,
+        lines=[schemas.CostLineOut(key=one.key, name=one.name, **dict(_cost(one.cost))) for one in found.lines],
+        more=found.more,
+        more_cost=_cost(found.more_cost),
+        forgotten=_cost(found.forgotten),
+        total=_cost(found.total),
+    )
+
+
+def _cost(one: Cost) -> schemas.CostOut:
+    return schemas.CostOut(**asdict(one), usd=one.usd)
+
+
 def queue_spec(one: Queue) -> schemas.QueueSpec:
     return schemas.QueueSpec(
         cohort=one.cohort,
         weight=one.weight,
         quotas={device: schemas.QuotaDoc(**asdict(quota)) for device, quota in one.quotas.items()},
         budget=schemas.BudgetDoc(**asdict(one.budget)),
+        burst_after_hours=one.burst_after_hours,
     )
 
 
@@ -156,13 +179,13 @@ def whoami(actor: Actor) -> schemas.WhoamiOut:
     return schemas.WhoamiOut(user=actor.user, tenant=actor.tenant, role=str(actor.role))
 
 
-def _decision(decision: Decision) -> schemas.DecisionOut:
+def _decision(decision: Decision, workload: Workload) -> schemas.DecisionOut:
     return schemas.DecisionOut(
         epoch=decision.epoch,
         verdict=_word(decision.verdict),
         chosen=_chosen(decision.verdict),
         reasons=_verdict_reasons(decision.verdict),
-        candidates=_candidates(decision.candidates),
+        candidates=_candidates(decision.candidates, workload),
         start=_start(decision.verdict),
     )
 
@@ -182,6 +205,8 @@ def _workload(workload: Workload) -> schemas.WorkloadOut:
         roles=[_role(r) for r in workload.roles],
         gang=schemas.GangOut(min_pods=workload.min_pods),
         total_gpus=workload.total_gpus,
+        expected_hours=workload.hints.expected_hours,
+        long_running=workload.long_running,
     )
 
 
@@ -221,20 +246,32 @@ def _verdict_reasons(verdict: Verdict) -> list[schemas.ReasonOut]:
     return [] if isinstance(verdict, Placed) else _reasons(verdict.reasons)
 
 
-def _candidates(candidates: Iterable[Candidate]) -> list[schemas.CandidateOut]:
+def _candidates(candidates: Iterable[Candidate], workload: Workload) -> list[schemas.CandidateOut]:
     return [
         schemas.CandidateOut(
             cluster=one.cluster,
             feasible=one.feasible,
             reasons=_reasons(one.reasons),
-            score=None
-            if one.score is None
-            else schemas.ScoreOut(total_usd=one.score.total_usd, terms=dict(one.score.terms)),
             domain=one.domain,
             at_least=one.at_least,
+            **_priced(one.score, workload.hints.expected_hours),
         )
         for one in candidates
     ]
+
+
+def _priced(score: Score | None, hours: float) -> dict[str, Any]:
+    if score is None:
+        return {"score": None}
+    terms = score.terms
+    risk, gpu = terms.get("spot-risk", 0.0), terms.get("gpu", 0.0)
+    return {
+        "score": schemas.ScoreOut(total_usd=score.total_usd, terms=dict(terms)),
+        "usd_per_hour": sum(terms.get(name, 0.0) for name in PAID) / hours,
+        "spot": "spot-risk" in terms,
+        "own": "amortised" in terms,
+        "expected_hours": hours * (1 + risk / gpu) if gpu else hours,
+    }
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[schemas.ReasonOut]:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from hub.api import declared, manifests, present
+from hub.api import declared, manifests, present, pricebook
 from hub.api.door import Caller, Served
-from hub.api.schemas import AppliedOut, QueueIn, QueueListOut, QueueOut, QueueSpec
+from hub.api.schemas import AppliedOut, PriceBookDoc, QueueIn, QueueListOut, QueueOut, QueueSpec
 from hub.errors import Invalid
 from placement.kinds.problems import ManifestError
 from placement.queues.tree import Budget, Queue, Quota
@@ -59,8 +59,15 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
             problems=error.problems,
         ) from error
     queues = [_queue(one.name, one.spec) for one in found if isinstance(one.spec, QueueSpec)]
-    await served.queues.put(actor, queues, force=force)
-    return AppliedOut(applied=[(one.kind, one.name) for one in found])
+    books = [pricebook.read(one.spec) for one in found if isinstance(one.spec, PriceBookDoc)]
+    warnings: list[str] = []
+    for book in books:
+        warnings += await served.prices.check(actor, book)  # so that nothing is changed where this is refused
+    if queues or not books:
+        await served.queues.put(actor, queues, force=force)
+    for book in books:
+        await served.prices.replace(actor, book)
+    return AppliedOut(applied=[(one.kind, one.name) for one in found], warnings=warnings)
 
 
 def _queue(name: str, spec: QueueSpec) -> Queue:
@@ -68,4 +75,4 @@ def _queue(name: str, spec: QueueSpec) -> Queue:
         device: Quota(quota.nominal, quota.borrowing_limit, quota.lending_limit)
         for device, quota in spec.quotas.items()
     }
-    return Queue(name, spec.cohort, quotas, spec.weight, Budget(**spec.budget.model_dump()))
+    return Queue(name, spec.cohort, quotas, spec.weight, Budget(**spec.budget.model_dump()), spec.burst_after_hours)

@@ -6,7 +6,7 @@ fields; what it sends may grow, so the client passes `extra="ignore"` where it r
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
@@ -75,6 +75,8 @@ class WorkloadOut(Wire):
     roles: list[RoleOut]
     gang: GangOut
     total_gpus: int
+    expected_hours: float = Field(default=1.0, description="What costs are told for.")
+    long_running: bool = False
 
 
 class ReasonOut(Wire):
@@ -93,6 +95,10 @@ class CandidateOut(Wire):
     reasons: list[ReasonOut]
     score: ScoreOut | None
     domain: str = Field(default="", description="Where in the cluster the gang would go: `rack r1`.")
+    usd_per_hour: float | None = Field(default=None, description="Of the score, what is paid for GPUs and cores.")
+    spot: bool = Field(default=False, description="That price is for spot capacity.")
+    own: bool = Field(default=False, description="That price is computed from what own cards cost.")
+    expected_hours: float | None = Field(default=None, description="With those that interruptions of spot add.")
     at_least: bool = Field(
         default=False,
         description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
@@ -311,18 +317,63 @@ class WhoamiOut(Wire):
     role: str
 
 
+Rate = Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
+Watts = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Region = Annotated[str, Field(min_length=1, max_length=63)]
+ClusterRef = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class AmortisedDoc(Wire):
+    """A card of one's own, with its share of the machine: what a used hour of it costs is computed from this."""
+
+    usd_per_card: Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+    years: Annotated[float, Field(gt=0, le=50, allow_inf_nan=False)]
+    utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        description="The part of all hours in which somebody uses it."
+    )
+    watts: Watts = 0.0
+    idle_watts: Watts = 0.0
+    usd_per_kwh: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
+    pue: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 1.0
+    usd_per_card_year: Usd = Field(default=0.0, description="Space, support, people.")
+    residual_usd: Usd = Field(default=0.0, description="What it is sold for in the end.")
+
+
 class PriceEntry(Wire):
-    cluster: Annotated[str, Field(min_length=1, max_length=63)]
+    cluster: ClusterRef
     product: Annotated[str, Field(min_length=1, max_length=253)] = "*"
-    on_demand: Usd = Field(description="USD per GPU-hour.")
+    on_demand: Usd | None = Field(default=None, description="USD per GPU-hour; or amortised.")
+    amortised: AmortisedDoc | None = None
     spot: Usd | None = None
-    spot_interruptions_per_hour: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 0.0
+    spot_interruptions_per_hour: Rate = 0.0
 
 
 class DefaultPrice(Wire):
     on_demand: Usd
     spot: Usd | None = None
-    spot_interruptions_per_hour: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 0.0
+    spot_interruptions_per_hour: Rate = 0.0
+
+
+class RouteDoc(Wire):
+    usd_per_gb: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)] = Field(
+        description="A gigabyte is 10^9 bytes."
+    )
+    gbit_per_s: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        description="What one move gets."
+    )
+
+
+class RouteEntry(RouteDoc):
+    source: Region = Field(description="A region, or * for every region without an entry of its own.")
+    target: Region
+
+
+class TransfersDoc(Wire):
+    """What moving data from region to region costs, and how fast it goes."""
+
+    routes: Annotated[list[RouteEntry], Field(max_length=100_000)] = []
+    within: RouteDoc | None = Field(default=None, description="Between clusters of one region.")
+    default: RouteDoc | None = Field(default=None, description="Where no route is named.")
 
 
 class PriceBookDoc(Wire):
@@ -331,6 +382,17 @@ class PriceBookDoc(Wire):
     prices: Annotated[list[PriceEntry], Field(max_length=100_000)] = []
     usd_per_cpu_hour: Usd = 0.04
     default: DefaultPrice | None = Field(default=None, description="For a cluster that nobody priced.")
+    public: Annotated[list[ClusterRef], Field(max_length=10_000)] = Field(
+        default=[], description="Clusters that queues with burst_after_hours use only after that wait."
+    )
+    transfers: TransfersDoc = TransfersDoc()
+    regions: Annotated[list[Region], Field(max_length=10_000)] = Field(
+        default=[], description="Regions that routes name and in which there is no cluster."
+    )
+
+
+class PricesSetOut(PriceBookDoc):
+    warnings: list[str] = []
 
 
 # --- queues ---------------------------------------------------------------------------------------------------------
@@ -362,6 +424,9 @@ class QueueSpec(Wire):
         default={}, description="By product; * is every GPU that nobody in the tree names, cpu the cores of CPU pods."
     )
     budget: BudgetDoc = BudgetDoc()
+    burst_after_hours: Annotated[float, Field(ge=0, le=8_760, allow_inf_nan=False)] | None = Field(
+        default=None, description="How long a job waits before it may go to a public cluster; null: as its cohort says."
+    )
 
 
 class QueueIn(QueueSpec):
@@ -391,10 +456,47 @@ class QueueListOut(Wire):
     queues: list[QueueOut]
 
 
+# --- costs ----------------------------------------------------------------------------------------------------------
+
+
+class CostOut(Wire):
+    """USD, and hours of cards and cores. What was foreseen is told of attempts that succeeded, and what those cost."""
+
+    gpu_hours: float
+    cpu_hours: float = Field(description="Cores of pods without devices, times hours.")
+    gpu_usd: float
+    cpu_usd: float
+    egress_usd: float = Field(description="Of data that was moved for them.")
+    usd: float = Field(description="The sum of the three.")
+    lost_usd: float = Field(description="Of that: in attempts that failed or were taken from where they ran.")
+    foreseen_usd: float
+    foreseen_real_usd: float
+    attempts: int = Field(description="That ended.")
+    running: int
+
+
+class CostLineOut(CostOut):
+    key: str
+    name: str = ""
+
+
+class CostReportOut(Wire):
+    by: str
+    since: date
+    until: date = Field(description="The last day, which is in it.")
+    as_of: datetime = Field(description="Running attempts are counted up to then.")
+    lines: list[CostLineOut]
+    more: int = Field(description="How many lines were left out.")
+    more_cost: CostOut
+    forgotten: CostOut = Field(description="By job: of jobs that are no longer known one by one.")
+    total: CostOut
+
+
 class AppliedOut(Wire):
     """What a file declared, in its order: kind and name."""
 
     applied: list[tuple[str, str]]
+    warnings: list[str] = []
 
 
 class HealthOut(Wire):

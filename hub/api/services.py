@@ -9,9 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Protocol
 
-from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, JobFilter, Page, Planned, UserRole
+from hub.records import (
+    Actor,
+    ClusterState,
+    CostQuery,
+    CostReport,
+    Explanation,
+    Job,
+    JobEvent,
+    JobFilter,
+    Page,
+    Planned,
+    UserRole,
+)
 from placement.money import PriceBook
 from placement.queues.tree import Queue
 
@@ -120,7 +133,13 @@ class AccessPort(Protocol):
 
 class PricesPort(Protocol):
     async def book(self, actor: Actor) -> PriceBook: ...
-    async def replace(self, actor: Actor, book: PriceBook) -> None: ...
+    async def check(self, actor: Actor, book: PriceBook) -> Sequence[str]: ...
+    async def replace(self, actor: Actor, book: PriceBook) -> Sequence[str]: ...
+
+
+class CostsPort(Protocol):
+    def today(self) -> date: ...
+    async def report(self, actor: Actor, query: CostQuery) -> CostReport: ...
 
 
 class QueuesPort(Protocol):
@@ -142,6 +161,7 @@ class Services:
     access: AccessPort
     prices: PricesPort
     queues: QueuesPort
+    costs: CostsPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

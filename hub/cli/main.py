@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from hub.cli import clusters, exits, jobs, people, queues, serve, session, submitting, watching
+from hub.cli import clusters, costs, exits, jobs, people, prices, queues, serve, session, submitting, watching
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,7 +26,8 @@ app.add_typer(clusters.app, name="cluster")
 app.add_typer(queues.app, name="queue")
 app.add_typer(queues.files)
 app.add_typer(people.users, name="user")
-app.add_typer(people.prices, name="price")
+app.add_typer(prices.app, name="price")
+app.add_typer(costs.app)
 app.add_typer(session.app)
 app.add_typer(serve.app)
 

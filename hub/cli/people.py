@@ -1,4 +1,4 @@
-"""muster user … and muster price …: for the hub's administrators."""
+"""muster user …: for the hub's administrators."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from hub.cli import exits, screen, submitting
+from hub.cli import exits, screen
 from hub.cli.context import connect
 
 users = typer.Typer(no_args_is_help=True, help="Who may call the hub (admins).")
-prices = typer.Typer(no_args_is_help=True, help="What a GPU-hour costs where (admins).")
 
 
 @users.command(epilog=exits.HELP)
@@ -45,23 +44,3 @@ def remove(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME
     with connect(ctx) as muster:
         muster.remove_user(name)
     typer.echo(f"{name} removed")
-
-
-@prices.command(epilog=exits.HELP)
-def show(ctx: typer.Context, output: screen.Output = screen.Format.TABLE) -> None:
-    """Show the price book; -o yaml prints it as a file that `set` takes."""
-    with connect(ctx) as muster:
-        book = muster.prices()
-    from hub.cli import tables
-
-    screen.show(output, book, tables.prices(book))
-
-
-@prices.command("set", epilog=exits.HELP)
-def set_(
-    ctx: typer.Context, file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - reads stdin.")]
-) -> None:
-    """Replace the whole price book; nothing changes where anything in it is wrong."""
-    with connect(ctx) as muster:
-        book = muster.set_prices(submitting.read(file))
-    typer.echo(f"{screen.counted(len(book.prices), 'price')} set")

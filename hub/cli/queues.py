@@ -34,6 +34,12 @@ BudgetFlag = Annotated[
         help="usd_per_day, usd_per_month, gpu_hours_per_day, gpu_hours_per_month. May be repeated; =none lifts one.",
     ),
 ]
+BurstFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--burst-after", metavar="HOURS", help="Of waiting, before a public cluster is used; none: as its cohort says."
+    ),
+]
 
 
 @app.command("list", epilog=exits.HELP)
@@ -64,11 +70,12 @@ def create(
     weight: Weight = None,
     quota: QuotaFlag = None,
     budget: BudgetFlag = None,
+    burst_after: BurstFlag = None,
 ) -> None:
     """Make a queue; without --quota it has no limit of its own."""
     from hub.api import schemas
 
-    spec = _changed(schemas.QueueSpec(), cohort, weight, quota, budget)
+    spec = _changed(schemas.QueueSpec(), cohort, weight, quota, budget, burst_after)
     with connect(ctx) as muster:
         muster.create_queue(name, spec)
     typer.echo(f"{name} created")
@@ -82,6 +89,7 @@ def edit(
     weight: Weight = None,
     quota: QuotaFlag = None,
     budget: BudgetFlag = None,
+    burst_after: BurstFlag = None,
     force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
 ) -> None:
     """Change a queue; what is not given stays as it is."""
@@ -89,8 +97,8 @@ def edit(
 
     with connect(ctx) as muster:
         known = muster.queue(name)
-        before = schemas.QueueSpec(cohort=known.cohort, weight=known.weight, quotas=known.quotas, budget=known.budget)
-        muster.set_queue(name, _changed(before, cohort, weight, quota, budget), force=force)
+        before = schemas.QueueSpec(**{field: getattr(known, field) for field in schemas.QueueSpec.model_fields})
+        muster.set_queue(name, _changed(before, cohort, weight, quota, budget, burst_after), force=force)
     typer.echo(f"{name} changed")
 
 
@@ -108,11 +116,13 @@ def apply(
     file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="YAML or JSON; - reads stdin.")],
     force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
 ) -> None:
-    """Make what a file declares (kind: Queue), or change it to that; all of it or nothing."""
+    """Make what a file declares (kind: Queue, PriceBook), or change it to that; all of it or nothing."""
     with connect(ctx) as muster, exits.told(file):
         answer = muster.apply(submitting.read(file), force=force)
     for kind, name in answer.applied:
         typer.echo(f"{kind} {name} applied")
+    for warning in answer.warnings:
+        typer.echo(f"muster: {warning}", err=True)
 
 
 def _changed(
@@ -121,6 +131,7 @@ def _changed(
     weight: float | None,
     quotas: list[str] | None,
     budgets: list[str] | None,
+    burst_after: str | None,
 ) -> schemas.QueueSpec:
     from hub.api import schemas
 
@@ -141,7 +152,14 @@ def _changed(
         weight=spec.weight if weight is None else weight,
         quotas=by_device,
         budget=schemas.BudgetDoc(**budget),
+        burst_after_hours=_burst_after(spec.burst_after_hours, burst_after),
     )
+
+
+def _burst_after(before: float | None, text: str | None) -> float | None:
+    if text is None:
+        return before
+    return None if text == "none" else _amount(f"--burst-after {text}", text, "give hours, or none", at_most=8_760)
 
 
 def _quota(flag: str, device: str, text: str) -> schemas.QuotaDoc:
@@ -161,11 +179,11 @@ def _quota(flag: str, device: str, text: str) -> schemas.QuotaDoc:
     )
 
 
-def _amount(flag: str, text: str) -> float:
+def _amount(flag: str, text: str, mend: str = "give 0 or more", at_most: float = 1e9) -> float:
     try:
         amount = float(text)
     except ValueError:
         amount = -1.0
-    if not 0 <= amount < 1e9:
-        exits.stop(f"{flag}: {text!r} is no amount", "give 0 or more", exits.USAGE)
+    if not 0 <= amount <= at_most:
+        exits.stop(f"{flag}: {text!r} is no amount", mend, exits.USAGE)
     return amount

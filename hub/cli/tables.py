@@ -15,6 +15,10 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli.grid import column as _column
+from hub.cli.grid import cut as _cut
+from hub.cli.grid import facts as _facts
+from hub.cli.grid import grid as _table
 from hub.cli.screen import HEALTH_STYLE, age, counted, phase_style, usd
 
 _WIDE, _WIDER = 110, 140
@@ -68,9 +72,8 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     gpus = counted(one.workload.total_gpus, "GPU") if one.workload.total_gpus else "no GPUs"
     title = Text.assemble((one.workload.name, "bold"), f"  {one.workload.kind} in namespace {one.workload.namespace}")
     parts: list[RenderableType] = [title, Padding(_roles(one.workload.roles), (0, 0, 0, 2))]
-    parts.append(
-        Text(f"  {gpus}; gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none", "dim")
-    )
+    gang = f"gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none"
+    parts.append(Text(f"  {gpus}; {gang}; {_duration(one.workload)}", "dim"))
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
     parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates), *_start(one.start)]
     if one.candidates:
@@ -82,6 +85,9 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
     table = _table()
     _column(table, "CLUSTER")
     _column(table, "VERDICT")
+    priced = any(one.score is not None for one in found)
+    if priced:
+        _column(table, "AN HOUR", right=True)
     _column(table, "COST", right=True)
     table.add_column("WHY", ratio=1, overflow="fold")
     for one in sorted(found, key=lambda c: (c.cluster != chosen, not c.feasible, _cost(c), c.cluster)):
@@ -92,7 +98,8 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
             word, style = "no", "red"
         why = _terms(one) if one.feasible else Text("\n".join(reason.message for reason in one.reasons))
         cost = usd(one.score.total_usd) if one.score else "–"
-        table.add_row(Text(one.cluster), Text(word, style), f"≥ {cost}" if one.at_least else cost, why)
+        row: list[RenderableType] = [Text(one.cluster), Text(word, style), *([usd(one.usd_per_hour)] if priced else [])]
+        table.add_row(*row, f"≥ {cost}" if one.at_least else cost, why)
     return table
 
 
@@ -234,6 +241,8 @@ def queue(one: schemas.QueueOut) -> RenderableType:
         ("month", "USD", one.usd_month, one.budget.usd_per_month),
     ):
         facts.append((name, f"{spent:,.2f} {unit}" + (f" of {limit:,.2f}" if limit is not None else "")))
+    if one.burst_after_hours is not None:
+        facts.append(("bursts", f"to public clusters after {one.burst_after_hours:g} h of waiting"))
     table = _table()
     _column(table, "DEVICE", cut=True)
     for head in ("NOMINAL", "MAY BORROW", "LENDS", "USES", "LEFT"):
@@ -249,49 +258,10 @@ def queue(one: schemas.QueueOut) -> RenderableType:
     return Group(_facts(facts), "", table if one.uses else Text("Nothing is limited.", "dim"))
 
 
-def prices(book: schemas.PriceBookDoc) -> RenderableType:
-    table = _table()
-    _column(table, "CLUSTER", cut=True)
-    _column(table, "PRODUCT", cut=True)
-    for name in ("ON DEMAND", "SPOT", "INTERRUPTIONS"):
-        _column(table, name, right=True)
-    for one in book.prices:
-        often = f"{one.spot_interruptions_per_hour:g}/h" if one.spot is not None else "–"
-        product = "(every other)" if one.product == "*" else one.product
-        table.add_row(_cut(one.cluster), _cut(product), usd(one.on_demand), usd(one.spot), often)
-    rest = f"USD per GPU-hour. A CPU-hour costs {usd(book.usd_per_cpu_hour)}."
-    if book.default is not None:
-        rest += f" A cluster that nobody priced counts {usd(book.default.on_demand)}."
-    return Group(table, Text(rest, "dim"))
-
-
 def pods(one: schemas.JobOut) -> str:
     """`3/4`: pods that run or are done, of all."""
     total = sum(role.total for role in one.roles)
     return f"{sum(role.ready + role.succeeded for role in one.roles)}/{total}" if total else "–"
-
-
-def _table() -> Table:
-    return Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0), expand=False)
-
-
-def _column(table: Table, name: str, *, cut: bool = False, right: bool = False, at_most: int | None = None) -> None:
-    """A column of single lines. Where the terminal is too narrow, only those that are `cut` get shorter: rich takes
-    room from columns that may wrap, so a cut column may, and its cells (`_cut`) do not."""
-    table.add_column(name, no_wrap=not cut, justify="right" if right else "left", max_width=at_most)
-
-
-def _cut(text: str, style: str = "") -> Text:
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
-
-
-def _facts(facts: Iterable[tuple[str, RenderableType]]) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="bold dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(name, value)
-    return table
 
 
 def _roles(roles: Iterable[schemas.RoleOut]) -> Table:
@@ -331,10 +301,24 @@ def _start(start: schemas.StartOut | None) -> list[RenderableType]:
 def _terms(one: schemas.CandidateOut) -> RenderableType:
     """`gpu $32.00 + fragmentation $0.64, in rack r1`."""
     terms = one.score.terms if one.score else {}
-    money = " + ".join(f"{name} {usd(amount)}" for name, amount in terms.items() if amount) or "free"
+    kind = " (spot)" if one.spot else " (own, amortised)" if one.own else ""
+    named = {f"{name}{kind}" if name == "gpu" else name: amount for name, amount in terms.items()}
+    money = " + ".join(f"{name} {usd(amount)}" for name, amount in named.items() if amount) or "free"
     remarks = ["at the default price: nobody set one"] if "unpriced" in terms else []
+    if one.spot and one.expected_hours is not None:
+        remarks.append(f"{_hours(one.expected_hours)} with the interruptions expected")
     place = [f"in {one.domain}"] if one.domain else []
     return Text(", ".join([money, *remarks, *place]), "dim")
+
+
+def _duration(one: schemas.WorkloadOut) -> str:
+    if one.long_running:
+        return f"a service, priced for {_hours(one.expected_hours)}"
+    return f"{_hours(one.expected_hours)} expected"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.3g} h" if hours < 1000 else f"{hours:,.0f} h"
 
 
 def _cost(one: schemas.CandidateOut) -> float:

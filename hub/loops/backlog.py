@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hub.store.changes import Change, Happened, Queued, Unqueued
+from placement.bursting import BurstNotYet
 from placement.fleet import PendingJob
 from placement.lifecycle import TERMINAL, Phase
 from placement.queues.admission import gives_up_at
@@ -53,6 +54,7 @@ class Backlog:
         self._fresh: dict[str, list[Rank]] = {}
         self._again: dict[str, list[Rank]] = {}
         self._timers: list[tuple[datetime, str]] = []  # a heap
+        self._timed: set[tuple[datetime, str]] = set()  # the same
         self._decisions: dict[str, Decision] = {}
         self._refusals: dict[str, dict[str, Refusal]] = {}
 
@@ -76,7 +78,7 @@ class Backlog:
         self._jobs[job.job] = job
         self._decisions.pop(job.job, None)
         if (moment := gives_up_at(job)) is not None:
-            heapq.heappush(self._timers, (moment, job.job))
+            self._set_timer(moment, job.job)
         self.reconsider(job.job)
 
     def __len__(self) -> int:
@@ -172,9 +174,17 @@ class Backlog:
         return min([*(moment for moment in moments if moment > now), *timers], default=None)
 
     def ring(self, now: datetime) -> None:
-        """Those whose time has come want a decision: to be given up, to start, or with a new day's budget."""
+        """Those whose time has come want a decision: to be given up, to start, to burst, or with a new day's budget."""
         while self._timers and self._timers[0][0] <= now:
-            self.reconsider(heapq.heappop(self._timers)[1])
+            timer = heapq.heappop(self._timers)
+            self._timed.discard(timer)
+            self.reconsider(timer[1])
+
+    def _set_timer(self, moment: datetime, job: str) -> None:
+        """Once for a moment, however often the job is decided until then."""
+        if (moment, job) not in self._timed:
+            self._timed.add((moment, job))
+            heapq.heappush(self._timers, (moment, job))
 
     # ---- decisions ----
 
@@ -186,9 +196,12 @@ class Backlog:
         self._decisions[decision.job] = decision
         if isinstance(decision.verdict, Waiting):
             if decision.verdict.start is not None:
-                heapq.heappush(self._timers, (decision.verdict.start.at, decision.job))
-            if any(isinstance(reason, BudgetShort) for reason in decision.verdict.reasons):
-                heapq.heappush(self._timers, (day_of(now) + timedelta(days=1), decision.job))
+                self._set_timer(decision.verdict.start.at, decision.job)
+            for reason in decision.verdict.reasons:
+                if isinstance(reason, BudgetShort):
+                    self._set_timer(day_of(now) + timedelta(days=1), decision.job)
+                elif isinstance(reason, BurstNotYet):
+                    self._set_timer(reason.opens, decision.job)
         return True
 
     def decision(self, job: str) -> Decision | None:

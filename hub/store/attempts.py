@@ -1,35 +1,37 @@
-"""What ended attempts took: written once when a reservation is released, kept for longer than a month's budget."""
+"""What ended attempts took: written once when a reservation is released, kept for longer than a month's budget.
+
+What they cost is added to the sums by day in the same transaction, which are kept for longer still (`cost_days`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from hub.store import codec, rows
+from hub.store import codec, cost_days, rows
 from hub.store.changes import Spent, announce
+from placement.costs import Attempt
 from wire.orders import JobRef
 
 
-def record(session: Session, ref: JobRef, ended: Spent, *, tenant: str, cluster: str) -> None:
-    session.connection().execute(
-        insert(rows.attempts),
-        [
-            {
-                "job": ref.job,
-                "epoch": ref.epoch,
-                "queue": ended.queue,
-                "tenant": tenant,
-                "cluster": cluster,
-                "uses_json": codec.dump(ended.uses),
-                "usd_per_hour": ended.usd_per_hour,
-                "since": ended.since,
-                "until": ended.until,
-            }
-        ],
-    )
-    announce(session, ended)
+def record(session: Session, ended: Sequence[tuple[JobRef, Attempt, bool]]) -> None:
+    """Each with whether it was on spot capacity."""
+    if not ended:
+        return
+    session.connection().execute(insert(rows.attempts), [_row(*one) for one in ended])
+    cost_days.add(session, [attempt for _, attempt, _ in ended])
+    for _, one, _ in ended:
+        announce(session, Spent(one.queue, tuple(one.uses), one.usd_per_hour, one.since, one.until))
+
+
+def add_egress(session: Session, ref: JobRef, usd: float) -> bool:
+    """Charges what was moved for an attempt, while it holds its reservation; answers whether it does."""
+    held = rows.reservations.c
+    moved = update(rows.reservations).where(held.job == ref.job, held.epoch == ref.epoch)
+    return session.connection().execute(moved.values(egress_usd=held.egress_usd + usd)).rowcount > 0
 
 
 def ended_after(session: Session, moment: datetime) -> tuple[Spent, ...]:
@@ -47,3 +49,27 @@ def ended_after(session: Session, moment: datetime) -> tuple[Spent, ...]:
 
 def forget(session: Session, ended_before: datetime) -> None:
     session.connection().execute(delete(rows.attempts).where(rows.attempts.c.until < ended_before))
+
+
+def _row(ref: JobRef, one: Attempt, spot: bool) -> dict[str, object]:
+    return {
+        "job": ref.job,
+        "epoch": ref.epoch,
+        "queue": one.queue,
+        "tenant": one.tenant,
+        "cluster": one.cluster,
+        "uses_json": codec.dump(one.uses),
+        "usd_per_hour": one.usd_per_hour,
+        "since": one.since,
+        "until": one.until,
+        "owner": one.owner,
+        "name": one.name,
+        "outcome": one.outcome.value if one.outcome is not None else "",
+        "hours": one.hours,
+        "gpus": one.gpus,
+        "cores": one.cores,
+        "spot": spot,
+        "cpu_usd_per_hour": one.cpu_usd_per_hour,
+        "foreseen_usd": one.foreseen_usd,
+        "egress_usd": one.egress_usd,
+    }

@@ -81,9 +81,9 @@ def uses_of(text: str) -> tuple[tuple[str, float], ...]:
     return tuple((device, float(amount)) for device, amount in load(text))
 
 
-def queue_of(name: str, cohort: str, weight: float, quotas: str, budget: str) -> Queue:
+def queue_of(name: str, cohort: str, weight: float, quotas: str, budget: str, burst_after_hours: float | None) -> Queue:
     found = {device: Quota(**quota) for device, quota in load(quotas).items()}
-    return Queue(name, cohort, found, weight, Budget(**load(budget)))
+    return Queue(name, cohort, found, weight, Budget(**load(budget)), burst_after_hours)
 
 
 # ---- workload ----

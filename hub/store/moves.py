@@ -18,14 +18,16 @@ from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
 from hub.store import attempts, codec, commands, rows
-from hub.store.changes import Happened, Queued, Released, Reserved, Spent, Unqueued, announce
+from hub.store.changes import Happened, Queued, Released, Reserved, Unqueued, announce
 from hub.store.commands import NewCommand
 from hub.store.numbers import next_number
 from hub.store.pieces import in_pieces
-from placement import lifecycle
+from placement import costs, lifecycle
+from placement.costs import Attempt
+from placement.costs import Outcome as Ending
 from placement.fleet import PendingJob, Reservation
 from placement.lifecycle import HOLDING, TERMINAL, Event, IllegalTransition, Phase
-from placement.verdict import Decision
+from placement.verdict import Decision, Placed
 from placement.workload import Workload
 from wire.orders import JobRef, PodPlace, RoleCount, Start, Stop
 
@@ -87,10 +89,16 @@ class _Job:
     was_queued: bool
     queue: str
     queued_at: datetime | None
+    owner: str = ""
+    name: str = ""
     held_uses: tuple[tuple[str, float], ...] = ()
     held_usd_per_hour: float = 0.0
+    held_cpu_usd_per_hour: float = 0.0
+    held_foreseen_usd: float | None = None
+    held_egress_usd: float = 0.0
+    held_spot: bool = False
     held_since: datetime | None = None
-    moved_at: datetime | None = None  # of the last move
+    released: tuple[datetime, Ending] | None = None  # when and how the reservation on disk ended
     placing: Placing | None = None
     touched: bool = False
 
@@ -156,10 +164,16 @@ def _load(session: Session, ids: Iterable[str]) -> dict[str, _Job]:
     query: Select[Any] = select(
         *_HOT,
         rows.jobs.c.queue,
+        rows.jobs.c.owner,
+        rows.jobs.c.name,
         held.c.epoch.label("held_epoch"),
         held.c.cluster.label("held_cluster"),
         held.c.uses_json.label("held_uses_json"),
         held.c.usd_per_hour.label("held_usd_per_hour"),
+        held.c.spot.label("held_spot"),
+        held.c.cpu_usd_per_hour.label("held_cpu_usd_per_hour"),
+        held.c.foreseen_usd.label("held_foreseen_usd"),
+        held.c.egress_usd.label("held_egress_usd"),
         held.c.since.label("held_since"),
     ).select_from(rows.jobs.outerjoin(held, held.c.job == rows.jobs.c.id))
     return {
@@ -191,8 +205,14 @@ def _job(row: Row[Any]) -> _Job:
         was_queued=phase is Phase.QUEUED,
         queue=row.queue,
         queued_at=row.queued_at,
+        owner=row.owner,
+        name=row.name,
         held_uses=codec.uses_of(row.held_uses_json) if row.held_uses_json else (),
         held_usd_per_hour=row.held_usd_per_hour or 0.0,
+        held_cpu_usd_per_hour=row.held_cpu_usd_per_hour or 0.0,
+        held_foreseen_usd=row.held_foreseen_usd,
+        held_egress_usd=row.held_egress_usd or 0.0,
+        held_spot=bool(row.held_spot),
         held_since=row.held_since,
     )
 
@@ -241,8 +261,9 @@ def _fits(job: _Job, move: Move) -> bool:
 def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     before = job.phase
     job.touched = True
-    job.moved_at = at
     job.phase = after
+    if before in HOLDING and after not in HOLDING and job.released is None:
+        job.released = at, costs.outcome_of(after, move.event)
     job.epoch = lifecycle.next_epoch(job.epoch, before, after)
     # An acceptance that a report has overtaken is no news, and what a job that is being stopped still says of itself
     # does not replace the reason it is being stopped for.
@@ -348,7 +369,8 @@ def _write_events(session: Session, events: Sequence[JobEvent]) -> None:
 def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
     """Makes the reservations what the phases say: one per holding job, for its present epoch."""
     released = [job for job in jobs if job.held is not None and not _holds(job, job.held)]
-    reserved = [job.placing.reservation for job in jobs if job.placing is not None and job.phase in HOLDING]
+    placings = [job.placing for job in jobs if job.placing is not None and job.phase in HOLDING]
+    reserved = [placing.reservation for placing in placings]
     for piece in in_pieces(job.id for job in released):
         session.connection().execute(delete(rows.reservations).where(rows.reservations.c.job.in_(piece)))
     if reserved:
@@ -363,8 +385,10 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "uses_json": codec.dump(one.uses),
                     "usd_per_hour": one.usd_per_hour,
                     "since": one.since,
+                    **_foreseen(placing),
                 }
-                for one in reserved
+                for placing in placings
+                for one in (placing.reservation,)
             ],
         )
     _charge(session, released)
@@ -380,12 +404,39 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
 
 def _charge(session: Session, released: Sequence[_Job]) -> None:
     """What an attempt took is spent, however it ended. One of unknown beginning is not charged."""
+    ended: list[tuple[JobRef, Attempt, bool]] = []
     for job in released:
-        if job.held is None or job.held_since is None or job.moved_at is None:
+        if job.held is None or job.held_since is None or job.released is None:
             continue
-        until = max(job.moved_at, job.held_since)
-        ended = Spent(job.queue, job.held_uses, job.held_usd_per_hour, job.held_since, until)
-        attempts.record(session, job.held, ended, tenant=job.tenant, cluster=job.held_cluster)
+        at, ending = job.released
+        attempt = Attempt(
+            job=job.id,
+            name=job.name,
+            queue=job.queue,
+            tenant=job.tenant,
+            owner=job.owner,
+            cluster=job.held_cluster,
+            uses=job.held_uses,
+            usd_per_hour=job.held_usd_per_hour,
+            cpu_usd_per_hour=job.held_cpu_usd_per_hour,
+            egress_usd=job.held_egress_usd,
+            foreseen_usd=job.held_foreseen_usd,
+            since=job.held_since,
+            until=max(at, job.held_since),
+            outcome=ending,
+        )
+        ended.append((job.held, attempt, job.held_spot))
+    attempts.record(session, ended)
+
+
+def _foreseen(placing: Placing) -> dict[str, float | None]:
+    """Of its price, the part of pods without devices; and what all of the attempt is to cost, where it has an end."""
+    held, verdict = placing.reservation, placing.decision.verdict
+    terms, hours = (verdict.score.terms if isinstance(verdict, Placed) else {}), held.workload.hints.expected_hours
+    return {
+        "cpu_usd_per_hour": min(terms.get("cpu", 0.0) / hours, held.usd_per_hour),
+        "foreseen_usd": None if held.workload.long_running else held.usd_per_hour * hours,
+    }
 
 
 def _holds(job: _Job, held: JobRef) -> bool:

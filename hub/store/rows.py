@@ -200,6 +200,9 @@ class ReservationRow(Row, table=True):
     uses_json: str = Field(sa_column=Column(Text, nullable=False, server_default="[]"))
     usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
     since: datetime | None = Field(sa_column=Column(Utc))
+    cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
+    foreseen_usd: float | None = Field(sa_column=Column(Float))  # of the whole attempt, when it was placed
+    egress_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of what was moved for it
 
 
 class AttemptRow(Row, table=True):
@@ -216,6 +219,38 @@ class AttemptRow(Row, table=True):
     usd_per_hour: float = Field(sa_column=Column(Float, nullable=False))
     since: datetime = Field(sa_column=Column(Utc, nullable=False))
     until: datetime = Field(sa_column=Column(Utc, nullable=False))
+    owner: str = Field(sa_column=Column(String(253), nullable=False, server_default=""))
+    name: str = Field(sa_column=Column(String(253), nullable=False, server_default=""))  # the job's
+    outcome: str = Field(sa_column=Column(String(16), nullable=False, server_default=""))  # `placement.costs.Outcome`
+    # Told apart so that reports can be summed up where the rows lie.
+    hours: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    gpus: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    cores: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of pods without devices
+    spot: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+    cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
+    foreseen_usd: float | None = Field(sa_column=Column(Float))
+    egress_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+
+
+class CostDayRow(Row, table=True):
+    """What ended attempts cost, summed by UTC day, queue, owner and cluster; outlives the attempts."""
+
+    __tablename__ = "cost_days"
+    day: str = text_key(10)  # "2026-03-01"
+    queue: str = text_key(253)
+    tenant: str = text_key(253)
+    owner: str = text_key(253)
+    cluster: str = text_key(253)
+    gpu_hours: float = Field(sa_column=Column(Float, nullable=False))
+    cpu_hours: float = Field(sa_column=Column(Float, nullable=False))  # cores of pods without devices, times hours
+    gpu_usd: float = Field(sa_column=Column(Float, nullable=False))
+    cpu_usd: float = Field(sa_column=Column(Float, nullable=False))
+    egress_usd: float = Field(sa_column=Column(Float, nullable=False))
+    lost_usd: float = Field(sa_column=Column(Float, nullable=False))  # of the three: attempts that came to nothing
+    # Of attempts that succeeded and whose cost was foreseen, on the day they ended: foreseen, and real.
+    foreseen_usd: float = Field(sa_column=Column(Float, nullable=False))
+    foreseen_real_usd: float = Field(sa_column=Column(Float, nullable=False))
+    attempts: int = Field(sa_column=Column(Integer, nullable=False))  # that ended on that day
 
 
 class QueueRow(Row, table=True):
@@ -225,6 +260,7 @@ class QueueRow(Row, table=True):
     weight: float = Field(sa_column=Column(Float, nullable=False))
     quotas_json: str = Field(sa_column=Column(Text, nullable=False))
     budget_json: str = Field(sa_column=Column(Text, nullable=False))
+    burst_after_hours: float | None = Field(sa_column=Column(Float))
 
 
 class PlacementRow(Row, table=True):
@@ -274,6 +310,25 @@ class PriceRow(Row, table=True):
     on_demand_usd_per_gpu_hour: float = Field(sa_column=Column(Float, nullable=False))
     spot_usd_per_gpu_hour: float | None = Field(sa_column=Column(Float))
     spot_interruptions_per_hour: float = Field(sa_column=Column(Float, nullable=False))
+    amortised_json: str | None = Field(sa_column=Column(Text))
+
+
+class TransferRow(Row, table=True):
+    """What moving data from one region to another costs; `*` stands for every region without a row of its own."""
+
+    __tablename__ = "transfers"
+    source: str = text_key(253)
+    target: str = text_key(253)
+    usd_per_gb: float = Field(sa_column=Column(Float, nullable=False))
+    gbit_per_s: float = Field(sa_column=Column(Float, nullable=False))
+
+
+class PriceSettingRow(Row, table=True):
+    """What of the price book is no list of its own: which clusters are public, what routes default to …"""
+
+    __tablename__ = "price_settings"
+    name: str = text_key()
+    value_json: str = Field(sa_column=Column(Text, nullable=False))
 
 
 class LeadershipRow(Row, table=True):
@@ -308,6 +363,9 @@ reservations = table_of(ReservationRow)
 placements = table_of(PlacementRow)
 commands = table_of(CommandRow)
 prices = table_of(PriceRow)
+transfers = table_of(TransferRow)
+price_settings = table_of(PriceSettingRow)
 queues = table_of(QueueRow)
 attempts = table_of(AttemptRow)
+cost_days = table_of(CostDayRow)
 leadership = table_of(LeadershipRow)

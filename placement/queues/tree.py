@@ -51,6 +51,7 @@ class Queue:
     quotas: Mapping[str, Quota] = field(default_factory=dict)  # by device class
     weight: float = 1.0  # of its fair share among its siblings; 0: after all others
     budget: Budget = Budget()
+    burst_after_hours: float | None = None  # of waiting, before a public cluster may be used; None: as its cohort says
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,9 @@ def _faults_of(queue: Queue, tree: QueueTree) -> Iterator[Fault]:
         way = " → ".join([*(each.name for each in tree.paths[queue.name]), queue.name])
         yield Fault(queue.name, "cohort", f"its cohorts lead back to itself ({way})", "name another cohort, or none")
     yield from _wrong_amount(queue.name, "weight", queue.weight, "give 0 or more")
+    yield from _wrong_amount(
+        queue.name, "burst_after_hours", queue.burst_after_hours, "give 0 or more hours, or nothing: at once"
+    )
     for device, quota in sorted(queue.quotas.items()):
         yield from _faults_of_quota(queue, device, quota)
     for name in Budget.__dataclass_fields__:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound
 from placement.lifecycle import Event, Phase
+from placement.money import PriceBook
 from placement.queues.tree import Budget, Queue, Quota
 from tests.hub.loops.rig import ADMIN, ANN, Clock, FakeSpoke, Hub, a_hub, manifest
 
@@ -81,9 +83,30 @@ async def test_what_attempts_took_is_spent_and_still_is_after_a_restart(tmp_path
         assert "may spend 20.0 GPU-hours a month: 16.0 is spent" in await reason(hub, "a1")
 
 
+async def test_a_job_goes_to_a_public_cluster_after_its_queues_wait(tmp_path: Path) -> None:
+    clock = Clock()
+    async with a_hub(tmp_path / "hub.sqlite", clock) as hub:
+        await member(hub)
+        await hub.prices.replace(ADMIN, PriceBook(public=frozenset({"east"})))
+        await hub.queues.create(ADMIN, Queue("team-a", burst_after_hours=2.0))
+        await hub.jobs.submit(ANN, manifest("a0", queue="team-a"))
+        await hub.jobs.submit(ANN, manifest("d0"))
+        await hub.placing.settle()
+        assert (await hub.jobs.show(ANN, "d0")).phase is Phase.PLACED
+        assert "queue team-a bursts after 2 h of waiting, this job has waited 0 h" in await reason(hub, "a0")
+        assert hub.copies.backlog.next_retry(hub.federation.revision, clock()) == clock() + timedelta(hours=2)
+        clock.advance(7200)
+        hub.copies.backlog.ring(clock())
+        await hub.placing.settle()
+        assert (await hub.jobs.show(ANN, "a0")).phase is Phase.PLACED
+    async with a_hub(tmp_path / "hub.sqlite", clock, seed=1) as hub:
+        assert (await hub.queues.show(ANN, "team-a")).queue.burst_after_hours == 2.0
+
+
 @pytest.mark.parametrize(
     ("queue", "said"),
     [
+        (Queue("a", burst_after_hours=-1.0), "burst_after_hours: -1 is no amount"),
         (Queue("a", "nowhere"), "there is no queue 'nowhere'"),
         (Queue("a", "a"), "its cohorts lead back to itself"),
         (Queue("a", quotas={"T4": Quota(-1)}), "quotas[T4].nominal: -1 is no amount"),

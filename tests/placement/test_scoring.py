@@ -2,17 +2,19 @@ from dataclasses import replace
 
 import pytest
 
+from placement.amortised import Amortised
 from placement.capacity import Capacity, Fit
 from placement.inventory import Node
 from placement.money import Price, PriceBook
 from placement.scoring import (
     BROKEN_NODE_SHARE,
-    LOST_WORK_HOURS,
     SLOWER_PER_LEVEL,
     SLOWER_PER_LEVEL_IF_PREFERRED,
     Offer,
+    at_least,
     offer,
 )
+from placement.spot import LOST_WORK_HOURS, RESTART_HOURS
 from placement.workload import Hints, Workload
 from tests.placement.worlds import A100, T4, cpu_node, gpu_node, role, shared_node, summary_of, workload
 
@@ -60,7 +62,7 @@ def test_spot_is_taken_with_its_risk_where_the_job_tolerates_it() -> None:
     made = offered(workload(role(gpus=8), hints=SPOT_10H), node, **spot)
     assert made.spot
     assert made.score.terms["gpu"] == pytest.approx(8 * 0.5 * 10)
-    assert made.score.terms["spot-risk"] == pytest.approx(0.1 * 10 * 8 * 0.5 * LOST_WORK_HOURS)
+    assert made.score.terms["spot-risk"] == pytest.approx(8 * 0.5 * 10 * (1 / (1 - 0.1 * LOST_WORK_HOURS) - 1))
     assert not offered(workload(role(gpus=8), hints=TEN_HOURS), node, **spot).spot
 
 
@@ -69,6 +71,40 @@ def test_spot_that_costs_more_with_its_risk_is_left() -> None:
     assert not made.spot
     assert made.score.terms["gpu"] == pytest.approx(160)
     assert "spot-risk" not in made.score.terms
+
+
+def test_the_risk_of_spot_is_what_lies_between_checkpoints() -> None:
+    spot, node = book(Price(2.0, 0.5, 0.1)), gpu_node("a")
+    saves = Hints(expected_hours=10, checkpoint_minutes=60)
+    made = offered(workload(role(gpus=8), hints=saves), node, **spot)
+    assert made.spot  # it has checkpoints and does not say that it will not
+    each = 0.5 + RESTART_HOURS
+    assert made.score.terms["spot-risk"] == pytest.approx(40 * (1 / (1 - 0.1 * each) - 1))
+    never = replace(saves, tolerates_spot=False)
+    assert not offered(workload(role(gpus=8), hints=never), node, **spot).spot
+
+
+def test_spot_that_is_taken_away_faster_than_the_job_gets_on_is_left() -> None:
+    asked = workload(role(gpus=8), hints=replace(SPOT_10H, checkpoint_minutes=600))
+    assert not offered(asked, gpu_node("a"), **book(Price(100.0, 0.01, 0.2))).spot
+
+
+def test_who_loses_a_card_of_one_product_loses_the_whole_gang() -> None:
+    asked = workload(role("a", gpus=8, product=A100), role("t", gpus=4, product=T4), hints=SPOT_10H)
+    fit = Capacity.of("c", summary_of([gpu_node("x"), gpu_node("y", product=T4, cards=4)])).fit(asked)
+    assert isinstance(fit, Fit)
+    prices = PriceBook({("c", A100): Price(3.0, 1.0, 0.1), ("c", T4): Price(0.5, 0.25, 0.3)})
+    terms = offer(asked, "c", fit, prices).score.terms
+    assert terms["spot-risk"] == pytest.approx(90 * (1 / (1 - 0.4 * LOST_WORK_HOURS) - 1))
+    least = at_least(asked, "c", fit.inventory, prices)
+    assert least.total_usd <= terms["gpu"] + terms["spot-risk"]
+
+
+def test_the_price_of_own_cards_says_so() -> None:
+    own = Price.of_own(Amortised(35_040, 4, 0.5))
+    made = offered(workload(role(gpus=8), hints=TEN_HOURS), gpu_node("a"), **book(own))
+    assert made.score.terms["gpu"] == pytest.approx(160)
+    assert "amortised" in made.score.terms
 
 
 def test_pods_without_devices_cost_their_cores() -> None:

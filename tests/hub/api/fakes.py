@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from hub.api.services import Services
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
@@ -14,6 +14,10 @@ from hub.queues import DeviceUse, QueueState
 from hub.records import (
     Actor,
     ClusterState,
+    CostBy,
+    CostLine,
+    CostQuery,
+    CostReport,
     Explanation,
     Job,
     JobEvent,
@@ -22,6 +26,7 @@ from hub.records import (
     Planned,
     UserRole,
 )
+from placement.costs import Cost
 from placement.fleet import Reservation
 from placement.kinds.problems import Problem
 from placement.lifecycle import TERMINAL, Phase
@@ -88,7 +93,7 @@ def job(number: int = 1, actor: Actor = ALICE, phase: Phase = Phase.RUNNING, **c
 
 def decision(verdict: str = "placed", of: Workload | None = None) -> Decision:
     wanted = of or workload()
-    fits = Candidate("onprem-a", score=Score({"gpu": 36.0, "spot risk": 2.4}), domain="rack r1")
+    fits = Candidate("onprem-a", score=Score({"gpu": 36.0, "spot-risk": 2.4}), domain="rack r1")
     dear = Candidate("cloud-b", score=Score({"gpu": 131.2}), domain="rack b7")
     short = Candidate("cloud-b", (TopologyShort("cloud-b", "rack", 4, 3, 40, 32, True),))
     other = Candidate("edge-c", (DeviceMissing("edge-c", "nvidia.com/gpu", ("NVIDIA-A100-SXM4-80GB",), ("Tesla-T4",)),))
@@ -366,9 +371,14 @@ class FakePrices:
     async def book(self, actor: Actor) -> PriceBook:
         return self.kept
 
-    async def replace(self, actor: Actor, book: PriceBook) -> None:
+    async def check(self, actor: Actor, book: PriceBook) -> Sequence[str]:
         _admin(actor)
+        return [f"there is no cluster {cluster} yet" for cluster, _ in sorted(book.prices) if cluster == "nowhere"]
+
+    async def replace(self, actor: Actor, book: PriceBook) -> Sequence[str]:
+        warnings = await self.check(actor, book)
         self.kept = book
+        return warnings
 
 
 @dataclass
@@ -411,6 +421,35 @@ class FakeQueues:
         return QueueState(self.tree.queues[name], self.tree.children[name], 1, 2, uses, 3.0, 4.0, 5.0, 6.0)
 
 
+@dataclass
+class FakeCosts:
+    """Two queues of one tenant, one of another."""
+
+    asked: list[CostQuery] = field(default_factory=list)
+
+    def today(self) -> date:
+        return NOW.date()
+
+    async def report(self, actor: Actor, query: CostQuery) -> CostReport:
+        self.asked.append(query)
+        spent = {
+            "red": [("team-a", 1234.5, 120.0), ("default", 8.0, 0.0)],
+            "blue": [("team-b", 64.0, 64.0)],
+        }
+        lines = tuple(
+            CostLine(
+                key,
+                "llama-70b" if query.by is CostBy.JOB else "",
+                Cost(usd / 2, 0.0, usd, 0.5, 0.25, lost, usd / 2, usd / 2 * 1.1, 3, 1),
+            )
+            for tenant in ("red", "blue")
+            if actor.sees_every_tenant or tenant == actor.tenant
+            for key, usd, lost in spent[tenant]
+        )
+        total = sum((line.cost for line in lines), Cost())
+        return CostReport(query, NOW, lines, total, 0, Cost(), Cost())
+
+
 def _admin(actor: Actor | None) -> None:
     if actor is not None and actor.role is not UserRole.ADMIN:
         raise Forbidden(f"{actor.user} is no admin", code="admins-only", mend="ask an admin to do it")
@@ -425,6 +464,7 @@ class FakeHub:
     access: FakeAccess = field(default_factory=FakeAccess)
     prices: FakePrices = field(default_factory=FakePrices)
     queues: FakeQueues = field(default_factory=FakeQueues)
+    costs: FakeCosts = field(default_factory=FakeCosts)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -435,6 +475,7 @@ class FakeHub:
             access=self.access,
             prices=self.prices,
             queues=self.queues,
+            costs=self.costs,
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

@@ -15,6 +15,7 @@ DELETE /v1/users/{name}
 GET /v1/ca
 GET /v1/clusters
 GET /v1/clusters/{name}
+GET /v1/cost
 GET /v1/events
 GET /v1/healthz
 GET /v1/jobs

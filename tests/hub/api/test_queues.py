@@ -54,7 +54,7 @@ async def test_a_file_is_applied_as_a_whole(as_: As, hub: FakeHub) -> None:
     admin = as_("admin-token")
     both = f"{TEAM}---\n{TEAM.replace('team-b', 'team-c')}".encode()
     answer = await admin.post("/apply", content=both, headers=YAML)
-    assert answer.json() == {"applied": [["Queue", "team-b"], ["Queue", "team-c"]]}
+    assert answer.json() == {"applied": [["Queue", "team-b"], ["Queue", "team-c"]], "warnings": []}
     expected = Queue(
         "team-b", "research", {"A100": Quota(4.0, None, 1.0), "*": Quota()}, 2.0, Budget(usd_per_day=100.0)
     )

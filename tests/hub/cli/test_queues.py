@@ -29,6 +29,9 @@ def test_create_edit_delete(admin: Muster) -> None:
     assert admin("queue", "create", "x", "--cohort", "research", *flags).stdout == "x created\n"
     quotas = {"A100": Quota(4.0, 2.0, 1.0), "*": Quota()}
     assert admin.hub.queues.tree.queues["x"] == Queue("x", "research", quotas, 1.0, Budget(usd_per_day=9.0))
+    assert admin("queue", "edit", "x", "--burst-after", "2").stdout == "x changed\n"
+    assert "to public clusters after 2 h of waiting" in admin("queue", "show", "x").stdout
+    assert admin("queue", "edit", "x", "--burst-after", "none").stdout == "x changed\n"
     # What is not given stays.
     edited = admin("queue", "edit", "x", "--weight", "2", "--quota", "*=none", "--budget", "usd_per_day=none")
     assert edited.stdout == "x changed\n"
@@ -42,6 +45,7 @@ def test_create_edit_delete(admin: Muster) -> None:
         (("--quota", "A100=many"), "'many' is no amount"),
         (("--quota", "A100=4,lent=2"), "lent=2 is no limit"),
         (("--budget", "usd=4"), "there is no usd"),
+        (("--burst-after", "soon"), "'soon' is no amount"),
     ],
 )
 def test_wrong_flags_are_usage_errors(admin: Muster, flags: tuple[str, str], said: str) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from hub.api import present
 from hub.api.schemas import PriceBookDoc, PriceEntry
-from hub.cli import screen, tables
+from hub.cli import money_tables, screen, tables
 from hub.records import Explanation, Planned
 from placement.lifecycle import Phase
 from placement.verdict import Candidate, Decision, Score, Waiting
@@ -76,16 +76,17 @@ def test_a_plan_that_is_placed() -> None:
         llama-70b  PyTorchJob in namespace ml
           Master  1 × 8 GPUs  NVIDIA-A100-SXM4-80GB
           Worker  3 × 8 GPUs  NVIDIA-A100-SXM4-80GB
-          32 GPUs; gang of 4 pods: all start together, or none
+          32 GPUs; gang of 4 pods: all start together, or none; 1 h expected
           ! product A100-SXM4-80GB: did you mean NVIDIA-A100-SXM4-80GB?
 
         ✔ placed on onprem-a, rack r1
 
-        CLUSTER   VERDICT     COST  WHY
-        onprem-a  chosen    $38.40  gpu $36.00 + spot risk $2.40, in rack r1
-        cloud-b   fits     $131.20  gpu $131.20, in rack b7
-        edge-c    no             –  edge-c has no nvidia.com/gpu NVIDIA-A100-SXM4-80GB;
-                                    it has Tesla-T4
+        CLUSTER   VERDICT  AN HOUR     COST  WHY
+        onprem-a  chosen    $36.00   $38.40  gpu (spot) $36.00 + spot-risk $2.40, 1.07 h
+                                             with the interruptions expected, in rack r1
+        cloud-b   fits     $131.20  $131.20  gpu $131.20, in rack b7
+        edge-c    no             –        –  edge-c has no nvidia.com/gpu
+                                             NVIDIA-A100-SXM4-80GB; it has Tesla-T4
         """
     )
 
@@ -96,7 +97,7 @@ def test_a_plan_that_waits_gives_the_numbers() -> None:
         llama-70b  PyTorchJob in namespace ml
           Master  1 × 8 GPUs  NVIDIA-A100-SXM4-80GB
           Worker  3 × 8 GPUs  NVIDIA-A100-SXM4-80GB
-          32 GPUs; gang of 4 pods: all start together, or none
+          32 GPUs; gang of 4 pods: all start together, or none; 1 h expected
 
         … waiting: no cluster can take it now
 
@@ -142,7 +143,15 @@ def test_a_key_that_the_client_made_up_is_not_shown() -> None:
 def test_terms_that_are_worth_nothing_are_left_out_but_not_a_missing_price() -> None:
     score = Score({"gpu": 4.0, "fragmentation": 0.0, "unpriced": 0.0})
     shown = present.explanation(Explanation(job(1), Decision("j", 1, Waiting(()), (Candidate("a", score=score),)), ()))
-    assert "gpu $4.00, at the default price: nobody set one" in drawn(tables.explanation(shown, NOW, 80), 80)
+    assert "gpu $4.00, at the default price: nobody set one" in drawn(tables.explanation(shown, NOW, 120), 120)
+
+
+def test_the_price_of_own_cards_and_a_service_are_told_in_words() -> None:
+    score = Score({"gpu": 8.0, "amortised": 0.0})
+    one = Planned(workload(long_running=True), Decision("j", 1, Waiting(()), (Candidate("a", score=score),)))
+    shown = drawn(tables.plan(present.plan(one)), 120)
+    assert "gpu (own, amortised) $8.00" in shown
+    assert "a service, priced for 1 h" in shown
 
 
 def test_an_explanation_of_a_job_that_waits() -> None:
@@ -192,7 +201,7 @@ def test_prices() -> None:
             PriceEntry(cluster="onprem-a", on_demand=1.2),
         ]
     )
-    assert drawn(tables.prices(book), 80) == golden(
+    assert drawn(money_tables.prices(book), 80) == golden(
         """
         CLUSTER   PRODUCT        ON DEMAND   SPOT  INTERRUPTIONS
         cloud-b   NVIDIA-H100        $4.10  $1.90         0.05/h

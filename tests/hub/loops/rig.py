@@ -14,6 +14,7 @@ from random import Random
 from hub import admission
 from hub.access import Access
 from hub.clusters import Clusters
+from hub.costs import Costs
 from hub.federation import Federation
 from hub.jobs import Jobs
 from hub.link.directory import NotConnected
@@ -151,6 +152,7 @@ class Hub:
     access: Access
     prices: Prices
     queues: Queues
+    costs: Costs
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -201,6 +203,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         Access(store, clock=clock),
         Prices(store, copies.federation),
         Queues(store, copies.federation, copies.backlog, clock=clock),
+        Costs(store, clock=clock),
         Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
         HealthLoop(store, copies.federation, clock=clock),

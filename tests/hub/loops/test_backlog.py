@@ -9,6 +9,7 @@ import pytest
 from hub.loops.backlog import Backlog
 from hub.records import JobEvent
 from hub.store.changes import Happened, Queued, Unqueued
+from placement.bursting import BurstNotYet
 from placement.fleet import PendingJob
 from placement.lifecycle import Phase
 from placement.queues.reasons import BudgetShort
@@ -157,3 +158,17 @@ def test_a_new_day_is_a_new_budget(backlog: Backlog) -> None:
     assert backlog.next_retry(lambda _: None, T0) == midnight
     backlog.ring(midnight)
     assert ids(backlog.take(9)) == ["a"]
+
+
+def test_a_job_that_may_burst_later_is_decided_then_and_once(backlog: Backlog) -> None:
+    backlog.load([pending("a")])
+    backlog.take(9)
+    later = BurstNotYet("cloud-b", "q", 2.0, 0.0, at(7200).isoformat())
+    for seconds in (0, 60, 120):  # decided again and again until then
+        backlog.decided(Decision("a", 1, Waiting((later,)), ()), at(seconds))
+    assert backlog.next_retry(lambda _: None, at(120)) == at(7200)
+    backlog.ring(at(7199))
+    assert ids(backlog.take(9)) == []
+    backlog.ring(at(7200))
+    assert ids(backlog.take(9)) == ["a"]
+    assert backlog.next_retry(lambda _: None, at(7200)) is None

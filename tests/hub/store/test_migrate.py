@@ -66,6 +66,31 @@ def test_a_database_of_the_first_release_keeps_what_is_in_it(engine: Engine) -> 
         assert connection.execute(text("SELECT term, holder FROM leadership")).all() == [(0, "")]
 
 
+def test_what_attempts_did_cost_before_there_were_sums_is_summed_up(engine: Engine) -> None:
+    _upgrade_to(engine, "0003")
+    attempt = (
+        "INSERT INTO attempts (job, epoch, queue, tenant, cluster, uses_json, usd_per_hour, since, until) VALUES "
+        "('{job}', 1, 'q', 'red', 'east', '{uses}', {usd}, '2026-01-01 18:00:00', '{until}')"
+    )
+    with engine.begin() as connection:
+        for job, uses, usd, until in (
+            ("j-1", '[["A100", 8.0]]', 16, "2026-01-02 06:00:00"),
+            ("j-2", '[["cpu", 4.0]]', 1, "2026-01-01 20:00:00"),
+        ):
+            connection.execute(
+                text(attempt.format(job=job, uses=uses, usd=usd, until=until).replace(":00:00", "\\:00\\:00"))
+            )
+    migrate.upgrade(engine)
+    assert migrate.differences(engine) == []
+    with engine.connect() as connection:
+        columns = "day, gpu_hours, cpu_hours, gpu_usd, cpu_usd, lost_usd, attempts"
+        rows = connection.execute(text(f"SELECT {columns} FROM cost_days ORDER BY day")).all()
+    assert [tuple(row) for row in rows] == [
+        ("2026-01-01", 48.0, 8.0, 96.0, 2.0, 0.0, 1),
+        ("2026-01-02", 48.0, 0.0, 96.0, 0.0, 0.0, 1),
+    ]
+
+
 def test_several_that_start_at_once_on_an_empty_database_make_it_once(new_postgresql_url: str) -> None:
     engines = [open_unpooled(new_postgresql_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
