@@ -4,8 +4,9 @@ In virtual time, over the same arrivals, prices, outages and spot losses: Muster
 (as MultiKueue), cheapest-first and first-fit. All pay by the same rules, and within a cluster all have the same
 scheduler. docs/benchmarks-federation.md says what each knows, and describes the files.
 
-Two days for each seed: one of `--load`, run to the last job's end, for money and completion times; and one of
-`--saturated-load`, stopped when the last job arrives, for how much of the GPUs is at work (after six hours to fill).
+A day begins with the federation as busy as the hours before (`--warm-up-h`) left it. Two days for each seed: one of
+`--load`, run to the last job's end, for money and completion times of the jobs of that day; and one of
+`--saturated-load`, stopped when the last job arrives, for how much of the GPUs is at work.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from benchmarks.simulation.muster import Muster
 from benchmarks.simulation.policies import CheapestFirst, FirstAdmit, FirstFit
 
 MUSTER, FIRST_ADMIT = "muster", "first-admit"
-WARM_UP_H = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     jobs = 0
     for seed in seeds:
         day = source.day(args.load, seed)
-        jobs += len(day.jobs)
+        jobs += sum(job.at_s >= source.warm_up_h * HOUR_S for job in day.jobs)
         for name, policy in policies(args, day, seed).items():
             outcome = Simulation(day.federation, day.jobs, policy(), seed=seed, rules=rules).run()
-            figures[name].append(report.of_day(outcome, args.hours))
+            figures[name].append(report.of_day(outcome, source.warm_up_h, source.end_h))
     if args.saturated_load and not args.arrivals:
         for seed in seeds[: args.saturated_seeds]:
             day = source.day(args.saturated_load, seed)
             for name, policy in policies(args, day, seed).items():
                 run = Simulation(day.federation, day.jobs, policy(), seed=seed, rules=rules)
-                saturated[name].append(report.of_saturation(run.run(args.hours * HOUR_S), WARM_UP_H, args.hours))
+                saturated[name].append(
+                    report.of_saturation(run.run(source.end_h * HOUR_S), source.warm_up_h, source.end_h)
+                )
     return _result(args, source, jobs, figures, saturated)
 
 
@@ -95,13 +97,15 @@ class _Source:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
+        self.warm_up_h = 0.0 if args.arrivals else args.warm_up_h
+        self.end_h = self.warm_up_h + args.hours
         self.federation = files.read_federation(args.federation) if args.federation else federation.usual()
         self._stream = files.read_arrivals(args.arrivals) if args.arrivals else None
         self._trace = gavel.read(args.gavel, args.throughputs) if args.gavel else None
         self._series = [availability.read(path) for path in args.availability]
 
     def day(self, load: float, seed: int) -> Day:
-        args, hours = self._args, self._args.hours
+        args, hours = self._args, self.end_h
         there = arrivals.with_datasets(self.federation, DataMix(), seed)
         if self._series:
             there = availability.given(there, self._series, hours, seed)
@@ -159,9 +163,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--gavel", type=Path, nargs="+", help="traces of stanford-futuredata/gavel")
     add("--throughputs", type=Path, help="its simulation_throughputs.json; default: found above the first trace")
     add("--availability", type=Path, nargs="+", default=[], help="series of skypilot-org/spot-traces")
-    add("--hours", type=_above(1), default=24.0, help="during which jobs arrive")
-    add("--load", type=_above(0), default=0.8, help="GPU-hours asked for, over those that there are")
-    add("--saturated-load", type=float, default=2.0, help="0: that day is left out")
+    add("--hours", type=_above(1), default=24.0, help="of the day")
+    add("--warm-up-h", type=_above(-1), default=24.0, help="of arrivals before it; none with --arrivals")
+    add("--load", type=_above(0), default=0.5, help="GPU-hours asked for, over those that there are")
+    add("--saturated-load", type=float, default=1.3, help="0: that day is left out")
     add("--seeds", type=_whole, default=5)
     add("--saturated-seeds", type=_whole, default=2, help="of the seeds, how many for the saturated day")
     add("--longest-h", type=_above(0), default=24.0, help="jobs of the generator and of traces are cut off there")

@@ -23,10 +23,8 @@ from placement.fleet import Cluster, Fleet, PendingJob
 from placement.scoring import at_least
 from placement.workload import Workload
 
-# A cluster half full is hardly ever full an hour later, one nine tenths full mostly: the share in use, to this power.
-FULL_POWER = 4
 _MOST_CLASSES = 24  # of demand, the heaviest first
-_STEP_USD = 0.05  # rounded, so that what is planned by it stays valid while little changes
+_KEPT_USD = 0.2  # prices stay while none moved further: with every change all that was planned is asked for anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,17 @@ class _Demand:
     usd_by_cluster: Mapping[str, float]  # for a GPU-hour, where they may run
 
 
-def usd_per_gpu_hour(fleet: Fleet, pending: Sequence[PendingJob] = ()) -> dict[str, float]:
-    """By cluster; 0 where taking a place there hurts nobody."""
+def usd_per_gpu_hour(
+    fleet: Fleet, pending: Sequence[PendingJob] = (), before: Mapping[str, float] | None = None
+) -> Mapping[str, float]:
+    """By cluster; 0 where taking a place there hurts nobody. `before` itself where little changed since."""
+    found = _usd_per_gpu_hour(fleet, pending)
+    if before is None or before.keys() != found.keys():
+        return found
+    return before if all(abs(found[name] - before[name]) <= _KEPT_USD for name in found) else found
+
+
+def _usd_per_gpu_hour(fleet: Fleet, pending: Sequence[PendingJob]) -> dict[str, float]:
     demands = _demands(fleet, pending)
     total = sum(demand.gpu_hours for demand in demands)
     full = _chance_full(fleet, pending)
@@ -47,7 +54,7 @@ def usd_per_gpu_hour(fleet: Fleet, pending: Sequence[PendingJob] = ()) -> dict[s
     found = {}
     for name in fleet.clusters:
         regret = sum(demand.gpu_hours * _dearer_elsewhere(demand, name, full) for demand in demands) / total
-        found[name] = round(full[name] * regret / _STEP_USD) * _STEP_USD
+        found[name] = full[name] * regret
     return found
 
 
@@ -66,7 +73,7 @@ def _dearer_elsewhere(demand: _Demand, cluster: str, full: Mapping[str, float]) 
 
 
 def _chance_full(fleet: Fleet, pending: Sequence[PendingJob]) -> dict[str, float]:
-    """What waits is expected to go everywhere alike."""
+    """The share in use now, what waits included as if it went everywhere alike."""
     there = {name: _gpus(cluster) for name, cluster in fleet.clusters.items()}
     everywhere = sum(total for total, _ in there.values())
     used = {name: total - free for name, (total, free) in there.items()}
@@ -75,10 +82,7 @@ def _chance_full(fleet: Fleet, pending: Sequence[PendingJob]) -> dict[str, float
         if cluster is not None and cluster.summary and (held.job, held.epoch) not in cluster.summary.counted:
             used[held.cluster] += held.workload.total_gpus
     waiting = sum(job.workload.total_gpus for job in pending) / everywhere if everywhere else 0.0
-    return {
-        name: min(1.0, used[name] / total + waiting) ** FULL_POWER if total else 1.0
-        for name, (total, _) in there.items()
-    }
+    return {name: min(1.0, used[name] / total + waiting) if total else 1.0 for name, (total, _) in there.items()}
 
 
 def _gpus(cluster: Cluster) -> tuple[int, int]:

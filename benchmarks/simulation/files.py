@@ -186,9 +186,13 @@ def _load_csv(path: Path) -> Any:
     """Empty fields are as if they were not there."""
     try:
         with path.open(newline="") as lines:
-            return [{name: value for name, value in row.items() if value} for row in csv.DictReader(lines)]
+            rows = list(csv.DictReader(lines))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
+    for number, row in enumerate(rows, 1):
+        if None in row:
+            raise ValueError(f"{path}: row {number} has more fields than the header names: {row[None]!r}")
+    return [{name: value for name, value in row.items() if value} for row in rows]
 
 
 def _checked(path: Path, check: Callable[[Any], _Value], value: Any) -> _Value:

@@ -11,7 +11,7 @@ take, when nodes will go, or what will arrive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -54,7 +54,7 @@ class Muster:
         self._priced: dict[str, float] = {}
         self._data = DataCatalog()
         self._replicas: dict[str, int] = {}
-        self._displacement: dict[str, float] = {}
+        self._displacement: Mapping[str, float] = {}
         self._priced_s = -inf
 
     def decide(self, world: World) -> float | None:
@@ -106,7 +106,7 @@ class Muster:
         """With what places are worth to others, worked out anew every few minutes."""
         if self._displaces and now_s >= self._priced_s + _PRICED_EVERY_S:
             self._priced_s = now_s
-            self._displacement = displacement.usd_per_gpu_hour(fleet, pending)
+            self._displacement = displacement.usd_per_gpu_hour(fleet, pending, self._displacement)
         return replace(fleet, prices=replace(fleet.prices, displacement=self._displacement))
 
     def _cluster(self, machines: Machines) -> Cluster:
