@@ -78,7 +78,8 @@ def with_datasets(federation: Federation, mix: DataMix, seed: int) -> Federation
 def drawn(mix: Mix, federation: Federation, load: float, hours: float, seed: int) -> list[Job]:
     """As many jobs as ask for `load` times what all GPUs can do in these hours, when run without interruption."""
     rng = Random(f"arrivals/{seed}")
-    asked, wanted, made = 0.0, load * federation.gpus * hours, []
+    asked, wanted = 0.0, load * federation.gpus * hours
+    made: list[Job] = []
     while asked < wanted:
         size = rng.choices([gpus for gpus, _ in mix.sizes], [share for _, share in mix.sizes])[0]
         took_h = _hours(mix, rng)
