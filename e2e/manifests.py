@@ -54,10 +54,13 @@ def indexed_job(
     fail_after: str = "",
     stop_for: str = "",
     hints: Mapping[str, str] | None = None,
+    pod_annotations: Mapping[str, str] | None = None,
     namespace: str = "default",
 ) -> Manifest:
     """A gang: every index runs at once."""
     template = bodies.template("main", gpus, product, Course(run_for, fail_after, stop_for))
+    if pod_annotations:
+        template.setdefault("metadata", {}).setdefault("annotations", {}).update(pod_annotations)
     template["spec"]["restartPolicy"] = "Never"
     return {
         "apiVersion": "batch/v1",

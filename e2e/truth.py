@@ -74,10 +74,14 @@ def capacity_of(node: Mapping[str, Any]) -> int:
 
 
 def racks_of(cluster: MemberCluster, pods: Iterable[Object]) -> set[str]:
-    racks = {
-        node["metadata"]["name"]: node["metadata"]["labels"].get(RACK, "") for node in cluster.client.list("v1", "Node")
-    }
-    return {racks[pod["spec"]["nodeName"]] for pod in pods}
+    return domains_of(cluster, pods, RACK)
+
+
+def domains_of(cluster: MemberCluster, pods: Iterable[Object], label: str) -> set[str]:
+    """By the labels of the nodes that the pods are bound to."""
+    nodes = cluster.client.list("v1", "Node")
+    domains = {node["metadata"]["name"]: node["metadata"]["labels"].get(label, "") for node in nodes}
+    return {domains[pod["spec"]["nodeName"]] for pod in pods}
 
 
 def faults(nodes: Iterable[Object], pods: Iterable[Object]) -> list[str]:

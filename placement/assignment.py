@@ -9,8 +9,11 @@ from placement.verdict import Reason
 
 @dataclass(frozen=True, slots=True)
 class PodToPlace:
+    """`index` is its number within the role, where its controller says it: it tells which slice the pod is in."""
+
     name: str
     role: str
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class NodeAssignment:
     role: str
     node: str
     gpus: tuple[int, ...] = ()
+    index: int | None = None  # as the pod's
 
 
 @dataclass(frozen=True, slots=True)

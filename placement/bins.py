@@ -235,9 +235,16 @@ class Domain:
             units[after] = known + count
             marks += _mark(after, known + count) - (_mark(after, known) if known else 0) - _mark(before, there)
         made = Domain(self.rank, units, self.example, self.totals - spent, marks)
-        if self._age < _CHANGES_FOLLOWED:
-            made._before, made._came, made._age = self, tuple(after for _, after, _ in changes), self._age + 1
+        made._follow(self, tuple(after for _, after, _ in changes))
         return made
+
+    def follow(self, earlier: Domain) -> None:
+        """This is the same domain later: what `earlier` remembers of units that are still there holds."""
+        self._follow(earlier, tuple(unit for unit in self.units if unit not in earlier.units))
+
+    def _follow(self, earlier: Domain, came: tuple[Unit, ...]) -> None:
+        if earlier._age < _CHANGES_FOLLOWED:
+            self._before, self._came, self._age = earlier, came, earlier._age + 1
 
     def by_class(self) -> Mapping[int, Resources]:
         """What is free in here on the nodes of each class."""
@@ -272,9 +279,7 @@ class Domain:
             # Keys are compared from the sought unit upwards: most are worse there already.
             if inner is None or (found is not None and inner[0] > found[0][:-1]):
                 continue
-            way = (*inner[0], fit_key(unit, spec)), (*inner[1], unit)
-            if found is None or way[0] < found[0] or (way[0] == found[0] and _canons(way) < _canons(found)):
-                found = way
+            found = _better(found, ((*inner[0], fit_key(unit, spec)), (*inner[1], unit)))
         self._best[asked] = found
         return found
 
@@ -441,9 +446,13 @@ def _canons(way: Way) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _better(one: Way | None, other: Way) -> Way:
-    if one is None or other[0] < one[0] or (other[0] == one[0] and _canons(other) < _canons(one)):
+    """What is inside is compared first: then it does not matter which of them is met first, however deep they lie."""
+    if one is None:
         return other
-    return one
+    mine, yours = one[0], other[0]
+    if len(mine) != len(yours):
+        return other if yours[:-1] < mine[:-1] else one
+    return other if yours < mine or (yours == mine and _canons(other) < _canons(one)) else one
 
 
 def _sum_of(units: Mapping[Unit, int]) -> Resources:

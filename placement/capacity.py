@@ -11,22 +11,25 @@ the finest level is kept; where it contradicts itself (more nodes in domains tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
-from placement.bins import Bin, Domain, Spec, Unit
+from placement import nested
+from placement.bins import Bin, Domain, Spec, Unit, canon
 from placement.demand import Demands, pairs
 from placement.fleet import Reservation
 from placement.inventory import DeviceForm, DomainGroup, NodeClass, Shape, Summary
 from placement.ladder import Ladder
+from placement.nested_shortage import nested_shortage
 from placement.packing import BinFill, Placement, bin_fills, place, place_what_fits
 from placement.resources import Resources
 from placement.shortage import shortage
 from placement.survey import make_bin
 from placement.verdict import LevelUnknown, Reason
-from placement.workload import Role, TopologyMode, Workload
+from placement.workload import Role, TopologyMode, TopologyRequest, Workload
 
 _LIKE = "like "
 
@@ -45,6 +48,7 @@ class Inventory:
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
         self._empty_holds: dict[tuple[tuple[Role, ...], int], bool] = {}
+        self._empty_holds_nested: dict[tuple[tuple[Role, ...], TopologyRequest | None], bool] = {}
         known: dict[Unit, Unit] = {}
         if before is not None and before.inventory.speaks_of_the_same(summary):
             self.demands = before.inventory.demands  # what is remembered is remembered by its specs
@@ -56,6 +60,15 @@ class Inventory:
         """The same cluster with nothing on it."""
         return _tree(self.summary, self.ladder, self._empty_bin, {})
 
+    @property
+    def untouched(self) -> Capacity:
+        """With nothing reserved."""
+        return Capacity(self, self.root)
+
+    def renewed(self, summary: Summary) -> Inventory:
+        """By a newer summary of the same cluster, with all that is still true."""
+        return Inventory(self.cluster, summary, self.untouched)
+
     def speaks_of_the_same(self, summary: Summary) -> bool:
         mine = self.summary
         return (mine.node_classes, mine.hidden_labels, mine.levels) == (
@@ -64,11 +77,29 @@ class Inventory:
             summary.levels,
         )
 
+    def ceiling(self, workload: Workload) -> int | LevelUnknown:
+        """The coarsest rank that the gang may span. A preferred level only says what packing aims at anyway."""
+        ladder, request = self.ladder, workload.topology
+        if request is None or request.mode is not TopologyMode.REQUIRED:
+            return ladder.top
+        rank = ladder.rank(request.level)
+        return LevelUnknown(self.cluster, request.level, ladder.names()) if rank is None else rank
+
     def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
         known = self._empty_holds.get((roles, ceiling))
         if known is None:
             demand = pairs(self.demands.of(roles)[-1])
             known = self._empty_holds[roles, ceiling] = place(self.empty_root, demand, ceiling) is not None
+        return known
+
+    def holds_nested_empty(self, workload: Workload) -> bool:
+        key = workload.roles, workload.topology
+        known = self._empty_holds_nested.get(key)
+        if known is None:
+            known = not nested.unknown_level(workload, self.ladder) and (
+                nested.fit(self.empty_root, workload, self.ladder, self.demands, nested.everyone(workload)) is not None
+            )
+            self._empty_holds_nested[key] = known
         return known
 
     def _free_bin(self, shape: Shape) -> Bin:
@@ -78,6 +109,25 @@ class Inventory:
     def _empty_bin(self, shape: Shape) -> Bin:
         node_class = self.classes[shape.node_class]
         return make_bin(shape.node_class, node_class.capacity, node_class.capacity, _whole_shares(node_class, shape))
+
+
+class Packed(Protocol):
+    """A gang that would fit: what it takes, as far as money and people are concerned."""
+
+    @property
+    def inventory(self) -> Inventory: ...
+
+    @property
+    def rank(self) -> int:
+        """Of the tightest unit that holds it whole."""
+        ...
+
+    @property
+    def domain(self) -> str: ...
+
+    def bin_fills(self) -> Sequence[tuple[Spec, BinFill, int]]:
+        """For each node that gets something: (spec, what, how many such nodes)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +143,23 @@ class Fit:
         return Capacity(self.inventory, self.placement.after)
 
     @property
+    def rank(self) -> int:
+        return self.placement.chosen.rank
+
+    @property
     def level(self) -> str:
-        return self.inventory.ladder.name(self.placement.chosen.rank)
+        return self.inventory.ladder.name(self.rank)
 
     @property
     def domain(self) -> str:
         """For people, as far as the summary tells: "rack r1", "a rack like r1", "a node of a rack like r1"; or ""."""
         for unit in (self.placement.chosen, *reversed(self.placement.within)):
             if isinstance(unit, Domain) and unit.example:
-                name = _named(self.inventory.ladder.name(unit.rank), unit.example)
+                name = in_words(self.inventory.ladder.name(unit.rank), unit.example)
                 return name if unit is self.placement.chosen else f"a node of {name}"
         return ""
 
     def bin_fills(self) -> list[tuple[Spec, BinFill, int]]:
-        """For each node that gets something: (spec, what, how many such nodes)."""
         return [(spec, fill, count) for spec, filled in self.placement.fills for fill, count in bin_fills(filled)]
 
 
@@ -126,6 +179,8 @@ class Capacity:
         ceiling = self.ceiling(workload)
         if isinstance(ceiling, LevelUnknown):
             return ceiling
+        if nested.applies(workload):
+            return self._fit_nested(workload)
         ways = self.inventory.demands.of(workload.roles)
         for slots in ways:
             if (placement := place(self.root, pairs(slots), ceiling)) is not None:
@@ -133,13 +188,19 @@ class Capacity:
         ever = self.ever_fits(workload)
         return shortage(self.inventory.cluster, self.inventory.ladder, self.root, ways[-1], ceiling, ever=ever)
 
+    def _fit_nested(self, workload: Workload) -> Fit | Reason:
+        """Where roles, or slices of them, have domains of their own."""
+        of, wanted = self.inventory, nested.everyone(workload)
+        if unknown := nested.unknown_level(workload, of.ladder):
+            return LevelUnknown(of.cluster, unknown, of.ladder.names())
+        found = nested.fit(self.root, workload, of.ladder, of.demands, wanted)
+        if found is not None:
+            return Fit(of, found.placement)
+        ever = self.ever_fits(workload)
+        return nested_shortage(of.cluster, of.ladder, self.root, workload, of.demands, wanted, ever=ever)
+
     def ceiling(self, workload: Workload) -> int | LevelUnknown:
-        """The coarsest rank that the gang may span. A preferred level only says what packing aims at anyway."""
-        ladder, request = self.inventory.ladder, workload.topology
-        if request is None or request.mode is not TopologyMode.REQUIRED:
-            return ladder.top
-        rank = ladder.rank(request.level)
-        return LevelUnknown(self.inventory.cluster, request.level, ladder.names()) if rank is None else rank
+        return self.inventory.ceiling(workload)
 
     def take(self, fit: Fit) -> Capacity:
         """After a gang that fitted here went in."""
@@ -150,8 +211,10 @@ class Capacity:
     def deduct(self, reservation: Reservation) -> Capacity:
         """Without what the reservation holds, or without as much of it as there is."""
         fit = self.fit(reservation.workload)
-        if isinstance(fit, Fit):
-            return self.take(fit)
+        return self.take(fit) if isinstance(fit, Fit) else self.erase(reservation)
+
+    def erase(self, reservation: Reservation) -> Capacity:
+        """Without as much as there is of what the reservation holds, which does not fit."""
         slots = self.inventory.demands.of(reservation.workload.roles)[-1]
         root, rest = place_what_fits(self.root, pairs(slots))
         for spec, pods in rest:
@@ -163,7 +226,11 @@ class Capacity:
     def ever_fits(self, workload: Workload) -> bool:
         """Whether the cluster could hold it with nothing else on it."""
         ceiling = self.ceiling(workload)
-        return not isinstance(ceiling, LevelUnknown) and self.inventory.holds_empty(workload.roles, ceiling)
+        if isinstance(ceiling, LevelUnknown):
+            return False
+        if nested.applies(workload):
+            return self.inventory.holds_nested_empty(workload)
+        return self.inventory.holds_empty(workload.roles, ceiling)
 
 
 def _units_of(*roots: Unit) -> dict[Unit, Unit]:
@@ -190,7 +257,7 @@ def _same_domain(known: Mapping[Unit, Unit], made: Domain) -> Domain:
     return found if isinstance(found, Domain) and found.example == made.example else made
 
 
-def _named(level: str, example: str) -> str:
+def in_words(level: str, example: str) -> str:
     return f"a {level} {example}" if example.startswith(_LIKE) else f"{level} {example}"
 
 
@@ -297,7 +364,7 @@ def _erase(unit: Unit, name: str, amount: int, classes: AbstractSet[int]) -> tup
         return (Bin(unit.node_class, unit.free - Resources({name: gone}), unit.shares) if gone else unit), gone
     changes: list[tuple[Unit, Unit, int]] = []
     left = amount
-    for inner, count in unit.units.items():
+    for inner, count in sorted(unit.units.items(), key=lambda item: canon(item[0])):
         emptied, each = _erase(inner, name, inner.totals[name], classes)
         whole = min(count, left // each) if each else 0
         if whole:

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from placement.assignment import Assignment, NodeAssignment, PodToPlace
 from placement.fleet import Cluster, Fleet, Health, Reservation
-from placement.inventory import DEFAULT_LEVELS, HOST_LEVEL, DeviceForm, Node, Summary
+from placement.inventory import DEFAULT_LEVELS, HOST_LEVEL, RARE_LEVELS, TIER, DeviceForm, Node, Summary
 from placement.matching import admits
 from placement.queues import invariants as queue_rules
 from placement.queues.reasons import GaveUp
 from placement.resources import PODS
 from placement.verdict import Decision, Placed, Plan, Rejected, Waiting
-from placement.workload import Role, TopologyMode, Workload
+from placement.workload import Role, TopologyMode, TopologyRequest, Workload
 
 _SAME_USD = 1e-6
 
@@ -60,7 +60,7 @@ def check_assignment(
     for name in sorted({pod.node for pod in known}):
         here = [(pod, roles[pod.role]) for pod in known if pod.node == name]
         found += [f"{name}: {problem}" for problem in _of_node(by_name[name], here)]
-    found += _of_domain([*known, *placed], by_name, workload, levels)
+    found += _of_domains([*known, *placed], by_name, workload, levels)
     return tuple(found)
 
 
@@ -256,26 +256,106 @@ def _of_cards(node: Node, pods: Sequence[tuple[NodeAssignment, Role]]) -> Iterat
             yield f"{taken_share[index]} of card {index}'s memory given, {cards[index].free_share} are free"
 
 
-def _of_domain(
+def _of_domains(
     pods: Sequence[NodeAssignment], nodes: Mapping[str, Node], workload: Workload, levels: Sequence[tuple[str, str]]
 ) -> Iterator[str]:
-    request = workload.topology
+    levels = _present(levels, nodes.values())
+    yield from _of_domain("it", pods, nodes, workload.topology, levels)
+    for role in workload.roles:
+        mine = [pod for pod in pods if pod.role == role.name]
+        yield from _of_domain(f"role {role.name}", mine, nodes, role.topology, levels)
+        if role.slices is None:
+            continue
+        request = TopologyRequest(role.slices.level, TopologyMode.REQUIRED)
+        slices = _slices(role, mine)
+        if slices is None:
+            yield from _of_nameless_slices(role, mine, nodes, levels)
+            continue
+        for number, those in sorted(slices.items()):
+            yield from _of_domain(f"slice {number} of role {role.name}", those, nodes, request, levels)
+
+
+def _of_domain(
+    what: str,
+    pods: Sequence[NodeAssignment],
+    nodes: Mapping[str, Node],
+    request: TopologyRequest | None,
+    levels: Sequence[tuple[str, str]],
+) -> Iterator[str]:
     if request is None or request.mode is not TopologyMode.REQUIRED:
         return
-    names = [name for name, label in levels]
-    depth = next((i for i, level in enumerate(levels) if request.level in level), None)
+    depth = _depth(request.level, levels)
     if depth is None:
         if pods:
-            yield f"it requires level {request.level}, which there is not"
+            yield f"{what} requires level {request.level}, which there is not"
         return
+    if depth < 0:
+        return
+    level = levels[depth][0]
     seen: set[tuple[str, ...]] = set()
     for pod in pods:
         node = nodes.get(pod.node)
         if node is None:
             continue  # a pod placed earlier, whose node is gone
-        own = node.name if names[depth] == HOST_LEVEL else node.domains.get(names[depth], "")
-        if not own:
-            yield f"{pod.pod} is on {pod.node}, which is in no {names[depth]}"
-        seen.add((*(node.domains.get(name, "") for name in names[:depth]), own))
+        domain = _domain(node, levels, depth)
+        if not domain[-1]:
+            yield f"{pod.pod} is on {pod.node}, which is in no {level}"
+        seen.add(domain)
     if len(seen) > 1:
-        yield f"it requires one {names[depth]} and is in {len(seen)}"
+        yield f"{what} requires one {level} and is in {len(seen)}"
+
+
+def _of_nameless_slices(
+    role: Role, pods: Sequence[NodeAssignment], nodes: Mapping[str, Node], levels: Sequence[tuple[str, str]]
+) -> Iterator[str]:
+    """Of pods that are all alike no more slices may be incomplete than their number leaves incomplete."""
+    assert role.slices is not None  # noqa: S101  the caller saw it
+    depth = _depth(role.slices.level, levels)
+    if depth is None:
+        yield f"role {role.name} requires level {role.slices.level}, which there is not"
+        return
+    if depth < 0:
+        return
+    counts = Counter(_domain(nodes[pod.node], levels, depth) for pod in pods if pod.node in nodes)
+    size, level = role.slices.size, levels[depth][0]
+    if any(not domain[-1] for domain in counts):
+        yield f"role {role.name} has pods on nodes that are in no {level}"
+    needed = sum(-(-count // size) for count in counts.values())
+    if needed > -(-sum(counts.values()) // size):
+        yield f"role {role.name} is in slices of {size} in one {level} each, of which {needed} would be needed"
+
+
+def _slices(role: Role, pods: Sequence[NodeAssignment]) -> dict[int, list[NodeAssignment]] | None:
+    """By number; None where some pod does not tell which one it is in."""
+    assert role.slices is not None  # noqa: S101  the caller saw it
+    found: dict[int, list[NodeAssignment]] = {}
+    for pod in pods:
+        tail = pod.pod[len(pod.pod.rstrip("0123456789")) :]
+        number = pod.index if pod.index is not None else int(tail) if tail else -1
+        if number < 0 or (pod.index is None and number >= max(role.replicas, role.maximum or 0)):
+            return None
+        found.setdefault(number // role.slices.size, []).append(pod)
+    return found
+
+
+def _depth(level: str, levels: Sequence[tuple[str, str]]) -> int | None:
+    """Where it is among the levels, coarse to fine; -1: it is the whole cluster. None where there is no such level."""
+    found = next((depth for depth, names in enumerate(levels) if level in names), None)
+    if found is None and level.startswith(TIER) and level[len(TIER) :].isdecimal():
+        above = [depth for depth, (name, _) in enumerate(levels) if name != HOST_LEVEL]
+        tier = int(level[len(TIER) :])
+        found = None if tier < 1 else above[-tier] if tier <= len(above) else -1
+    return found
+
+
+def _present(levels: Sequence[tuple[str, str]], nodes: Iterable[Node]) -> Sequence[tuple[str, str]]:
+    """A rare level is one of the cluster only where some node is in such a domain."""
+    known = {name for node in nodes for name, domain in node.domains.items() if domain}
+    return [level for level in levels if level[0] not in RARE_LEVELS or level[0] in known]
+
+
+def _domain(node: Node, levels: Sequence[tuple[str, str]], depth: int) -> tuple[str, ...]:
+    """A rack is itself only within its zone."""
+    name = levels[depth][0]
+    own = node.name if name == HOST_LEVEL else node.domains.get(name, "")
+    return (*(node.domains.get(outer, "") for outer, _ in levels[:depth]), own)

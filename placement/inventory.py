@@ -15,14 +15,20 @@ from enum import StrEnum
 from placement.resources import Resources
 
 HOST_LEVEL = "host"
+NVLINK_LEVEL = "nvlink"
 
 # Coarse to fine; the label that names the domain at each level. Clusters may configure others.
 DEFAULT_LEVELS: tuple[tuple[str, str], ...] = (
     ("zone", "topology.kubernetes.io/zone"),
     ("block", "topology.muster.dev/block"),
     ("rack", "topology.muster.dev/rack"),
+    (NVLINK_LEVEL, "nvidia.com/gpu.clique"),  # by GPU Feature Discovery, on nodes whose GPUs share one NVLink fabric
     (HOST_LEVEL, "kubernetes.io/hostname"),
 )
+# Few clusters have these: where no node is in such a domain, the level is none of the cluster's.
+RARE_LEVELS = frozenset({NVLINK_LEVEL})
+# "tier-1" is the finest level above the node, whatever it is called in a cluster, "tier-2" the next.
+TIER = "tier-"
 
 
 class DeviceForm(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from placement.bins import HOST_RANK
-from placement.inventory import HOST_LEVEL
+from placement.inventory import HOST_LEVEL, TIER
 
 _HOST_LABEL = "kubernetes.io/hostname"
 
@@ -28,10 +28,13 @@ class Ladder:
         return len(self.rungs)
 
     def rank(self, level: str) -> int | None:
-        """Of a level's name or of its label key; None where the cluster has no such level."""
+        """Of a level's name, of its label key, or by its tier; None where the cluster has no such level."""
         for rank, rung in enumerate(self.rungs):
             if level in rung:
                 return rank
+        tier = level.removeprefix(TIER)
+        if tier != level and tier.isascii() and tier.isdigit() and int(tier[:9]) > HOST_RANK:
+            return min(int(tier[:9]), self.top)  # a tier above all levels is the whole cluster
         return None
 
     def name(self, rank: int) -> str:

@@ -17,12 +17,13 @@ later one's only place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
+from operator import is_
 
-from placement import bursting
+from placement import bursting, locality
 from placement.capacity import Capacity, Fit
 from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
@@ -37,6 +38,7 @@ from placement.queues.quota import Limits
 from placement.queues.reasons import BudgetShort, QuotaShort
 from placement.queues.tree import CPU_CORES, QueueTree
 from placement.resources import CPU
+from placement.room.room import Room, Spot
 from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
@@ -53,6 +55,7 @@ from placement.verdict import (
 from placement.workload import IfTooLarge, Workload
 
 _SHAPES_KEPT_FOR = 32  # cycles
+_OBJECTS_KNOWN = 10_000
 # The score's terms that are money to be paid, for the expected hours.
 PAID = ("gpu", "cpu")
 _CENTS = 9  # decimals of a dollar in which two totals are the same
@@ -69,19 +72,28 @@ def plan_fully(fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Pl
     return Planner(thorough=True).plan(fleet, pending, now)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Member:
-    """One cluster as the next decision sees it; another object whenever anything about it changed."""
+    """One cluster as the next decision sees it; another object when anything but its room changed."""
 
     cluster: Cluster
-    capacity: Capacity | None
+    room: Room | None
     summary: Summary | None
-    applied: tuple[JobEpoch, ...]  # the reservations taken out of `capacity`, in that order
+    applied: list[JobEpoch]  # the reservations taken out of `room`, in that order
+
+    @property
+    def capacity(self) -> Capacity | None:
+        """For what does not depend on how much of it is taken."""
+        return None if self.room is None else self.room.inventory.untouched
+
+    @property
+    def version(self) -> int:
+        return 0 if self.room is None else self.room.version
 
 
 @dataclass(frozen=True, slots=True)
 class _Bid:
-    fit: Fit
+    fit: Fit | Spot
     offer: Offer
     uses: tuple[tuple[str, float], ...]
     usd_per_hour: float
@@ -92,8 +104,14 @@ class _Answer:
     """What one member said to one workload."""
 
     member: _Member
+    version: int  # of its room
     candidate: Candidate
     bid: _Bid | None = None
+
+    @property
+    def holds(self) -> bool:
+        """As far as this member is concerned."""
+        return self.version == self.member.version
 
 
 # What of a cluster tells whether a job may run there at all, and what it costs at least; room does not.
@@ -119,8 +137,9 @@ class _Best:
 
 @dataclass(slots=True)
 class _Shape:
-    """Everything known about workloads that no cluster can tell apart."""
+    """Everything known about workloads that no cluster can tell apart; `workload` is one of them."""
 
+    workload: Workload
     answers: dict[str, _Answer] = field(default_factory=dict)
     prospects: dict[str, _Prospect] = field(default_factory=dict)
     order: tuple[tuple[float, int, str], ...] = ()  # (at least, where among the candidates, cluster), cheapest first
@@ -158,6 +177,7 @@ class Planner:
         self._standings_changes = 0  # grows whenever one of them did
         self._held: dict[str, list[Reservation]] = {}
         self._shapes: dict[object, _Shape] = {}
+        self._shape_of_object: dict[int, tuple[Workload, _Shape]] = {}  # by identity, which is quicker than value
         self._prices = PriceBook()
         self._data = DataCatalog()
         self._limits = Limits(QueueTree())
@@ -170,26 +190,32 @@ class Planner:
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
         cycle = Cycle(now, admission, Holds(now))
-        decisions = tuple(self._decide(job, cycle) for job in admission.turns(pending))
+        decisions = tuple(self._decide_for_now(job, cycle) for job in admission.turns(pending))
         self._forget()
         return Plan(decisions)
 
     # ---- what changed since the last cycle ----
 
     def _refresh(self, fleet: Fleet) -> None:
-        if self._prices != fleet.prices or self._data != fleet.data:
+        data_changed = self._data is not fleet.data and self._data != fleet.data
+        if data_changed or self._prices != fleet.prices:
             self._prices, self._data = fleet.prices, fleet.data
-            self._shapes = {}
+            self._shapes, self._shape_of_object = {}, {}
         if self._limits.tree is not fleet.queues:
             self._limits = Limits(fleet.queues)
         reserved: dict[str, list[Reservation]] = {}
         for reservation in fleet.reservations:
             reserved.setdefault(reservation.cluster, []).append(reservation)
-        members = {
-            name: _member(fleet.clusters[name], reserved.get(name, ()), self._members.get(name))
-            for name in sorted(fleet.clusters)
-        }
-        if members.keys() != self._members.keys() or any(members[n] is not self._members[n] for n in members):
+        known, versions = self._members, {name: member.version for name, member in self._members.items()}
+        were_held, self._held = self._held, {}  # so that nobody takes them for applied where something below fails
+        members = {}
+        for name in sorted(fleet.clusters):
+            held, before = reserved.get(name, []), were_held.get(name)
+            unmoved = before is not None and _same_objects(held, before)
+            members[name] = _member(fleet.clusters[name], held, known.get(name), unmoved=unmoved)
+        if members.keys() != known.keys() or any(
+            member is not known[name] or member.version != versions[name] for name, member in members.items()
+        ):
             self._changes += 1
             standings = {name: _standing(member) for name, member in members.items()}
             if standings != self._standings:
@@ -200,11 +226,16 @@ class Planner:
     def _forget(self) -> None:
         """Shapes that nobody asked about for long, and of the others what they were told by members that changed."""
         oldest = self._count - _SHAPES_KEPT_FOR
-        self._shapes = {key: shape for key, shape in self._shapes.items() if shape.used_in > oldest}
+        shapes = {key: shape for key, shape in self._shapes.items() if shape.used_in > oldest}
+        if len(shapes) < len(self._shapes) or len(self._shape_of_object) > _OBJECTS_KNOWN:
+            self._shape_of_object = {}
+        self._shapes = shapes
         for shape in self._shapes.values():
             if shape.used_in == self._count - 1:
                 members = self._members
-                shape.answers = {n: known for n, known in shape.answers.items() if known.member is members.get(n)}
+                shape.answers = {
+                    n: known for n, known in shape.answers.items() if known.member is members.get(n) and known.holds
+                }
                 shape.forecasts = {}
 
     def _capacity(self) -> dict[str, float]:
@@ -221,6 +252,29 @@ class Planner:
         return total
 
     # ---- one job ----
+
+    def _decide_for_now(self, job: PendingJob, cycle: Cycle) -> Decision:
+        """A job that still waits for a level that it prefers is decided as one that requires it."""
+        until = locality.waits_until(job)
+        if until is None or cycle.now >= until:
+            return self._decide(job, cycle)
+        decision = locality.told(
+            self._decide(locality.insisting(job), cycle), job, until, lambda name: self._levels(job.workload, name)
+        )
+        verdict, candidates = decision.verdict, decision.candidates
+        picky = job.workload.hints.if_too_large is IfTooLarge.REJECT and bool(candidates)
+        if isinstance(verdict, Waiting) and picky and self._beyond(job.workload, candidates):
+            return replace(decision, verdict=Rejected(verdict.reasons))
+        return decision
+
+    def _levels(self, workload: Workload, cluster: str) -> set[str]:
+        """What the cluster calls the levels that the workload prefers."""
+        capacity = self._members[cluster].capacity
+        if capacity is None:
+            return set()
+        ladder = capacity.inventory.ladder
+        ranks = [ladder.rank(level) for level in locality.preferred_levels(workload)]
+        return {ladder.name(rank) for rank in ranks if rank is not None}
 
     def _decide(self, job: PendingJob, cycle: Cycle) -> Decision:
         if (closed := cycle.admission.closed(job.workload.hints.queue)) is not None:
@@ -275,11 +329,12 @@ class Planner:
 
     def _prospect(self, workload: Workload, member: _Member, standing: _Standing) -> _Prospect:
         name = member.cluster.name
-        if member.capacity is None or not may_fit(workload, member.cluster, member.capacity, self._data):
+        capacity = member.capacity
+        if capacity is None or not may_fit(workload, member.cluster, capacity, self._data):
             return _Prospect(standing, -inf, Candidate(name))
         datasets, region = self._data.used_by(workload), member.cluster.region
         moves = needed_moves(datasets, name, region, self._prices.transfers) if datasets else ()
-        score = at_least(workload, name, member.capacity.inventory, self._prices, moves)
+        score = at_least(workload, name, capacity.inventory, self._prices, moves)
         return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True, moves=moves), moves)
 
     def _waiting_for_its_queue(self, job: PendingJob, closed: Reason, cycle: Cycle) -> Decision:
@@ -316,7 +371,7 @@ class Planner:
             reason = cycle.admission.refusal(name, workload, bid.uses, bid.usd_per_hour)
         if reason is None:
             reason = cycle.holds.refusal(workload, name, id(shape))
-        return answer if reason is None else _Answer(answer.member, Candidate(name, (reason,)))
+        return answer if reason is None else _Answer(answer.member, answer.version, Candidate(name, (reason,)))
 
     def _may_have(self, job: PendingJob, forecast: Forecast, cycle: Cycle) -> bool:
         workload, cluster, uses = job.workload, forecast.start.cluster, usage.of_fit(forecast.fit)
@@ -336,48 +391,53 @@ class Planner:
             still = known.forecast is not None and cycle.now < known.forecast.valid_until
             if still or cycle.now == known.at:
                 return known.forecast
-        if member.capacity is None:
+        if member.room is None:
             return None
-        found = earliest_start(workload, member.capacity.inventory, held, cycle.now, before)
+        found = earliest_start(workload, member.room.inventory, held, cycle.now, before)
         if found is not None or before is None:
             shape.forecasts[cluster] = _Foreseen(member, held, found, cycle.now)
         return found
 
     def _shape_of(self, workload: Workload) -> _Shape:
-        key = _shape_key(workload)
-        shape = self._shapes.get(key)
-        if shape is None:
-            shape = self._shapes[key] = _Shape()
+        known = self._shape_of_object.get(id(workload))
+        if known is not None and known[0] is workload:
+            shape = known[1]
+        else:
+            shape = self._shapes.setdefault(_shape_key(workload), _Shape(workload))
+            self._shape_of_object[id(workload)] = workload, shape
         shape.used_in = self._count
         return shape
 
     def _answer(self, shape: _Shape, job: PendingJob, member: _Member) -> _Answer:
         name = member.cluster.name
         if name in job.refused_by:
-            return _Answer(member, Candidate(name, (RefusedBySpoke(name, job.refused_by[name]),)))
+            reason = RefusedBySpoke(name, job.refused_by[name])
+            return _Answer(member, member.version, Candidate(name, (reason,)))
         known = shape.answers.get(name)
-        if known is None or known.member is not member:
-            known = shape.answers[name] = self._ask(job.workload, member, shape.prospects[name])
+        if known is None or known.member is not member or not known.holds:
+            known = shape.answers[name] = self._ask(shape.workload, member, shape.prospects[name])
         return known
 
     def _ask(self, workload: Workload, member: _Member, prospect: _Prospect) -> _Answer:
-        name, able = member.cluster.name, prospect.usd > -inf  # able: nothing but room could be missing
-        fit: Fit | tuple[Reason, ...]
-        if able and member.capacity is not None:
-            found = member.capacity.fit(workload)
-            fit = found if isinstance(found, Fit) else (found,)
+        name, version = member.cluster.name, member.version
+        able = prospect.usd > -inf  # nothing but room could be missing
+        fit: Fit | Spot | tuple[Reason, ...]
+        if able and member.room is not None:
+            found = member.room.fit(workload)
+            fit = found if isinstance(found, Fit | Spot) else (found,)
         else:
             fit = judge(workload, member.cluster, member.capacity, self._data)
-        if not isinstance(fit, Fit):
-            return _Answer(member, Candidate(name, fit))
+        if not isinstance(fit, Fit | Spot):
+            return _Answer(member, version, Candidate(name, fit))
         made = offer(workload, name, fit, self._prices, prospect.moves)
         bid = _Bid(fit, made, usage.of_fit(fit), _usd_per_hour(workload, made))
-        return _Answer(member, Candidate(name, (), made.score, fit.domain, moves=prospect.moves), bid)
+        return _Answer(member, version, Candidate(name, (), made.score, fit.domain, moves=prospect.moves), bid)
 
     def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
         name = member.cluster.name
-        applied = (*member.applied, (job.job, job.epoch))
-        self._members[name] = replace(member, capacity=bid.fit.left, applied=applied)
+        assert member.room is not None  # noqa: S101  it made a bid
+        member.room.take(bid.fit)
+        member.applied.append((job.job, job.epoch))
         self._changes += 1
         made = Reservation(
             job.job, job.epoch, name, job.workload, bid.offer.spot, bid.uses, bid.usd_per_hour, cycle.now
@@ -391,11 +451,12 @@ class Planner:
         if not candidates:
             return Waiting((NoClusters(),))
         reasons = _most_telling(candidates)
-        if workload.hints.if_too_large is IfTooLarge.REJECT and (
-            _beyond_its_queue(candidates) or self._never(workload, candidates)
-        ):
+        if workload.hints.if_too_large is IfTooLarge.REJECT and self._beyond(workload, candidates):
             return Rejected(reasons)
         return Waiting(reasons)
+
+    def _beyond(self, workload: Workload, candidates: Sequence[Candidate]) -> bool:
+        return _beyond_its_queue(candidates) or self._never(workload, candidates)
 
     def _never(self, workload: Workload, candidates: Sequence[Candidate]) -> bool:
         """No cluster that the job allows could hold it even when empty; where none has joined yet, one still may."""
@@ -404,31 +465,42 @@ class Planner:
         return bool(allowed) and not any(could_ever(workload, m.cluster, m.capacity, self._data) for m in allowed)
 
 
-def _member(cluster: Cluster, reserved: Iterable[Reservation], before: _Member | None) -> _Member:
-    """The member of the last cycle where nothing changed, or one that starts from what it had worked out."""
+def _member(cluster: Cluster, reserved: Sequence[Reservation], before: _Member | None, *, unmoved: bool) -> _Member:
+    """The member of the last cycle where nothing changed, or one that starts from what it had worked out.
+
+    `unmoved`: the reservations are those of the last cycle and those that were made in it.
+    """
     summary = cluster.summary
     if summary is None:
         unchanged = before is not None and before.cluster == cluster
-        return before if before and unchanged else _Member(cluster, None, None, ())
-    uncounted = [r for r in reserved if (r.job, r.epoch) not in summary.counted]
-    refs = tuple((r.job, r.epoch) for r in uncounted)
-    if before is None or before.summary is not summary or refs[: len(before.applied)] != before.applied:
-        capacity, done = _fresh(cluster.name, summary, before), 0
+        return before if before and unchanged else _Member(cluster, None, None, [])
+    if before is None or before.room is None:
+        before = None
+        member = _Member(cluster, Room(Capacity.of(cluster.name, summary)), summary, [])
+    elif before.summary is summary and _same(cluster, before.cluster):
+        member = before
     else:
-        assert before.capacity is not None  # noqa: S101  it has a summary
-        capacity, done = before.capacity, len(before.applied)
-    if before is not None and capacity is before.capacity and done == len(refs) and _same(cluster, before.cluster):
-        return before
-    for reservation in uncounted[done:]:
-        capacity = capacity.deduct(reservation)
-    return _Member(cluster, capacity, summary, refs)
+        member = _Member(cluster, before.room, summary, before.applied)
+    if not unmoved or member is not before:
+        _apply(member, summary, [r for r in reserved if (r.job, r.epoch) not in summary.counted], before)
+    return member
 
 
-def _fresh(name: str, summary: Summary, before: _Member | None) -> Capacity:
-    """With nothing taken out yet. The inventory of the same summary is kept."""
-    if before is not None and before.capacity is not None and before.summary is summary:
-        return Capacity(before.capacity.inventory, before.capacity.inventory.root)
-    return Capacity.of(name, summary, None if before is None else before.capacity)
+def _apply(member: _Member, summary: Summary, uncounted: Sequence[Reservation], before: _Member | None) -> None:
+    """Takes what is reserved out of the member's room; what is taken out already and is not reserved, back."""
+    room, applied = member.room, member.applied
+    assert room is not None  # noqa: S101  it has a summary
+    refs = [(r.job, r.epoch) for r in uncounted]
+    if (before is not None and before.summary is not summary) or refs[: len(applied)] != applied:
+        applied.clear()  # first, so that whatever fails below begins anew in the next cycle
+        room.renew(room.inventory if room.inventory.summary is summary else room.inventory.renewed(summary))
+    for reservation in uncounted[len(applied) :]:
+        room.deduct(reservation)
+        applied.append((reservation.job, reservation.epoch))
+
+
+def _same_objects(one: Sequence[object], other: Sequence[object]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def _same(one: Cluster, other: Cluster) -> bool:
@@ -438,9 +510,9 @@ def _same(one: Cluster, other: Cluster) -> bool:
 
 def _standing(member: _Member) -> _Standing:
     cluster, summary = member.cluster, member.summary
-    if member.capacity is None or summary is None:
+    if member.room is None or summary is None:
         return (cluster.health, cluster.cordoned, cluster.region)
-    return (cluster.health, cluster.cordoned, cluster.region, summary.kinds, member.capacity.inventory.demands)
+    return (cluster.health, cluster.cordoned, cluster.region, summary.kinds, member.room.inventory.demands)
 
 
 def _shape_key(workload: Workload) -> object:

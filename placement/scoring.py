@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import inf
 
 from placement.bins import Spec
-from placement.capacity import Fit, Inventory
+from placement.capacity import Inventory, Packed
 from placement.data import DataMove, total
 from placement.demand import pairs
 from placement.inventory import DeviceClass, DeviceForm, NodeClass
@@ -44,7 +44,7 @@ class Offer:
     spot: bool
 
 
-def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook, moves: Sequence[DataMove] = ()) -> Offer:
+def offer(workload: Workload, cluster: str, fit: Packed, prices: PriceBook, moves: Sequence[DataMove] = ()) -> Offer:
     """`moves`: what has to be copied there before."""
     hours = workload.hints.expected_hours
     cards, cores = used(fit)
@@ -112,7 +112,7 @@ def _least_usd_per_hour(
 # ---- what is used ----
 
 
-def used(fit: Fit) -> tuple[dict[str, float], float]:
+def used(fit: Packed) -> tuple[dict[str, float], float]:
     """Cards by product (a share of one counts as that part of it), and the cores of pods without devices."""
     cards: dict[str, float] = {}
     cores = 0.0
@@ -185,7 +185,7 @@ def _usd_per_core_hour(cluster: str, prices: PriceBook) -> float:
     return own.on_demand_usd_per_gpu_hour if own else prices.usd_per_cpu_hour
 
 
-def _usd_per_broken_hour(fit: Fit, cluster: str, prices: PriceBook) -> float:
+def _usd_per_broken_hour(fit: Packed, cluster: str, prices: PriceBook) -> float:
     """GPUs left over on nodes that were whole before, at their price."""
     hourly = 0.0
     for spec, fill, count in fit.bin_fills():
@@ -199,10 +199,10 @@ def _usd_per_broken_hour(fit: Fit, cluster: str, prices: PriceBook) -> float:
     return hourly
 
 
-def _slowdown(workload: Workload, fit: Fit) -> float:
+def _slowdown(workload: Workload, fit: Packed) -> float:
     if workload.pods < 2:
         return 0.0
-    reached = fit.placement.chosen.rank
+    reached = fit.rank
     request = workload.topology
     if request is None:
         return reached * SLOWER_PER_LEVEL

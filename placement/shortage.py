@@ -24,24 +24,36 @@ def shortage(
 ) -> Reason:
     """Of a gang that must lie within one unit of rank `ceiling` of `root`; `only` names the units that may be it."""
     demand = pairs(slots)
-    need = sum(slot.pods for slot in slots)
     fitting = most(root, demand)
     matching = _free_on_matching(root, slots)
-    if fitting == need and (only is not None or ceiling < root.rank):
+    if fitting == sum(slot.pods for slot in slots) and (only is not None or ceiling < root.rank):
         units = {unit for unit, _ in domains_of(root, ceiling)} if only is None else set(only)
-        devices = {device.resource for slot in slots for device in slot.spec.devices if not device.is_share}
-        return TopologyShort(
-            cluster=cluster,
-            level=ladder.name(ceiling),
-            pods_need=need,
-            pods_fit_largest=max((most(unit, demand) for unit in units), default=0),
-            free_gpus=sum(matching[name] for name in devices),
-            need_gpus=sum(slot.spec.gpus * slot.pods for slot in slots),
-            ever=ever,
-        )
+        largest = max((most(unit, demand) for unit in units), default=0)
+        return too_scattered(cluster, ladder.name(ceiling), slots, matching, largest, ever=ever)
+    return too_little(cluster, slots, matching, fitting, ever=ever)
+
+
+def too_scattered(
+    cluster: str, level: str, slots: Sequence[Slot], free: Resources, largest: int, *, ever: bool
+) -> TopologyShort:
+    """`free`: on the nodes that the gang may use; `largest`: the most of its pods that one domain takes."""
+    devices = {device.resource for slot in slots for device in slot.spec.devices if not device.is_share}
+    return TopologyShort(
+        cluster=cluster,
+        level=level,
+        pods_need=sum(slot.pods for slot in slots),
+        pods_fit_largest=largest,
+        free_gpus=sum(free[name] for name in devices),
+        need_gpus=sum(slot.spec.gpus * slot.pods for slot in slots),
+        ever=ever,
+    )
+
+
+def too_little(cluster: str, slots: Sequence[Slot], free: Resources, fitting: int, *, ever: bool) -> ResourcesShort:
+    need = sum(slot.pods for slot in slots)
     total: Resources = sum((slot.spec.need * slot.pods for slot in slots), NOTHING)
-    scarcest = _scarcest(total, matching, slots)
-    return ResourcesShort(cluster, scarcest, total[scarcest], matching[scarcest], fitting, need, ever)
+    scarcest = _scarcest(total, free, slots)
+    return ResourcesShort(cluster, scarcest, total[scarcest], free[scarcest], fitting, need, ever)
 
 
 def _free_on_matching(root: Unit, slots: Sequence[Slot]) -> Resources:

@@ -42,7 +42,7 @@ class Summariser:
         shape_of = {found: index for index, (found, _) in enumerate(bins)}
         return Summary(
             revision=revision,
-            levels=self._surveyor.levels,
+            levels=surveyed.levels,
             node_classes=surveyed.classes,
             shapes=tuple(_shape(surveyed, found, count) for found, count in bins),
             domains=_domain_groups(surveyed, shape_of),

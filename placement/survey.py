@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from placement.bins import NOTHING, UNLIMITED, Bin, Domain, Unit
-from placement.inventory import DEFAULT_LEVELS, DeviceClass, DeviceForm, Node, NodeClass, Taint
+from placement.inventory import DEFAULT_LEVELS, RARE_LEVELS, DeviceClass, DeviceForm, Node, NodeClass, Taint
 from placement.ladder import Ladder
 from placement.resources import CPU, MEMORY, PODS, Resources
 
@@ -69,6 +69,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
+    levels: tuple[tuple[str, str], ...]  # those that the cluster has, coarse to fine
     ladder: Ladder
     classes: tuple[NodeClass, ...]  # bins name them by index
     hidden: frozenset[str]
@@ -99,7 +100,9 @@ class Surveyor:
     def __init__(self, levels: Levels = DEFAULT_LEVELS, *, exact: bool = False) -> None:
         self.levels = tuple(levels)
         self._exact = exact
-        self._ladder = Ladder.of(levels)
+        self._in_rare: dict[str, int] = dict.fromkeys((name for name, _ in levels if name in RARE_LEVELS), 0)  # nodes
+        self._present = self._levels_present()
+        self._ladder = Ladder.of(self._present)
         self._nodes: dict[str, Node] = {}
         self._digests: dict[str, _Digest] = {}
         self._values: dict[str, dict[str, int]] = {}  # of each label, how many nodes have which value
@@ -123,29 +126,42 @@ class Surveyor:
         top.settle(count())
         gpus = [digest.gpus for _, digest in digests]
         total, free = sum(total for total, _ in gpus), sum(free for _, free in gpus)
-        return Survey(self._ladder, classes, self._hidden, top, total, free, len(digests))
+        return Survey(self._present, self._ladder, classes, self._hidden, top, total, free, len(digests))
 
     def _take_in(self, nodes: dict[str, Node]) -> None:
         """Learns what is new, forgets what is gone, and sees what labels that hides."""
         known, self._nodes = self._nodes, nodes
         for name in known.keys() - nodes.keys():
             self._count_labels(known[name].labels, -1)
+            self._count_rare(known[name].domains, -1)
             self._digests.pop(name, None)
         for name, node in nodes.items():
             before = known.get(name)
             if before is node:
                 continue
             self._digests.pop(name, None)
+            self._count_rare(before.domains if before else {}, -1)
+            self._count_rare(node.domains, 1)
             if before is None or before.labels != node.labels:
                 self._count_labels(before.labels if before else {}, -1)
                 self._count_labels(node.labels, 1)
         hidden = frozenset() if self._exact else self._hidden_labels()
         visible = tuple(sorted(self._values.keys() - hidden))
         outgrown = len(self._classes) > _CLASSES_KEPT + 4 * len(nodes)  # of labels that change for ever
-        if outgrown or (hidden, visible) != (self._hidden, self._visible):
-            self._hidden, self._visible = hidden, visible
+        present = self._levels_present()
+        if outgrown or (hidden, visible, present) != (self._hidden, self._visible, self._present):
+            self._hidden, self._visible, self._present = hidden, visible, present
+            self._ladder = Ladder.of(present)
             self._digests.clear()
             self._classes.clear()
+
+    def _count_rare(self, domains: Mapping[str, str], times: int) -> None:
+        for level in self._in_rare:
+            if domains.get(level):
+                self._in_rare[level] += times
+
+    def _levels_present(self) -> tuple[tuple[str, str], ...]:
+        return tuple((name, label) for name, label in self.levels if self._in_rare.get(name, 1))
 
     def _count_labels(self, labels: Mapping[str, str], times: int) -> None:
         for key, value in labels.items():

@@ -8,6 +8,8 @@ those that come later find it in the same domain; where there is not so much, fo
 Pods of a gang that is partly placed (`placed`) go into the domain of the others where a level is required, and as near
 to them as there is room otherwise. Pods in the order of their names follow the order of nodes, so that ranks that talk
 most lie close. Within a node `cards` picks the GPUs; a share of memory goes to the card with the least that suffices.
+
+A gang whose roles, or slices of them, have domains of their own is `seating`'s.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from placement import nested
 from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
 from placement.bins import Unit
 from placement.cards import NodeCards
 from placement.demand import Demands, Slots, pairs
 from placement.inventory import DEFAULT_LEVELS, Node
 from placement.ladder import Ladder
+from placement.nested_shortage import nested_shortage
 from placement.packing import BinFill, Fill, Filled, Placement, place
+from placement.seating import Seating, Stuck, look
 from placement.shortage import shortage
 from placement.survey import Leaf, Levels, Place, Survey, Surveyor, survey
-from placement.verdict import LevelUnknown, Reason
+from placement.verdict import LevelUnknown, Reason, TopologyShort
 from placement.workload import TopologyMode, Workload
 
 __all__ = ["Assignment", "NodeAssignment", "PodToPlace", "Shortfall", "assign"]
@@ -53,14 +58,13 @@ def assign(
     _check(pods, workload, placed)
     if not pods:
         return Assignment(())
-    ladder = Ladder.of(levels)
-    ceiling = _ceiling(workload, ladder)
-    if ceiling is None:
-        level = workload.topology.level if workload.topology else ""
-        return Shortfall(LevelUnknown(cluster, level, ladder.names()))
     for exact in (False, True):
         keeper = surveyor if surveyor is not None and not exact else Surveyor(levels, exact=exact)
-        ground = _Ground(keeper.survey(nodes), workload, ceiling, placed)
+        surveyed = keeper.survey(nodes)
+        if unknown := nested.unknown_level(workload, surveyed.ladder):
+            return Shortfall(LevelUnknown(cluster, unknown, surveyed.ladder.names()))
+        ceiling = _ceiling(workload, surveyed.ladder)
+        ground = _Ground(surveyed, workload, ceiling, placed)
         found = ground.assign(pods)
         if found is not None:
             return found
@@ -79,9 +83,19 @@ class _Ground:
         self._ceiling = ceiling
         self._demands = Demands(surveyed.classes, surveyed.hidden)
         self._placed = Counter(pod.role for pod in placed)
-        self._scopes = tuple(_scopes(surveyed.top, Counter(pod.node for pod in placed), ceiling))
+        self._nested: Seating | None = None
+        self._stuck: Stuck | None = None
+        if nested.applies(workload):
+            self._nested = Seating(surveyed.top, surveyed.ladder, self._demands, workload, placed)
+        self._scopes = (
+            () if self._nested else tuple(_scopes(surveyed.top, Counter(pod.node for pod in placed), ceiling))
+        )
 
     def assign(self, pods: Sequence[PodToPlace]) -> Assignment | None:
+        if self._nested is not None:
+            found = self._nested.assign(pods)
+            self._stuck = found if isinstance(found, Stuck) else None
+            return Assignment(found) if isinstance(found, tuple) else None
         for scope in self._scopes:
             for slots in self._wanted(pods):
                 placement = place(_look(scope), pairs(slots), self._ceiling)
@@ -91,9 +105,25 @@ class _Ground:
 
     def why_not(self, pods: Sequence[PodToPlace], cluster: str, *, ever: bool) -> Reason:
         root = self._top.domain
+        if self._nested is not None:
+            return self._why_not_nested(self._nested, pods, cluster, ever=ever)
         only = [_look(scope) for scope in self._scopes] if self._placed and self._ceiling < root.rank else None
         slots = self._wanted(pods)[-1]
         return shortage(cluster, self._ladder, root, slots, self._ceiling, ever=ever, only=only)
+
+    def _why_not_nested(self, seating: Seating, pods: Sequence[PodToPlace], cluster: str, *, ever: bool) -> Reason:
+        scopes = seating.scopes()
+        root = look(scopes[-1][-1]) if scopes else self._top.domain
+        wanted = seating.wanted(pods)
+        found = nested_shortage(cluster, self._ladder, root, self._workload, self._demands, wanted, ever=ever)
+        if self._stuck is None or not isinstance(found, TopologyShort):
+            return found
+        # There may be room elsewhere; what counts is where the others are.
+        level = self._ladder.name(self._stuck.rank)
+        role = self._stuck.role.name if len(self._workload.roles) > 1 else ""
+        return TopologyShort(
+            cluster, level, self._stuck.pods, self._stuck.fitting, found.free_gpus, found.need_gpus, ever, role
+        )
 
     def _wanted(self, pods: Sequence[PodToPlace]) -> list[Slots]:
         """Every replica that is not placed yet; then only the pods at hand."""
@@ -119,12 +149,11 @@ def _check(pods: Sequence[PodToPlace], workload: Workload, placed: Sequence[Node
             raise ValueError(f"pod {pod.name} is named twice")
 
 
-def _ceiling(workload: Workload, ladder: Ladder) -> int | None:
-    """The coarsest rank that the gang may span; None where the required level does not exist here."""
+def _ceiling(workload: Workload, ladder: Ladder) -> int:
+    """The coarsest rank that the gang may span. A required level is one that exists here."""
     request = workload.topology
-    if request is None or request.mode is not TopologyMode.REQUIRED:
-        return ladder.top
-    return ladder.rank(request.level)
+    rank = ladder.rank(request.level) if request is not None and request.mode is TopologyMode.REQUIRED else None
+    return ladder.top if rank is None else rank
 
 
 def _scopes(top: Place, placed: Mapping[str, int], ceiling: int) -> list[Scope]:

@@ -126,7 +126,12 @@ class ResourcesShort(Reason):
 
 @dataclass(frozen=True, slots=True)
 class TopologyShort(Reason):
-    """Enough in sum, not in one domain of the required level."""
+    """Enough in sum, not in one domain of the required level.
+
+    `role` is the one that finds no place where only some of several roles are meant. With `slice_size`, slices are
+    counted and not pods: groups of so many pods, each in one domain of `slice_level`. `wanted_until`: the level is only
+    preferred, and until then it is waited for.
+    """
 
     code: ClassVar[str] = "topology-short"
     cluster: str
@@ -136,14 +141,28 @@ class TopologyShort(Reason):
     free_gpus: int  # on matching nodes of the whole cluster
     need_gpus: int
     ever: bool
+    role: str = ""
+    slice_size: int = 0
+    slice_level: str = ""
+    wanted_until: datetime | None = None
 
     @property
     def message(self) -> str:
+        wanted = f"{self.level} wanted until {self.wanted_until:%F %H:%M} UTC: " if self.wanted_until else ""
+        where = f"largest {self.level} of {self.cluster} fits" if self.level != "cluster" else f"{self.cluster} fits"
         tail = "" if self.ever else f"; even empty, no {self.level} could hold it"
         return (
-            f"largest {self.level} of {self.cluster} fits {self.pods_fit_largest} of {self.pods_need} pods "
+            f"{wanted}{where} {self.pods_fit_largest} of {self.pods_need} {self._counted} "
             f"({self.free_gpus} GPUs free in all, {self.need_gpus} needed){tail}"
         )
+
+    @property
+    def _counted(self) -> str:
+        of_role = f" of role {self.role}" if self.role else ""
+        if not self.slice_size:
+            return f"pods{of_role}"
+        pods = "1 pod" if self.slice_size == 1 else f"{self.slice_size} pods"
+        return f"slices of {pods}{of_role} in one {self.slice_level} domain each"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _needed(job: Job, waiting: list[PodFacts], missing: dict[str, int], missing_
 
 def described(workload: Workload) -> tuple[PodToPlace, ...]:
     """The pods that the workload will have, under names of their own."""
-    return tuple(PodToPlace(f"{role.name}-{i}", role.name) for role in workload.roles for i in range(role.replicas))
+    return tuple(PodToPlace(f"{role.name}-{i}", role.name, i) for role in workload.roles for i in range(role.replicas))
 
 
 def as_they_are(job: Job, workload: Workload, pods: Iterable[PodFacts]) -> Workload:

@@ -26,6 +26,13 @@ DEPENDENCIES_ANNOTATION = "muster.dev/travels-along"  # on workload objects: wha
 GPUS_ANNOTATION = "muster.dev/gpus"  # "0,3": indices of whole cards, or of the card that is shared
 SHARED_CARD_ANNOTATION = "ALIYUN_COM_GPU_MEM_IDX"  # written by the gpushare scheduler and read by its device plugin
 SCHEDULER = "muster"
+# Where controllers write a pod's number within its role.
+_INDEX_KEYS = (
+    "batch.kubernetes.io/job-completion-index",
+    "apps.kubernetes.io/pod-index",
+    "training.kubeflow.org/replica-index",
+    "volcano.sh/task-index",
+)
 
 _NOTHING = Resources()
 
@@ -58,6 +65,7 @@ class PodFacts:
     waits: str = ""  # what its containers wait for, where that may pass by itself: ContainerCreating
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
     rejected: str = ""  # why its node's kubelet would not take it
+    index: int | None = None  # within its role, where its controller says it
 
     @property
     def over(self) -> bool:
@@ -105,12 +113,21 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         waits=_waits(status) if life is Life.PENDING else "",
         disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
         rejected=_rejection(status) if life is Life.FAILED else "",
+        index=_index(labels, annotations),
     )
 
 
 def ref_of(labels: Mapping[str, str]) -> JobRef | None:
     job, epoch = labels.get(JOB_LABEL), labels.get(EPOCH_LABEL, "")
     return JobRef(job, int(epoch)) if job and epoch.isascii() and epoch.isdigit() else None
+
+
+def _index(labels: Mapping[str, Any], annotations: Mapping[str, Any]) -> int | None:
+    for key in _INDEX_KEYS:
+        text = labels.get(key) or annotations.get(key)
+        if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+    return None
 
 
 def _controller(metadata: Mapping[str, Any]) -> str:

@@ -179,10 +179,10 @@ class Scheduler:
         workload = gangs.as_they_are(job, job.workload, pods)
         asked = [(pod, role.name) for pod in pods if (role := job.role_of(pod)) is not None]
         placed = self._placed(job)
-        demand = _demand(workload, counts_by_role(job, pods), job.ref if placed else None)
+        demand = _demand(workload, counts_by_role(job, pods), job.ref if placed or _is_sliced(workload) else None)
         if unfit and demand in unfit:  # hashing one takes its time
             return job.shortfall or "no room: an equal demand found none"
-        outcome = self._find_room(workload, [PodToPlace(pod.name, role) for pod, role in asked], placed)
+        outcome = self._find_room(workload, [PodToPlace(pod.name, role, pod.index) for pod, role in asked], placed)
         if isinstance(outcome, Shortfall):
             unfit.add(demand)
             return outcome.reason.message
@@ -220,7 +220,7 @@ class Scheduler:
         for pod in job.pods.values():
             role, taken = job.role_of(pod), self._inventory.usage_of(pod.uid)
             if role is not None and taken is not None:
-                found.append(NodeAssignment(pod.name, role.name, taken[0], taken[1].gpus))
+                found.append(NodeAssignment(pod.name, role.name, taken[0], taken[1].gpus, pod.index))
         return found
 
     def _begin(self, job: Job, placings: Sequence[Placing], together: bool) -> None:
@@ -236,22 +236,46 @@ def _order(job: Job) -> tuple[int, int]:
 
 def _is_single(workload: Workload, pods: Sequence[PodToPlace]) -> bool:
     """A pod by itself, which any node may have. Pods that ask for several kinds of devices are packed as gangs are."""
-    roles = workload.roles
-    return len(pods) == 1 and workload.topology is None and workload.pods == 1 and len(roles[0].devices) <= 1
+    if len(pods) != 1 or workload.topology is not None or workload.pods != 1:
+        return False
+    role = workload.roles[0]
+    return role.topology is None and role.slices is None and len(role.devices) <= 1
 
 
 def _matched(job: Job, pods: Iterable[PodFacts], slots: Mapping[int, Slot]) -> dict[str, tuple[PodFacts, int]]:
-    """Pods and the slots (by index) of their role that hold just what they ask for."""
+    """Pods and the slots (by index) of their role that hold just what they ask for.
+
+    In a role of slices a pod that has a number takes the slot of that number: the slot lies where its slice does.
+    """
     free: dict[str, list[int]] = {}
     for index, slot in slots.items():
         free.setdefault(slot.role, []).append(index)
+    first = _first_slots(job)
     matched = {}
     for pod in pods:
         role = job.role_of(pod)
-        indices = free.get(role.name, []) if role is not None else []
-        if indices and slots[indices[0]].usage.requests == pod.requests:
-            matched[pod.uid] = (pod, indices.pop(0))
+        if role is None or not (indices := free.get(role.name)):
+            continue
+        numbered = role.slices is not None and pod.index is not None
+        index = first[role.name] + (pod.index or 0) if numbered else indices[0]
+        if index in indices and slots[index].usage.requests == pod.requests:
+            matched[pod.uid] = (pod, index)
+            indices.remove(index)
     return matched
+
+
+def _first_slots(job: Job) -> dict[str, int]:
+    """The number of each role's first slot: they follow one another as `gangs.described` has the pods."""
+    found, number = {}, 0
+    for role in job.workload.roles if job.workload is not None else ():
+        found[role.name] = number
+        number += role.replicas
+    return found
+
+
+def _is_sliced(workload: Workload) -> bool:
+    """Then it matters which of its pods are at hand, and not only how many."""
+    return any(role.slices is not None for role in workload.roles)
 
 
 def _demand(workload: Workload, counts: Mapping[str, int], beside: JobRef | None) -> Hashable:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
 from e2e import manifests, truth
 from e2e.federation import Federation
 from e2e.objects import Object
-from e2e.shapes import A100, H100, T4
+from e2e.shapes import A100, BLOCK, H100, RACK, T4
 from placement.lifecycle import Phase
 
 
@@ -78,6 +80,47 @@ def test_an_indexed_job_runs_as_a_gang_at_the_edge(federation: Federation) -> No
     done = edge.client.get("batch/v1", "Job", "sweep")
     assert done is not None
     assert done["status"]["succeeded"] == size
+
+
+@pytest.mark.standard_shapes
+def test_slices_of_an_indexed_job_have_a_rack_each_and_one_block_for_all(federation: Federation) -> None:
+    cloud = federation.clusters["cloud-b"]
+
+    def job(name: str, slices: int) -> manifests.Manifest:
+        asked = {
+            "kueue.x-k8s.io/podset-required-topology": BLOCK,
+            "kueue.x-k8s.io/podset-slice-required-topology": RACK,
+            "kueue.x-k8s.io/podset-slice-size": "2",
+        }
+        return manifests.indexed_job(
+            name,
+            pods=2 * slices,
+            gpus=8,
+            product=H100,
+            run_for="3s",
+            pod_annotations=asked,
+            hints={"clusters": "cloud-b"},
+        )
+
+    # Nine nodes, three in each rack: enough for eight pods, but for three slices of two only.
+    too_many = federation.submit(job("four-slices", 4))
+    said = federation.reasons(too_many.id)["cloud-b"]["topology-short"]
+    assert said.startswith("largest block of cloud-b fits 3 of 4 slices of 2 pods in one rack domain each"), said
+    federation.admin.cancel(too_many.id)
+
+    sliced = federation.submit(job("three-slices", 3))
+    assert federation.wait_phase(sliced.id, Phase.RUNNING, Phase.SUCCEEDED).cluster == "cloud-b"
+    federation.wait_phase(sliced.id, Phase.SUCCEEDED)
+    by_index = {
+        int(pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]): pod
+        for pod in truth.pods_of(cloud, sliced.id)
+    }
+    assert sorted(by_index) == list(range(6))
+    racks = [truth.domains_of(cloud, (by_index[first], by_index[first + 1]), RACK) for first in (0, 2, 4)]
+    assert [len(rack) for rack in racks] == [1, 1, 1]
+    assert set.union(*racks) == {"h100-1", "h100-2", "h100-3"}
+    assert truth.domains_of(cloud, by_index.values(), BLOCK) == {"h100"}
+    assert federation.gangs_ever(sliced.id) == {("cloud-b", 1): 6}
 
 
 def test_a_kind_that_a_cluster_does_not_serve_keeps_the_job_away(federation: Federation) -> None:

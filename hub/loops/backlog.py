@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hub.store.changes import Change, Happened, Queued, Unqueued
+from placement import locality
 from placement.bursting import BurstNotYet
 from placement.fleet import PendingJob
 from placement.lifecycle import TERMINAL, Phase
@@ -77,8 +78,9 @@ class Backlog:
     def _add(self, job: PendingJob) -> None:
         self._jobs[job.job] = job
         self._decisions.pop(job.job, None)
-        if (moment := gives_up_at(job)) is not None:
-            self._set_timer(moment, job.job)
+        for moment in (gives_up_at(job), locality.waits_until(job)):
+            if moment is not None:
+                self._set_timer(moment, job.job)
         self.reconsider(job.job)
 
     def __len__(self) -> int:
@@ -174,7 +176,8 @@ class Backlog:
         return min([*(moment for moment in moments if moment > now), *timers], default=None)
 
     def ring(self, now: datetime) -> None:
-        """Those whose time has come want a decision: to be given up, to start, to burst, or with a new day's budget."""
+        """Those whose time has come want a decision: to be given up, to start, wherever, to burst, or with a new
+        day's budget."""
         while self._timers and self._timers[0][0] <= now:
             timer = heapq.heappop(self._timers)
             self._timed.discard(timer)

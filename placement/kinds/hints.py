@@ -45,6 +45,13 @@ KNOWN = (
     "muster.dev/min-runtime-hours",
     "muster.dev/grace-seconds",
 )
+# A role's own, on its pod template: see `localities`.
+ON_TEMPLATES = (
+    "muster.dev/topology-required",
+    "muster.dev/topology-preferred",
+    "muster.dev/slice-size",
+    "muster.dev/slice-level",
+)
 # Queue names that cluster schedulers read from metadata, whatever the kind.
 _QUEUE_KEYS = ("kueue.x-k8s.io/queue-name", "scheduling.volcano.sh/queue-name", "volcano.sh/queue-name")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -61,6 +68,8 @@ def given(found: Findings, obj: Object, templates: Sequence[RoleEntry]) -> _Give
     for key, value, path in _under_prefix(found, obj, ""):
         if key in RESERVED:
             found.error(path, f"{key} is written by Muster itself", "remove it")
+        elif key in ON_TEMPLATES and key not in KNOWN:
+            found.error(path, f"{key} belongs on a role's pod template", "move it to the metadata of the template")
         elif key not in KNOWN:
             near = did_you_mean(key.removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in KNOWN])
             mend = f"did you mean {PREFIX}{near}?" if near else f"known: {', '.join(KNOWN)}"
@@ -72,7 +81,9 @@ def given(found: Findings, obj: Object, templates: Sequence[RoleEntry]) -> _Give
     for role in templates:
         if role.template is not obj:
             for key, _, path in _under_prefix(found, role.template, role.template_path):
-                found.error(path, f"{key} does not belong on a pod template", "put hints on the workload's metadata")
+                if key not in ON_TEMPLATES:
+                    mend = "put hints on the workload's metadata"
+                    found.error(path, f"{key} does not belong on a pod template", mend)
     return hints
 
 
@@ -110,18 +121,35 @@ def data(found: Findings, hints: _Given) -> tuple[DataUse, ...]:
 
 
 def topology(
-    found: Findings, roles: Sequence[RoleEntry], hints: _Given, labels: Callable[[], Sequence[Mapping[str, str]]]
+    found: Findings,
+    roles: Sequence[RoleEntry],
+    hints: _Given,
+    labels: Callable[[], Sequence[Mapping[str, str]]],
+    field: TopologyRequest | None = None,
 ) -> TopologyRequest | None:
-    """The gang's wish to be together. `labels` gives those that each role's pods will carry, when they are needed."""
+    """The gang's wish to be together: its hint, else the kind's own `field`, else pod affinity.
+
+    `labels` gives those that each role's pods will carry, when they are needed.
+    """
     required, preferred = hints.get(f"{PREFIX}topology-required"), hints.get(f"{PREFIX}topology-preferred")
     native = _native_topology(found, roles, labels)
     if required and preferred:
         found.error(preferred[1], "topology-required and topology-preferred exclude each other", "keep one of them")
     if hint := required or preferred:
         level, path = hint
-        _check_level(found, level, path)
+        check_level(found, level, path)
         return TopologyRequest(level, TopologyMode.REQUIRED if required else TopologyMode.PREFERRED)
-    return native
+    return field or native
+
+
+def check_level(found: Findings, level: str, path: str) -> None:
+    known = [word for pair in DEFAULT_LEVELS for word in pair]
+    if not level.strip():
+        found.error(
+            path, "names no level", f"a level ({', '.join(name for name, _ in DEFAULT_LEVELS)}) or a node label"
+        )
+    elif level not in known and (near := did_you_mean(level, known, cutoff=0.7)):
+        found.warn(f'{path}: "{level}" is not a usual level; did you mean {near}?')
 
 
 def _under_prefix(found: Findings, obj: Object, path: str) -> Iterator[tuple[str, str, str]]:
@@ -226,16 +254,6 @@ def _first_text(found: Findings, obj: Object, where: Sequence[tuple[str, ...]], 
         if value is not None and not isinstance(value, str):
             fields.wrong_type(found, paths.shown(path, root), "a string", value)
     return ""
-
-
-def _check_level(found: Findings, level: str, path: str) -> None:
-    known = [word for pair in DEFAULT_LEVELS for word in pair]
-    if not level.strip():
-        found.error(
-            path, "names no level", f"a level ({', '.join(name for name, _ in DEFAULT_LEVELS)}) or a node label"
-        )
-    elif level not in known and (near := did_you_mean(level, known, cutoff=0.7)):
-        found.warn(f'{path}: "{level}" is not a usual level; did you mean {near}?')
 
 
 def _native_topology(

@@ -36,6 +36,7 @@ class Roles:
     always: tuple[str, ...] = ()  # roles all of whose pods belong to every gang (Master)
     replicas: Replicas | None = None  # None: one pod
     minimum: Path | None = None  # Volcano: a task's own minAvailable
+    partitions: Path | None = None  # Volcano: a task's partitionPolicy
     container: str = ""  # a container of this name must be there
     restart_policies: tuple[str, ...] = ()  # allowed in the pod; () any. The first default is Kubernetes': Always
 
@@ -92,6 +93,7 @@ class KindFile:
     queue: tuple[Path, ...] = ()
     priority_class: tuple[Path, ...] = ()
     selector: Path | None = None  # must match the pod template's labels
+    network_topology: Path | None = None  # Volcano's: how near to each other all pods must be
     scheduler: tuple[Path, ...] = ()  # set to Muster's scheduler besides the pod templates
     suspended: Condition | None = None  # no pods come up while this holds
     long_running: bool | Condition = False

@@ -12,10 +12,21 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from placement.kinds import dependencies, documents, emulate, hints, identity, paths, pods, references, roles
+from placement.kinds import (
+    dependencies,
+    documents,
+    emulate,
+    hints,
+    identity,
+    localities,
+    paths,
+    pods,
+    references,
+    roles,
+)
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.conditions import spec_holds
 from placement.kinds.constraints import label_selector_matches
@@ -119,14 +130,19 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
     _check_selector(found, kind, obj, shape)
     if spec_holds(rules.suspended, obj):
         found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
+    gang = hints.topology(found, shape.roles, given, functools.cache(labels), localities.of_gang(found, rules, obj))
+    wanted = localities.of_roles(found, rules, obj, shape.roles, gang)
     workload = Workload(
         api_version=who.api_version,
         kind=who.kind,
         name=who.name,
         namespace=who.namespace,
-        roles=tuple(pods.role(found, rules.roles, role) for role in shape.roles),
+        roles=tuple(
+            replace(pods.role(found, rules.roles, role), topology=wish.topology, slices=wish.slices)
+            for role, wish in zip(shape.roles, wanted.roles, strict=True)
+        ),
         min_pods=shape.min_pods,
-        topology=hints.topology(found, shape.roles, given, functools.cache(labels)),
+        topology=wanted.gang,
         hints=hints.read(found, rules, obj, shape.roles, given),
         references=_references(shape),
         data=hints.data(found, given),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from placement.capacity import Fit
+from placement.capacity import Packed
 from placement.fleet import Reservation
 from placement.queues.spending import Uses
 from placement.queues.tree import CPU_CORES
@@ -11,7 +11,7 @@ from placement.scoring import used
 from placement.workload import Workload
 
 
-def of_fit(fit: Fit) -> tuple[tuple[str, float], ...]:
+def of_fit(fit: Packed) -> tuple[tuple[str, float], ...]:
     """Exactly, where the job would go. A product that its nodes do not tell is ""."""
     cards, cores = used(fit)
     return tuple(sorted({**cards, **({CPU_CORES: cores} if cores else {})}.items()))

@@ -23,7 +23,7 @@ from placement.verdict import (
     Score,
     Waiting,
 )
-from placement.workload import Hints, Workload
+from placement.workload import Hints, SliceRequest, TopologyMode, TopologyRequest, Workload
 from tests.placement.worlds import (
     A100,
     GPU,
@@ -284,3 +284,45 @@ def test_a_required_host_and_an_unknown_level() -> None:
     assert "requires one host and is in 2" in problems(on("p0", "n0", 0, 1), on("p1", "n1", 0, 1), asked=asked)
     asked = workload(role(gpus=2), required="row")
     assert "requires level row, which there is not" in problems(on("p0", "n0", 0, 1), asked=asked)
+
+
+SLICED = replace(role(replicas=4, gpus=2), slices=SliceRequest(2, "rack"))
+
+
+def test_a_role_and_a_slice_in_two_domains() -> None:
+    near = TopologyRequest("rack", TopologyMode.REQUIRED)
+    asked = workload(replace(role(replicas=2, gpus=2), topology=near), role("chief", gpus=2))
+    apart = on("c", "n2", 0, 1, role="chief")
+    assert problems(on("p0", "n0", 0, 1), on("p1", "n1", 0, 1), apart, asked=asked) == ""
+    said = problems(on("p0", "n0", 0, 1), on("p1", "n2", 2, 3), apart, asked=asked)
+    assert said == "role worker requires one rack and is in 2"
+    sliced = workload(SLICED)
+    whole = [on("p-0", "n0", 0, 1), on("p-1", "n1", 0, 1), on("p-2", "n2", 0, 1), on("p-3", "n2", 2, 3)]
+    assert problems(*whole, asked=sliced) == ""
+    torn = [whole[0], on("p-2", "n1", 0, 1), on("p-1", "n2", 0, 1), whole[3]]
+    assert problems(*torn, asked=sliced) == (
+        "slice 0 of role worker requires one rack and is in 2\nslice 1 of role worker requires one rack and is in 2"
+    )
+    numbered = [replace(pod, pod=f"p-{i}-xyz", index=i) for i, pod in enumerate(torn)]
+    assert problems(*numbered, asked=sliced) == ""  # the controller's number counts, and not the name
+
+
+def test_slices_of_pods_that_are_all_alike() -> None:
+    asked = workload(SLICED)
+    whole = [on("a", "n0", 0, 1), on("b", "n0", 2, 3), on("c", "n2", 0, 1), on("d", "n2", 2, 3)]
+    assert problems(*whole, asked=asked) == ""
+    torn = [*whole[:2], on("c", "n1", 0, 1), whole[3]]
+    assert "in slices of 2 in one rack each, of which 3 would be needed" in problems(*torn, asked=asked)
+    bare = [*NODES[:2], replace(NODES[2], domains={})]
+    assert "on nodes that are in no rack" in problems(*whole, nodes=bare, asked=asked)
+    assert "requires level row" in problems(*whole, asked=workload(replace(SLICED, slices=SliceRequest(2, "row"))))
+
+
+def test_tiers_and_levels_that_few_clusters_have() -> None:
+    pods = on("p0", "n0", 0, 1), on("p1", "n2", 0, 1)
+    assert "one rack and is in 2" in problems(*pods, asked=workload(role(replicas=2, gpus=2), required="tier-1"))
+    assert problems(*pods, asked=workload(role(replicas=2, gpus=2), required="tier-9")) == ""
+    linked = [replace(node, domains={**node.domains, "nvlink": node.name}) for node in NODES]
+    asked = workload(role(replicas=2, gpus=2), required="nvlink")
+    assert "requires level nvlink, which there is not" in problems(*pods, asked=asked)
+    assert "one nvlink and is in 2" in problems(*pods, nodes=linked, asked=asked)

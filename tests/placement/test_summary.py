@@ -130,7 +130,7 @@ def test_a_card_is_offered_whole_or_in_shares_but_not_both() -> None:
 def test_what_the_caller_knows_travels_along() -> None:
     summary = summarise([cpu_node("n")], ["v1/Pod"], DEFAULT_LEVELS, 7, [("j-1", 2)])
     assert (summary.revision, summary.kinds, summary.counted) == (7, {"v1/Pod"}, {("j-1", 2)})
-    assert summary.levels == DEFAULT_LEVELS
+    assert summary.levels == tuple(level for level in DEFAULT_LEVELS if level[0] != "nvlink")
 
 
 def test_five_thousand_nodes_alike_make_a_handful_of_rows() -> None:
@@ -138,3 +138,13 @@ def test_five_thousand_nodes_alike_make_a_handful_of_rows() -> None:
     summary = summarise(nodes)
     assert (len(summary.shapes), len(summary.domains)) == (1, 2)
     assert isinstance(next(iter(survey(nodes).top.domain.bins())), Bin)
+
+
+def test_the_nvlink_level_is_there_while_some_node_is_in_one() -> None:
+    plain, linked = gpu_node("a", "r1"), gpu_node("b", "r1", nvlink="c.1")
+    kept = Summariser()
+    assert [name for name, _ in kept.summarise([plain]).levels] == ["zone", "block", "rack", "host"]
+    with_one = kept.summarise([plain, linked])
+    assert with_one.levels == DEFAULT_LEVELS
+    assert [(group.level, group.count) for group in with_one.domains] == [("rack", 1), ("nvlink", 1)]
+    assert kept.summarise([plain]) == summarise([plain])

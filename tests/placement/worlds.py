@@ -25,6 +25,7 @@ from placement.workload import (
     NodeConstraint,
     Operator,
     Role,
+    SliceRequest,
     Toleration,
     TopologyMode,
     TopologyRequest,
@@ -297,6 +298,45 @@ def workloads(
 
 
 @st.composite
+def racked_nodes(draw: st.DrawFn, *, max_nodes: int = 14) -> list[Node]:
+    """GPU nodes that are mostly free, in racks in blocks in zones; some are outside of one or the other."""
+    nodes = []
+    linked = draw(st.booleans())
+    for i in range(draw(st.integers(4, max_nodes))):
+        zone, block, rack = draw(st.sampled_from("aab")), draw(st.sampled_from("xy")), draw(st.sampled_from("12"))
+        domains = {"zone": zone, "block": f"{zone}{block}", "rack": f"{zone}{block}{rack}"}
+        for level in draw(st.sampled_from([(), (), (), (), (), ("block",), ("zone",), ("rack",), ("zone", "rack")])):
+            del domains[level]
+        if linked and draw(st.integers(0, 3)):
+            domains["nvlink"] = f"{zone}{block}{rack}{draw(st.sampled_from('pq'))}"
+        nodes.append(gpu_node(f"n{i:02}", free=draw(st.sampled_from([8, 8, 8, 6, 4, 3, 1])), **domains))
+    return nodes
+
+
+@st.composite
+def nested_workloads(
+    draw: st.DrawFn, *, max_roles: int = 3, mode: str = "", hints: st.SearchStrategy[Hints] | None = None
+) -> Workload:
+    """Roles, or slices of them, ask for domains of their own."""
+    asked = draw(workloads(whole=True, max_roles=max_roles))
+    levels = st.sampled_from(["rack", "rack", "block", "zone", "host", "nvlink", "tier-1"])
+    modes = [*TopologyMode]
+    plain = draw(st.integers(0, 3)) > 0
+    made = []
+    for one in asked.roles:
+        if plain:
+            one = role(one.name, draw(st.sampled_from([2, 3, 4, 6, 8])), gpus=draw(st.sampled_from([1, 2, 3, 4, 8])))
+        topology, slices = None, None
+        if draw(st.integers(0, 2)) == 0:
+            topology = TopologyRequest(draw(levels), TopologyMode(mode or draw(st.sampled_from(modes))))
+        if topology is None or draw(st.booleans()):
+            slices = SliceRequest(draw(st.sampled_from([1, 2, 2, 3, 4])), draw(levels))
+        made.append(replace(one, topology=topology, slices=slices))
+    level = draw(st.sampled_from(["", "", "block", "zone"]))
+    return workload(*made, required=level, hints=None if hints is None else draw(hints))
+
+
+@st.composite
 def hints(draw: st.DrawFn) -> Hints:
     return Hints(
         queue=draw(st.sampled_from(["default", "default", "a", "b", "gone"])),
@@ -308,6 +348,7 @@ def hints(draw: st.DrawFn) -> Hints:
         tolerates_spot=draw(st.sampled_from([None, False, True])),
         if_too_large=draw(st.sampled_from(list(IfTooLarge))),
         give_up_hours=draw(st.sampled_from([None, None, 0.0, 5.0])),
+        wait_for_locality_hours=draw(st.sampled_from([0.0, 0.0, 0.01, 3.0])),
     )
 
 
@@ -386,7 +427,7 @@ def queue_trees(draw: st.DrawFn) -> QueueTree:
 @st.composite
 def queues(draw: st.DrawFn) -> list[PendingJob]:
     """Pending jobs, several of them often alike."""
-    kinds = draw(st.lists(workloads(hints=hints()), min_size=1, max_size=4))
+    kinds = draw(st.lists(workloads(hints=hints()) | nested_workloads(hints=hints()), min_size=1, max_size=4))
     asked = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=8))
     refusing = st.sampled_from([{}, {}, {}, {"a": "no room"}])
     return [

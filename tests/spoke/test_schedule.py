@@ -14,7 +14,7 @@ from placement import topology
 from placement.inventory import DEFAULT_LEVELS
 from placement.lifecycle import Event
 from placement.resources import Resources
-from placement.workload import DeviceNeed, Hints, Role, TopologyMode, TopologyRequest, Workload
+from placement.workload import DeviceNeed, Hints, Role, SliceRequest, TopologyMode, TopologyRequest, Workload
 from spoke import pods
 from spoke.binding import Placing
 from spoke.entry import Desired
@@ -132,6 +132,55 @@ def test_a_gang_takes_the_places_held_for_it() -> None:
     desk.scheduler.decide()
     assert set(desk.placed(gang).values()) == {"n1", "n2"}
     assert desk.inventory.slots(gang.ref) == {}
+
+
+def sliced(desk: Desk, pods: int, size: int, *, minimum: int) -> Job:
+    """A gang whose slices each want one rack."""
+    job = desk.job("g", pods, 8, minimum=minimum)
+    assert job.workload is not None
+    role = replace(job.workload.roles[0], slices=SliceRequest(size, "rack"))
+    job.workload = replace(job.workload, roles=(role,))
+    return job
+
+
+def numbered(desk: Desk, job: Job, *indices: int) -> None:
+    """Pods whose names end in anything, as an indexed Job's do."""
+    desk.pods(job, *indices)
+    for index in indices:
+        known = job.pods.pop(f"{job.ref.job}-{index}")
+        name = f"{job.ref.job}-{index}-5x7k{9 - index}"
+        job.pods[name] = replace(known, name=name, uid=name, index=index)
+
+
+def test_a_slice_s_pods_share_a_rack_whichever_come_first() -> None:
+    desk = Desk(*(node(f"{rack}-{n}", rack=rack) for rack in ("r1", "r2") for n in range(2)))
+    gang = sliced(desk, 4, 2, minimum=2)
+    assert desk.scheduler.hold(gang.ref, gang.workload) == ""  # type: ignore[arg-type]  # it has one
+    numbered(desk, gang, 1, 2)
+    desk.scheduler.decide()
+    desk.confirm()
+    numbered(desk, gang, 0, 3)
+    desk.scheduler.decide()
+    racks = {name.split("-")[1]: at.split("-")[0] for name, at in desk.placed(gang).items()}
+    assert len(racks) == 4
+    assert racks["0"] == racks["1"] != racks["2"] == racks["3"]
+
+
+def test_a_pod_made_anew_joins_its_slice() -> None:
+    desk = Desk(*(node(f"{rack}-{n}", rack=rack) for rack in ("r1", "r2") for n in range(3)))
+    gang = sliced(desk, 4, 2, minimum=4)
+    numbered(desk, gang, 0, 1, 2, 3)
+    desk.scheduler.decide()
+    desk.confirm()
+    gang.whole = True
+    before = desk.placed(gang)
+    [gone] = [name for name in gang.pods if "-2-" in name]
+    desk.inventory.drop_pod(gang.pods.pop(gone).uid)
+    [mate] = [at for name, at in before.items() if "-3-" in name]
+    numbered(desk, gang, 2)
+    desk.scheduler.decide()
+    [anew] = [at for name, at in desk.placed(gang).items() if "-2-" in name and name in gang.pods]
+    assert anew.split("-")[0] == mate.split("-")[0]
 
 
 def test_a_broken_promise_is_made_good_elsewhere() -> None:

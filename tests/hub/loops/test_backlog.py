@@ -15,6 +15,7 @@ from placement.lifecycle import Phase
 from placement.queues.reasons import BudgetShort
 from placement.queues.spending import day_of
 from placement.verdict import Decision, ExpectedStart, NoClusters, Waiting
+from placement.workload import TopologyMode, TopologyRequest
 from tests.hub.loops.rig import START_OF_TIME, workload
 
 T0 = START_OF_TIME
@@ -172,3 +173,16 @@ def test_a_job_that_may_burst_later_is_decided_then_and_once(backlog: Backlog) -
     backlog.ring(at(7200))
     assert ids(backlog.take(9)) == ["a"]
     assert backlog.next_retry(lambda _: None, at(7200)) is None
+
+
+def test_a_job_that_waits_for_locality_wants_a_decision_when_it_has_waited(backlog: Backlog) -> None:
+    job = pending("a")
+    near = TopologyRequest("rack", TopologyMode.PREFERRED)
+    hints = replace(job.workload.hints, wait_for_locality_hours=0.5)
+    backlog.load([replace(job, workload=replace(job.workload, topology=near, hints=hints)), pending("b")])
+    backlog.take(9)
+    assert backlog.next_retry(lambda _: 1, T0) == at(1800)
+    backlog.ring(at(1799))
+    assert not backlog.wants_decisions
+    backlog.ring(at(1800))
+    assert ids(backlog.take(9)) == ["a"]

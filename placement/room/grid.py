@@ -1,0 +1,319 @@
+"""One cluster's tree of domains as places that change, with what each of them holds of each spec in one table.
+
+The trees of `bins` never change: a decision makes them anew on the way to what it takes. That is right for who keeps
+versions, and dear for who only wants the newest. Here a placement moves a few nodes from one look to another and adds
+the difference between what these looks hold to the rows of the places around them, for all specs at once.
+
+`root` answers the tree as it is now, `become` takes over another one; both cost what changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+
+from placement.bins import (
+    CPU_QUANTUM,
+    HOST_RANK,
+    MEMORY_QUANTUM,
+    Bin,
+    Domain,
+    Spec,
+    Unit,
+    held,
+)
+from placement.resources import CPU, MEMORY, Resources
+from placement.room.looks import Ints, Looks, packed
+
+# A heap of places is made anew when it has so many entries more than there are places.
+_STALE_TIMES, _STALE_MORE = 4, 64
+
+
+class Place:
+    """One domain. `looks`: how many nodes directly in it look so (by row)."""
+
+    __slots__ = (
+        "all",
+        "chain",
+        "changed",
+        "domain",
+        "example",
+        "index",
+        "inner",
+        "keys",
+        "looks",
+        "parent",
+        "rank",
+        "ranks",
+    )
+
+    def __init__(self, domain: Domain, parent: Place | None) -> None:
+        self.rank = domain.rank
+        self.parent = parent
+        self.example = domain.example
+        self.index = -1
+        self.chain: Ints = np.zeros(0, dtype=np.int64)  # its index and those of the places around it
+        self.ranks = (parent.ranks if parent else 0) | 1 << self.rank  # of all these, as bits
+        self.inner = [
+            Place(unit, self) for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)
+        ]
+        self.all: tuple[Place, ...] = (self, *(place for inside in self.inner for place in inside.all))
+        self.looks: dict[int, int] = {}
+        self.keys: dict[int, int] = {}  # by order; gone when the place changes
+        self.domain: Domain | None = domain  # as it was when last asked for
+        self.changed = True  # since then
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`nodes` nodes directly in `place` got `pods` pods each."""
+
+    place: Place
+    before: int
+    after: int
+    nodes: int
+    pods: int
+
+
+class Grid:
+    def __init__(self, root: Domain) -> None:
+        self.looks = Looks()
+        self.where: list[dict[Place, int]] = []  # by row: how many nodes look so, and where
+        self.top = Place(root, None)
+        self.by_rank: list[list[Place]] = [[] for _ in range(root.rank + 1)]
+        for place in self.top.all:
+            self.by_rank[place.rank].append(place)
+        self._first: list[int] = [0]  # by rank, the index of the first such place
+        for places in self.by_rank:
+            for index, place in enumerate(places, self._first[-1]):
+                place.index = index
+            self._first.append(self._first[-1] + len(places))
+        for place in self.top.all:
+            around = place.parent.chain.tolist() if place.parent else []
+            place.chain = np.array([place.index, *around], dtype=np.int64)
+        # By place, what the looks of all its nodes add up to in each of their columns.
+        self.sums: Ints = np.zeros((len(self.top.all), self.looks.table.shape[1]), dtype=np.int64)
+        self._nearest: dict[int, dict[int, list[tuple[int, int, Place]]]] = {}  # by row and order, heaps by key
+        self._listed: tuple[Ints, Ints, Ints] | None = None
+        self.even = False  # whether all nodes lie equally deep, and all places of one rank
+        self.become(root, named=True)
+
+    def spec(self, spec: Spec) -> int:
+        """Its number among the specs of `looks`."""
+        columns = self.looks.columns
+        number, new = self.looks.number(spec)
+        if new:
+            self._fill(range(columns, self.looks.columns))
+        return number
+
+    def holds(self, place: Place, spec: int) -> int:
+        return int(self.sums[place.index, self.looks.column_of[spec]])
+
+    def held(self, rank: int, spec: int) -> Ints:
+        """By each place of that rank, in the order of `by_rank`."""
+        return self.sums[self._first[rank] : self._first[rank + 1], self.looks.column_of[spec]]
+
+    def largest(self, rank: int, spec: int) -> int:
+        """The most that one unit of that rank holds."""
+        if rank == HOST_RANK:
+            looks = (self.looks.bins[row] for row, places in enumerate(self.where) if places)
+            return max((held(look, self.looks.specs[spec]) for look in looks), default=0)
+        return int(self.held(rank, spec).max(initial=0))
+
+    def key(self, place: Place, order: int) -> int:
+        """`bins.fit_key` of the domain as one number, in the same order."""
+        known = place.keys.get(order)
+        if known is None:
+            of, names, sums = self.looks.orders[order], self.looks.names, self.sums[place.index].item
+            cpu = sums(names[CPU]) // CPU_QUANTUM if CPU in names else 0
+            memory = sums(names[MEMORY]) // MEMORY_QUANTUM if MEMORY in names else 0
+            known = packed((sums(of.beside), sums(of.wanted), cpu, memory))
+            place.keys[order] = known
+        return known
+
+    def nearest(self, row: int, order: int) -> list[Place]:
+        """Of the places with such nodes those with the least key. Cheap where asked again after a few changes."""
+        heaps = self._nearest.setdefault(row, {})
+        heap = heaps.get(order)
+        if heap is None or len(heap) > _STALE_TIMES * len(self.where[row]) + _STALE_MORE:
+            heap = heaps[order] = [(self.key(place, order), place.index, place) for place in self.where[row]]
+            heapify(heap)
+        found: list[tuple[int, int, Place]] = []
+        while heap and (not found or heap[0][0] == found[0][0]):
+            each = heappop(heap)
+            key, _, place = each
+            if row in place.looks and self.key(place, order) == key and (not found or place is not found[-1][2]):
+                found.append(each)
+        for each in found:
+            heappush(heap, each)
+        return [place for _, _, place in found]
+
+    def free_on(self, classes: frozenset[int]) -> Resources:
+        """In all, on nodes of these classes."""
+        total = np.zeros(self.looks.table.shape[1], dtype=np.int64)
+        for row, places in enumerate(self.where):
+            if places and self.looks.bins[row].node_class in classes:
+                total += self.looks.table[row] * sum(places.values())
+        return self._resources(total)
+
+    def root(self) -> Domain:
+        return self.as_domain(self.top)
+
+    def as_domain(self, place: Place) -> Domain:
+        """As it is now. Of places that are equal the first by name stands for all."""
+        if place.domain is not None and not place.changed:
+            return place.domain
+        units: dict[Unit, int] = {self.looks.bins[row]: nodes for row, nodes in place.looks.items()}
+        for inside in place.inner:
+            unit = self.as_domain(inside)
+            units[unit] = units.get(unit, 0) + 1
+        made = Domain(place.rank, units, place.example, self._resources(self.sums[place.index]))
+        if place.domain is not None:
+            made.follow(place.domain)
+        place.domain, place.changed = made, False
+        return made
+
+    # ---- changing ----
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        self._listed = None
+        for change in changes:
+            self._move(change.place, change.before, -change.nodes)
+            self._move(change.place, change.after, change.nodes)
+            table = self.looks.table
+            more = table[change.after] - table[change.before]
+            self._add_up(change.place, more if change.nodes == 1 else more * change.nodes)
+            around: Place | None = change.place
+            while around is not None:
+                around.changed = True
+                around.keys.clear()
+                around = around.parent
+        for place in {change.place for change in changes}:
+            self._put_anew(place)
+
+    def _put_anew(self, place: Place) -> None:
+        """Its key is less than it was: the heaps have an entry that is too high, and need one that is right."""
+        for row in place.looks:
+            for order, heap in self._nearest.get(row, {}).items():
+                heappush(heap, (self.key(place, order), place.index, place))
+
+    def become(self, root: Domain, *, named: bool = False) -> bool:
+        """Takes over another tree of the same cluster, its names too if `named`.
+
+        False where it is built otherwise: this grid is good for nothing then.
+        """
+        self._listed = None
+        self._nearest.clear()
+        same = self._set(self.top, root, named=named)
+        ranks = {(place.rank, len(place.chain)) for place in self.top.all}
+        self.even = len(ranks) == len(dict(ranks)) and len({len(p.chain) for p in self.top.all if p.looks}) < 2
+        return same
+
+    def _set(self, place: Place, domain: Domain, *, named: bool) -> bool:
+        if place.domain is domain and not place.changed:
+            return True
+        pairs = _paired(place, domain)
+        if pairs is None:
+            return False
+        looks = {self.looks.row(unit): nodes for unit, nodes in domain.units.items() if isinstance(unit, Bin)}
+        self._set_looks(place, looks)
+        for inside, unit in pairs:
+            if not self._set(inside, unit, named=named):
+                return False
+            if named:
+                inside.example = unit.example
+        place.inner.sort(key=_by_name)
+        place.keys.clear()
+        place.changed = not named
+        if named:
+            place.domain = domain
+        return True
+
+    def _set_looks(self, place: Place, looks: dict[int, int]) -> None:
+        changes = [(row, looks.get(row, 0) - place.looks.get(row, 0)) for row in {**place.looks, **looks}]
+        changes = [(row, nodes) for row, nodes in changes if nodes]
+        if changes:
+            rows, nodes = np.array([row for row, _ in changes]), np.array([nodes for _, nodes in changes])
+            for row, more in changes:
+                self._move(place, row, more)
+            self._add_up(place, nodes @ self.looks.table[rows])
+
+    def _move(self, place: Place, row: int, nodes: int) -> None:
+        """So many more nodes directly in `place` look so."""
+        while row >= len(self.where):
+            self.where.append({})
+        there, places = place.looks.get(row, 0) + nodes, self.where[row]
+        if there:
+            if not places:
+                self.looks.appears(row)
+            place.looks[row] = places[place] = there
+            return
+        del place.looks[row], places[place]
+        if not places:
+            self.looks.vanishes(row)
+
+    def _add_up(self, place: Place, more: Ints) -> None:
+        if len(more) > self.sums.shape[1]:
+            self._widen()
+        self.sums[place.chain] += more
+
+    def _widen(self) -> None:
+        self.sums = np.pad(self.sums, ((0, 0), (0, self.looks.table.shape[1] - self.sums.shape[1])))
+
+    def _fill(self, columns: range) -> None:
+        """Columns that are new."""
+        if self.looks.table.shape[1] > self.sums.shape[1]:
+            self._widen()
+        places, rows, nodes = self._entries()
+        found = np.zeros((len(self.sums), len(columns)), dtype=np.int64)
+        np.add.at(found, places, self.looks.table[rows, columns.start : columns.stop] * nodes[:, None])
+        for rank in range(len(self.by_rank) - 1):
+            inside = slice(self._first[rank], self._first[rank + 1])
+            around = [place.parent.index for place in self.by_rank[rank] if place.parent is not None]
+            np.add.at(found, around, found[inside])
+        self.sums[:, columns.start : columns.stop] = found
+
+    def _entries(self) -> tuple[Ints, Ints, Ints]:
+        """(place, look, how many nodes), each in an array."""
+        if self._listed is None:
+            listed = [(place.index, row, nodes) for place in self.top.all for row, nodes in place.looks.items()]
+            table = np.array(listed, dtype=np.int64).reshape(-1, 3)
+            self._listed = table[:, 0], table[:, 1], table[:, 2]
+        return self._listed
+
+    def _resources(self, amounts: Ints) -> Resources:
+        return Resources({name: int(amounts[column]) for name, column in self.looks.names.items()})
+
+
+def _by_name(of: Place | Domain) -> tuple[int, str]:
+    return of.rank, of.example
+
+
+_MARKS: tuple[tuple[Callable[[Place], object], Callable[[Domain], object]], ...] = (
+    (lambda place: id(place.domain), id),  # what it is, or was before it changed
+    (_by_name, _by_name),
+    (lambda place: place.rank, lambda domain: domain.rank),
+)
+
+
+def _paired(place: Place, domain: Domain) -> list[tuple[Place, Domain]] | None:
+    """Each place in here with one of the domains; None where they are not as many of each rank."""
+    places = place.inner
+    units = [unit for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)]
+    pairs: list[tuple[Place, Domain]] = []
+    for mark_of_place, mark_of_unit in _MARKS:
+        marked: dict[object, list[Place]] = {}
+        for inside in reversed(places):
+            marked.setdefault(mark_of_place(inside), []).append(inside)
+        left: list[Domain] = []
+        for unit in units:
+            alike = marked.get(mark_of_unit(unit))
+            if alike:
+                pairs.append((alike.pop(), unit))
+            else:
+                left.append(unit)
+        units, places = left, [inside for alike in marked.values() for inside in alike]
+    return None if units or places else pairs
