@@ -13,18 +13,70 @@ promised: that it is the best price; it only has to put clusters into a better o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from placement.capacity import Capacity
 from placement.data import needed_moves
 from placement.feasibility import may_fit
 from placement.fleet import Cluster, Fleet, PendingJob
+from placement.inventory import Summary
 from placement.scoring import at_least
+from placement.verdict import Plan
 from placement.workload import Workload
 
+# Worked out anew so often; what it is made of, the mix of a federation, changes in hours.
+EVERY = timedelta(minutes=5)
 _MOST_CLASSES = 24  # of demand, the heaviest first
 _KEPT_USD = 0.2  # prices stay while none moved further: with every change all that was planned is asked for anew
+
+
+Planning = Callable[[Fleet, Sequence[PendingJob], datetime], Plan]
+
+
+class Displacing:
+    """Plans by these prices, which it keeps between cycles. Not for several threads."""
+
+    def __init__(self, plan: Planning) -> None:
+        self._plan = plan
+        self._usd: Mapping[str, float] = {}
+        self._at: datetime | None = None
+        self._grounds = Grounds()
+
+    def plan(self, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Plan:
+        if self._at is None or not self._at <= now < self._at + EVERY or self._usd.keys() != fleet.clusters.keys():
+            self._at = now
+            self._usd = usd_per_gpu_hour(fleet, pending, self._usd, self._grounds)
+        return self._plan(self.priced(fleet), pending, now)
+
+    def priced(self, fleet: Fleet) -> Fleet:
+        """With the prices of the last cycle: for who asks what would be planned."""
+        return replace(fleet, prices=replace(fleet.prices, displacement=self._usd))
+
+
+class Grounds:
+    """What clusters can run at all, which changes far less often than what is free there."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Capacity] = {}
+
+    def of(self, fleet: Fleet) -> Mapping[str, Capacity]:
+        """Not to be asked for room: what is taken may be of long ago."""
+        found = {}
+        for name, cluster in fleet.clusters.items():
+            if cluster.summary is not None:
+                known = self._known.get(name)
+                found[name] = known if _still_true(known, cluster.summary) else Capacity.of(name, cluster.summary)
+        self._known = found
+        return found
+
+
+def _still_true(known: Capacity | None, summary: Summary) -> TypeGuard[Capacity]:
+    if known is None:
+        return False
+    return known.inventory.speaks_of_the_same(summary) and known.inventory.summary.kinds == summary.kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +88,20 @@ class _Demand:
 
 
 def usd_per_gpu_hour(
-    fleet: Fleet, pending: Sequence[PendingJob] = (), before: Mapping[str, float] | None = None
+    fleet: Fleet,
+    pending: Sequence[PendingJob] = (),
+    before: Mapping[str, float] | None = None,
+    grounds: Grounds | None = None,
 ) -> Mapping[str, float]:
     """By cluster; 0 where taking a place there hurts nobody. `before` itself where little changed since."""
-    found = _usd_per_gpu_hour(fleet, pending)
+    found = _usd_per_gpu_hour(fleet, pending, Grounds() if grounds is None else grounds)
     if before is None or before.keys() != found.keys():
         return found
     return before if all(abs(found[name] - before[name]) <= _KEPT_USD for name in found) else found
 
 
-def _usd_per_gpu_hour(fleet: Fleet, pending: Sequence[PendingJob]) -> dict[str, float]:
-    demands = _demands(fleet, pending)
+def _usd_per_gpu_hour(fleet: Fleet, pending: Sequence[PendingJob], grounds: Grounds) -> dict[str, float]:
+    demands = _demands(fleet, pending, grounds)
     total = sum(demand.gpu_hours for demand in demands)
     full = _chance_full(fleet, pending)
     if not total:
@@ -90,7 +145,7 @@ def _gpus(cluster: Cluster) -> tuple[int, int]:
     return (summary.gpus_total, summary.gpus_free) if summary else (0, 0)
 
 
-def _demands(fleet: Fleet, pending: Sequence[PendingJob]) -> list[_Demand]:
+def _demands(fleet: Fleet, pending: Sequence[PendingJob], grounds: Grounds) -> list[_Demand]:
     weights: dict[object, float] = {}
     first: dict[object, Workload] = {}
     for workload in (*(held.workload for held in fleet.reservations), *(job.workload for job in pending)):
@@ -98,13 +153,9 @@ def _demands(fleet: Fleet, pending: Sequence[PendingJob]) -> list[_Demand]:
         first.setdefault(key, workload)
         weights[key] = weights.get(key, 0.0) + workload.total_gpus * workload.hints.expected_hours
     heaviest = sorted((key for key in weights if weights[key]), key=lambda key: -weights[key])[:_MOST_CLASSES]
-    grounds = {
-        name: Capacity.of(name, cluster.summary)
-        for name, cluster in sorted(fleet.clusters.items())
-        if cluster.summary is not None
-    }
+    known = grounds.of(fleet)
     paid = replace(fleet, prices=replace(fleet.prices, displacement={}))
-    return [_Demand(weights[key], _usd_by_cluster(first[key], paid, grounds)) for key in heaviest]
+    return [_Demand(weights[key], _usd_by_cluster(first[key], paid, known)) for key in heaviest]
 
 
 def _usd_by_cluster(workload: Workload, fleet: Fleet, grounds: Mapping[str, Capacity]) -> dict[str, float]:

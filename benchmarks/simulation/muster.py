@@ -11,17 +11,14 @@ take, when nodes will go, or what will arrive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from math import inf
 
 from benchmarks.simulation import jobs
 from benchmarks.simulation.engine import Waiting, World
 from benchmarks.simulation.federation import Federation
 from benchmarks.simulation.machines import Machines
-from placement import displacement
 from placement.data import DataCatalog, Dataset, Replica
+from placement.displacement import Displacing
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
 from placement.money import Price, PriceBook
@@ -29,7 +26,6 @@ from placement.planner import Planner
 from placement.verdict import Placed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-_PRICED_EVERY_S = 300.0
 
 
 class Muster:
@@ -45,8 +41,8 @@ class Muster:
         self._pace_s = pace_s
         self._next_s = 0.0
         self._checked = checked
-        self._displaces = displaces
-        self._planner = Planner()
+        planner = Planner()
+        self._plan = Displacing(planner.plan).plan if displaces else planner.plan
         self._clusters: dict[str, tuple[int, Cluster]] = {}
         self._reservations: dict[str, Reservation] = {}
         self._refused: dict[str, dict[str, str]] = {}  # by job: the clusters that refused it
@@ -54,8 +50,6 @@ class Muster:
         self._priced: dict[str, float] = {}
         self._data = DataCatalog()
         self._replicas: dict[str, int] = {}
-        self._displacement: Mapping[str, float] = {}
-        self._priced_s = -inf
 
     def decide(self, world: World) -> float | None:
         if world.now_s < self._next_s:
@@ -63,8 +57,8 @@ class Muster:
         self._next_s = world.now_s + self._pace_s
         now = START + timedelta(seconds=world.now_s)
         pending = [self._pending(waits) for waits in world.waiting.values()]
-        fleet = self._priced_fleet(self._fleet(world), pending, world.now_s)
-        plan = self._planner.plan(fleet, pending, now)
+        fleet = self._fleet(world)
+        plan = self._plan(fleet, pending, now)
         if self._checked and (violations := check(plan, fleet)):
             raise AssertionError(f"at {now}: {violations}")
         for decision in plan.decisions:
@@ -101,13 +95,6 @@ class Muster:
             self._prices = price_book(self._federation, world.prices)
         self._look_for_copies(world)
         return Fleet(clusters, tuple(self._reservations.values()), self._prices, data=self._data)
-
-    def _priced_fleet(self, fleet: Fleet, pending: Sequence[PendingJob], now_s: float) -> Fleet:
-        """With what places are worth to others, worked out anew every few minutes."""
-        if self._displaces and now_s >= self._priced_s + _PRICED_EVERY_S:
-            self._priced_s = now_s
-            self._displacement = displacement.usd_per_gpu_hour(fleet, pending, self._displacement)
-        return replace(fleet, prices=replace(fleet.prices, displacement=self._displacement))
 
     def _cluster(self, machines: Machines) -> Cluster:
         """A new summary where anything changed; and then it may be asked again what it refused."""
