@@ -139,10 +139,14 @@ def _probe(
     gone = {(one.job, one.epoch) for *_, one in ended}
     counted = inventory.summary.counted
     root: Unit = inventory.root
+    # Equal pods are given back at once, whatever jobs they are of: there are few kinds of them and many jobs.
+    ending: dict[Spec, int] = {}
     for *_, one in ended:
         if (one.job, one.epoch) in counted:
             for spec, pods in pairs(inventory.demands.of(one.workload.roles)[-1]):
-                root, _ = _given_back(root, spec, pods, inventory)
+                ending[spec] = ending.get(spec, 0) + pods
+    for spec, pods in ending.items():
+        root, _ = _given_back(root, spec, pods, inventory)
     capacity = Capacity(inventory, root)
     for one in held:
         if (one.job, one.epoch) not in gone and (one.job, one.epoch) not in counted:
@@ -153,26 +157,44 @@ def _probe(
 
 def _given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tuple[Unit, int]:
     """With up to `pods` such pods gone from nodes that have as much taken; and how many that was."""
+    known: dict[Unit, int] = {}
+    gone = min(pods, _may_go(unit, spec, inventory, known))
+    return (_without(unit, spec, gone, inventory, known) if gone else unit), gone
+
+
+def _may_go(unit: Unit, spec: Spec, inventory: Inventory, known: dict[Unit, int]) -> int:
+    found = known.get(unit)
+    if found is None:
+        if isinstance(unit, Bin):
+            found = _taken(unit, spec, inventory)
+        else:
+            found = sum(_may_go(inner, spec, inventory, known) * count for inner, count in unit.units.items())
+        known[unit] = found
+    return found
+
+
+def _without(unit: Unit, spec: Spec, pods: int, inventory: Inventory, known: dict[Unit, int]) -> Unit:
+    """`pods` are no more than may go. Most on one node first."""
     if isinstance(unit, Bin):
-        gone = min(pods, _taken(unit, spec, inventory))
-        return (_freed(unit, spec, gone, inventory) if gone else unit), gone
-    tried = [(_given_back(inner, spec, pods, inventory), inner, count) for inner, count in unit.units.items()]
-    tried.sort(key=lambda each: (-each[0][1], each[1].rank, canon(each[1])))
+        return _freed(unit, spec, pods, inventory)
+    tried = [(min(pods, known[inner]), inner, count) for inner, count in unit.units.items() if known[inner]]
+    tried.sort(key=lambda each: (-each[0], each[1].rank, canon(each[1])))
     changes: list[tuple[Unit, Unit, int]] = []
     left = pods
-    for (after, each), inner, count in tried:
-        whole = min(count, left // each) if each else 0
-        if whole:
-            changes.append((inner, after, whole))
+    for each, inner, count in tried:
+        if whole := min(count, left // each):
+            changes.append((inner, _without(inner, spec, each, inventory, known), whole))
             left -= whole * each
-        if each and left and whole < count:
-            part, gone = _given_back(inner, spec, left, inventory)
-            changes.append((inner, part, 1))
-            left -= gone
+        if left and whole < count:
+            part = min(left, each)
+            changes.append((inner, _without(inner, spec, part, inventory, known), 1))
+            left -= part
+        if not left:
+            break
     spent = Resources()
     for before, now, count in changes:
         spent = spent + (before.totals - now.totals) * count
-    return (unit.swapped(changes, spent) if changes else unit), pods - left
+    return unit.swapped(changes, spent)
 
 
 def _taken(node: Bin, spec: Spec, inventory: Inventory) -> int:
