@@ -26,7 +26,7 @@ from typing import ClassVar
 
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
-from placement.inventory import DeviceClass, DeviceForm, Node, Summary
+from placement.inventory import DeviceClass, DeviceForm, Node
 from placement.money import Price, PriceBook
 from placement.planner import Cycle, Planner
 from placement.resources import Resources

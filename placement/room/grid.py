@@ -24,7 +24,6 @@ from placement.bins import (
     Spec,
     Unit,
     held,
-    is_scarce,
 )
 from placement.resources import CPU, MEMORY, Resources
 from placement.room.looks import Ints, Looks, packed
@@ -57,12 +56,9 @@ class Place:
         self.example = domain.example
         self.index = -1
         self.chain: Ints = np.zeros(0, dtype=np.int64)  # its index and those of the places around it
-        self.ranks = (parent.ranks if parent else 0) | 1 << self.rank  # of all these, as bits
+        self.ranks: int = (parent.ranks if parent else 0) | 1 << self.rank  # of all these, as bits
         self.inner = [
-            Place(unit, self)
-            for unit, count in domain.units.items()
-            if isinstance(unit, Domain)
-            for _ in range(count)
+            Place(unit, self) for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)
         ]
         self.all: tuple[Place, ...] = (self, *(place for inside in self.inner for place in inside.all))
         self.looks: dict[int, int] = {}
@@ -310,6 +306,8 @@ _MARKS: tuple[tuple[Callable[[Place], object], Callable[[Domain], object]], ...]
 def _paired(place: Place, domain: Domain) -> list[tuple[Place, Domain]] | None:
     """Each place in here with one of the domains; None where they are not as many of each rank."""
     places = place.inner
+    if not places and all(type(unit) is Bin for unit in domain.units):
+        return []
     units = [unit for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)]
     pairs: list[tuple[Place, Domain]] = []
     for mark_of_place, mark_of_unit in _MARKS:

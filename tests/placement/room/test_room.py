@@ -99,7 +99,9 @@ def test_a_newer_summary_is_taken_over_whatever_was_there(states: list[list[Node
 def _others_in_use(draw: st.DrawFn, nodes: list[Node]) -> list[Node]:
     changed = []
     for node in nodes:
-        free = {name: draw(st.integers(0, amount)) if draw(st.booleans()) else amount for name, amount in node.free.items()}
+        free = {
+            name: draw(st.integers(0, amount)) if draw(st.booleans()) else amount for name, amount in node.free.items()
+        }
         changed.append(replace(node, free=Resources(free)))
     return changed
 
