@@ -4,35 +4,29 @@ Immutable: `take` answers another capacity, and all decisions of a cycle work on
 the summary does not count yet are packed into it again, in the order in which the hub made them. One that no longer
 packs (nodes were lost, or some of its pods are bound and already missing from what is free) is taken out as far as it
 goes, first pod by pod, then amount by amount: too little may be promised then, never too much.
-
-The tree is exact where the summary tells which domain lies in which (`DomainGroup.children`). Where it does not, only
-the finest level is kept; where it contradicts itself (more nodes in domains than in shapes), no level is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from placement import nested
 from placement.bins import Bin, Domain, Spec, Unit, canon
 from placement.demand import Demands, pairs
 from placement.fleet import Reservation
-from placement.inventory import DeviceForm, DomainGroup, NodeClass, Shape, Summary
+from placement.inventory import DeviceForm, NodeClass, Shape, Summary
 from placement.ladder import Ladder
 from placement.nested_shortage import nested_shortage
 from placement.packing import BinFill, Placement, bin_fills, place, place_what_fits
 from placement.resources import Resources
 from placement.shortage import shortage
 from placement.survey import make_bin
+from placement.trees import LIKE, Tree
 from placement.verdict import LevelUnknown, Reason
-from placement.workload import Role, TopologyMode, TopologyRequest, Workload
-
-_LIKE = "like "
-# Looks are forgotten when there are so many more of them than a summary has.
-_LOOKS_TIMES, _LOOKS_MORE = 4, 1000
+from placement.workload import Role, TopologyMode, Workload
 
 
 class Inventory:
@@ -48,10 +42,10 @@ class Inventory:
         self.classes = summary.node_classes
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
-        self._empty = _Tree()
+        self._empty = Tree()
         self._emptied = False  # whether that is the tree of this summary
-        self._earlier: _Tree | None = None
-        self._tree: _Tree | None = None  # made when it is asked for: most clusters are too dear to be looked into
+        self._earlier: Tree | None = None
+        self._tree: Tree | None = None  # made when it is asked for: most clusters are too dear to be looked into
         if before is not None and before.speaks_of_the_same(summary):
             self.demands = before.demands  # what is remembered is remembered by its specs
             self._empty = before._empty
@@ -62,7 +56,7 @@ class Inventory:
     @property
     def root(self) -> Domain:
         if self._tree is None:
-            self._tree = (self._earlier or _Tree()).renewed(self.summary, self.ladder, self._free_bin)
+            self._tree = (self._earlier or Tree()).renewed(self.summary, self.ladder, self._free_bin)
             self._earlier = None
         return self._tree.root
 
@@ -111,7 +105,7 @@ class Inventory:
             empty.holds_nested[asked] = known
         return known
 
-    def _emptied_tree(self) -> _Tree:
+    def _emptied_tree(self) -> Tree:
         if not self._emptied:
             self._empty, self._emptied = self._empty.renewed(self.summary, self.ladder, self._empty_bin), True
         return self._empty
@@ -122,32 +116,6 @@ class Inventory:
     def _empty_bin(self, shape: Shape) -> Bin:
         node_class = self.classes[shape.node_class]
         return make_bin(shape.node_class, node_class.capacity, node_class.capacity, _whole_shares(node_class, shape))
-
-
-@dataclass(frozen=True, slots=True)
-class _Tree:
-    """A summary's tree, and what makes the next one cheap: looks and domains that are in both are the same objects."""
-
-    root: Domain = Domain(0, {})
-    looks: dict[Bin, tuple[int, Bin]] = field(default_factory=dict)  # numbered
-    built: Mapping[object, Domain] = field(default_factory=dict)  # by what they were made of
-    holds: dict[tuple[tuple[Role, ...], int], bool] = field(default_factory=dict)  # for who asks it of this root
-    holds_nested: dict[tuple[tuple[Role, ...], TopologyRequest | None], bool] = field(default_factory=dict)
-
-    def renewed(self, summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin]) -> _Tree:
-        looks, built = self.looks, self.built
-        if len(looks) > _LOOKS_TIMES * len(summary.shapes) + _LOOKS_MORE:
-            looks, built = {}, {}
-        numbered = []
-        for shape in summary.shapes:
-            made = bin_of(shape)
-            numbered.append(looks.setdefault(made, (len(looks), made)))
-        builder = _Builder(summary, ladder, numbered, built)
-        root = builder.tree()
-        same = root == self.root
-        if same:
-            return _Tree(self.root, looks, builder.built, self.holds, self.holds_nested)
-        return _Tree(root, looks, builder.built)
 
 
 class Packed(Protocol):
@@ -276,112 +244,7 @@ class Capacity:
 
 
 def in_words(level: str, example: str) -> str:
-    return f"a {level} {example}" if example.startswith(_LIKE) else f"{level} {example}"
-
-
-# ---- the tree of a summary ----
-
-
-class _Builder:
-    """`known`: domains of an earlier tree, by what they were made of; `built`: those of this one."""
-
-    def __init__(
-        self, summary: Summary, ladder: Ladder, looks: Sequence[tuple[int, Bin]], known: Mapping[object, Domain]
-    ) -> None:
-        self._summary = summary
-        self._ladder = ladder
-        self._bins = [look for _, look in looks]
-        self._numbers = [number for number, _ in looks]
-        self._as_numbered = self._numbers == [*range(len(looks))]
-        self._are_alike = len({*self._numbers}) < len(looks)
-        self.built: dict[object, Domain] = {}
-        self._totals = tuple((index, shape.nodes) for index, shape in enumerate(summary.shapes))
-        self._known = known
-
-    def tree(self) -> Domain:
-        for groups in (self._summary.domains, self._finest()):
-            if (root := self._root_of(groups)) is not None:
-                return root
-        return Domain(self._ladder.top, self._counted_bins(dict(self._totals)))
-
-    def _finest(self) -> tuple[DomainGroup, ...]:
-        groups = self._summary.domains
-        ranks = [rank for group in groups if (rank := self._ladder.rank(group.level)) is not None]
-        finest = min(ranks, default=0)
-        return tuple(replace(group, children=()) for group in groups if self._ladder.rank(group.level) == finest)
-
-    def _root_of(self, groups: tuple[DomainGroup, ...]) -> Domain | None:
-        """None where the groups hold more nodes than there are, or do not nest."""
-        outermost = {index: group.count for index, group in enumerate(groups)}
-        for group in groups:
-            for child, count in group.children:
-                outermost[child] = outermost.get(child, 0) - count * group.count
-        if any(count < 0 for count in outermost.values()) or len(outermost) > len(groups):
-            return None
-        rank_of = {level: self._ladder.rank(level) for level in {group.level for group in groups}}
-        domains: dict[int, Domain] = {}
-        for index in sorted(range(len(groups)), key=lambda index: rank_of[groups[index].level] or 0):
-            group, rank = groups[index], rank_of[groups[index].level]
-            if not rank or any(child not in domains or domains[child].rank >= rank for child, _ in group.children):
-                return None
-            # Of several alike nobody can tell later which was taken: only one that is alone keeps its name.
-            example = group.example if group.count == 1 else f"{_LIKE}{group.example}"
-            inside = self._domain(rank, group.nodes, group.children, groups, domains, example)
-            if inside is None:
-                return None
-            domains[index] = inside
-        top = tuple((index, count) for index, count in outermost.items() if count)
-        return self._domain(self._ladder.top, self._totals, top, groups, domains, "")
-
-    def _domain(
-        self,
-        rank: int,
-        nodes: _Counts,
-        children: _Counts,
-        groups: tuple[DomainGroup, ...],
-        domains: Mapping[int, Domain],
-        example: str,
-    ) -> Domain | None:
-        """From its whole histogram and its children: what no child holds is directly in it."""
-        # Domains by identity: the very same are meant, with the names in them.
-        inside = frozenset([(id(domains[child]), count) for child, count in children])
-        made_of = rank, example, self._by_number(nodes), inside
-        found = self._known.get(made_of)
-        if found is None:
-            direct = dict(nodes)
-            for child, count in children:
-                for shape, inner in groups[child].nodes:
-                    direct[shape] = direct.get(shape, 0) - inner * count
-            if any(count < 0 for count in direct.values()):
-                return None
-            units = self._counted_bins(direct)
-            for child, count in children:
-                units[domains[child]] = units.get(domains[child], 0) + count
-            found = Domain(rank, units, example)
-        self.built[made_of] = found
-        return found
-
-    def _by_number(self, nodes: _Counts) -> object:
-        """The same for the same looks, whichever summary it is."""
-        if self._as_numbered:
-            return nodes
-        numbers = self._numbers
-        if not self._are_alike:
-            return tuple([(numbers[shape], count) for shape, count in nodes])
-        whole: dict[int, int] = {}
-        for shape, count in nodes:
-            whole[numbers[shape]] = whole.get(numbers[shape], 0) + count
-        return frozenset(whole.items())
-
-    def _counted_bins(self, counts: Mapping[int, int]) -> dict[Unit, int]:
-        units: dict[Unit, int] = {}
-        for shape, count in counts.items():
-            if count:
-                units[self._bins[shape]] = units.get(self._bins[shape], 0) + count
-        return units
-
-
-_Counts = Sequence[tuple[int, int]]
+    return f"a {level} {example}" if example.startswith(LIKE) else f"{level} {example}"
 
 
 def _whole_shares(node_class: NodeClass, shape: Shape) -> tuple[int, ...]:

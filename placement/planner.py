@@ -21,15 +21,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
-from operator import is_
 from typing import NamedTuple
 
 from placement import bursting, locality
-from placement.capacity import Capacity, Fit
+from placement.capacity import Fit
 from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
-from placement.fleet import Cluster, Fleet, PendingJob, Reservation
-from placement.inventory import DeviceForm, JobEpoch, Summary
+from placement.fleet import Fleet, PendingJob, Reservation
+from placement.inventory import DeviceForm, Summary
+from placement.members import Member, renewed, same_objects
 from placement.money import PriceBook
 from placement.queues import usage
 from placement.queues.admission import Admission, given_up
@@ -39,7 +39,7 @@ from placement.queues.quota import Limits
 from placement.queues.reasons import BudgetShort, QuotaShort
 from placement.queues.tree import CPU_CORES, QueueTree
 from placement.resources import CPU
-from placement.room.room import Room, Spot
+from placement.room.room import Spot
 from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
@@ -74,25 +74,6 @@ def plan_fully(fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Pl
     return Planner(thorough=True).plan(fleet, pending, now)
 
 
-@dataclass(slots=True, eq=False)
-class _Member:
-    """One cluster as the next decision sees it; another object when anything but its room changed."""
-
-    cluster: Cluster
-    room: Room | None
-    summary: Summary | None
-    applied: list[JobEpoch]  # the reservations taken out of `room`, in that order
-
-    @property
-    def capacity(self) -> Capacity | None:
-        """For what does not depend on how much of it is taken."""
-        return None if self.room is None else self.room.inventory.untouched
-
-    @property
-    def version(self) -> int:
-        return 0 if self.room is None else self.room.version
-
-
 class _Terms(NamedTuple):
     """Of a gang on certain nodes of a cluster."""
 
@@ -109,15 +90,14 @@ class _Bid(NamedTuple):
 class _Answer(NamedTuple):
     """What one member said to one workload."""
 
-    member: _Member
+    member: Member
     version: int  # of its room
     candidate: Candidate
     bid: _Bid | None = None
 
-    @property
-    def holds(self) -> bool:
-        """As far as this member is concerned."""
-        return self.version == self.member.version
+    def is_of(self, member: Member | None) -> bool:
+        """As it is now."""
+        return member is self.member and member.version == self.version
 
 
 # What of a cluster tells whether a job may run there at all, and what it costs at least; room does not.
@@ -137,7 +117,7 @@ class _Prospect:
 
 class _Best(NamedTuple):
     key: tuple[float, str]  # (dollars, cluster)
-    member: _Member
+    member: Member
     bid: _Bid
 
 
@@ -158,7 +138,7 @@ class _Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Foreseen:
-    member: _Member
+    member: Member
     held: tuple[Reservation, ...]
     forecast: Forecast | None
     at: datetime
@@ -178,7 +158,7 @@ class Planner:
 
     def __init__(self, *, thorough: bool = False) -> None:
         self._thorough = thorough
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         self._standings: dict[str, _Standing] = {}
         self._standings_changes = 0  # grows whenever one of them did
         self._held: dict[str, list[Reservation]] = {}
@@ -217,8 +197,8 @@ class Planner:
         members = {}
         for name in sorted(fleet.clusters):
             held, before = reserved.get(name, []), were_held.get(name)
-            unmoved = before is not None and _same_objects(held, before)
-            members[name] = _member(fleet.clusters[name], held, known.get(name), unmoved=unmoved)
+            unmoved = before is not None and same_objects(held, before)
+            members[name] = renewed(fleet.clusters[name], held, known.get(name), unmoved=unmoved)
         if members.keys() != known.keys() or any(
             member is not known[name] or member.version != versions[name] for name, member in members.items()
         ):
@@ -239,9 +219,7 @@ class Planner:
         for shape in self._shapes.values():
             if shape.used_in == self._count - 1:
                 members = self._members
-                shape.answers = {
-                    n: known for n, known in shape.answers.items() if known.member is members.get(n) and known.holds
-                }
+                shape.answers = {n: known for n, known in shape.answers.items() if known.is_of(members.get(n))}
                 shape.forecasts = {}
 
     def _capacity(self) -> dict[str, float]:
@@ -333,7 +311,7 @@ class Planner:
         shape.unasked = tuple(shape.prospects[name].candidate for name in self._standings)
         shape.ordered_as_of = self._standings_changes
 
-    def _prospect(self, workload: Workload, member: _Member, standing: _Standing) -> _Prospect:
+    def _prospect(self, workload: Workload, member: Member, standing: _Standing) -> _Prospect:
         name = member.cluster.name
         capacity = member.capacity
         if capacity is None or not may_fit(workload, member.cluster, capacity, self._data):
@@ -414,17 +392,17 @@ class Planner:
         shape.used_in = self._count
         return shape
 
-    def _answer(self, shape: _Shape, job: PendingJob, member: _Member) -> _Answer:
+    def _answer(self, shape: _Shape, job: PendingJob, member: Member) -> _Answer:
         name = member.cluster.name
         if name in job.refused_by:
             reason = RefusedBySpoke(name, job.refused_by[name])
             return _Answer(member, member.version, Candidate(name, (reason,)))
         known = shape.answers.get(name)
-        if known is None or known.member is not member or not known.holds:
+        if known is None or not known.is_of(member):
             known = shape.answers[name] = self._ask(shape.workload, member, shape.prospects[name])
         return known
 
-    def _ask(self, workload: Workload, member: _Member, prospect: _Prospect) -> _Answer:
+    def _ask(self, workload: Workload, member: Member, prospect: _Prospect) -> _Answer:
         name, version = member.cluster.name, member.version
         if prospect.usd == -inf or member.room is None:
             reasons = judge(workload, member.cluster, member.capacity, self._data)
@@ -449,26 +427,17 @@ class Planner:
             prospect.terms[taken] = known
         return known
 
-    def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
-        name = member.cluster.name
-        assert member.room is not None  # noqa: S101  it made a bid
-        member.room.take(bid.fit)
-        member.applied.append((job.job, job.epoch))
+    def _place(self, job: PendingJob, member: Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
+        name, terms = member.cluster.name, bid.terms
+        member.take(job.job, job.epoch, bid.fit)
         self._changes += 1
         made = Reservation(
-            job.job,
-            job.epoch,
-            name,
-            job.workload,
-            bid.terms.offer.spot,
-            bid.terms.uses,
-            bid.terms.usd_per_hour,
-            cycle.now,
+            job.job, job.epoch, name, job.workload, terms.offer.spot, terms.uses, terms.usd_per_hour, cycle.now
         )
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
         cycle.holds.take(job.workload, name, id(shape))
-        return Placed(made, bid.terms.offer.score, shape.prospects[name].moves)
+        return Placed(made, terms.offer.score, shape.prospects[name].moves)
 
     def _refusal(self, workload: Workload, candidates: Sequence[Candidate]) -> Verdict:
         if not candidates:
@@ -488,50 +457,7 @@ class Planner:
         return bool(allowed) and not any(could_ever(workload, m.cluster, m.capacity, self._data) for m in allowed)
 
 
-def _member(cluster: Cluster, reserved: Sequence[Reservation], before: _Member | None, *, unmoved: bool) -> _Member:
-    """The member of the last cycle where nothing changed, or one that starts from what it had worked out.
-
-    `unmoved`: the reservations are those of the last cycle and those that were made in it.
-    """
-    summary = cluster.summary
-    if summary is None:
-        unchanged = before is not None and before.cluster == cluster
-        return before if before and unchanged else _Member(cluster, None, None, [])
-    if before is None or before.room is None:
-        before = None
-        member = _Member(cluster, Room(Capacity.of(cluster.name, summary)), summary, [])
-    elif before.summary is summary and _same(cluster, before.cluster):
-        member = before
-    else:
-        member = _Member(cluster, before.room, summary, before.applied)
-    if not unmoved or member is not before:
-        _apply(member, summary, [r for r in reserved if (r.job, r.epoch) not in summary.counted], before)
-    return member
-
-
-def _apply(member: _Member, summary: Summary, uncounted: Sequence[Reservation], before: _Member | None) -> None:
-    """Takes what is reserved out of the member's room; what is taken out already and is not reserved, back."""
-    room, applied = member.room, member.applied
-    assert room is not None  # noqa: S101  it has a summary
-    refs = [(r.job, r.epoch) for r in uncounted]
-    if (before is not None and before.summary is not summary) or refs[: len(applied)] != applied:
-        applied.clear()  # first, so that whatever fails below begins anew in the next cycle
-        room.renew(room.inventory if room.inventory.summary is summary else room.inventory.renewed(summary))
-    for reservation in uncounted[len(applied) :]:
-        room.deduct(reservation)
-        applied.append((reservation.job, reservation.epoch))
-
-
-def _same_objects(one: Sequence[object], other: Sequence[object]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
-
-
-def _same(one: Cluster, other: Cluster) -> bool:
-    """In what decisions read; the summary was compared already, and `last_seen` moves with every heartbeat."""
-    return (one.health, one.cordoned, one.region) == (other.health, other.cordoned, other.region)
-
-
-def _standing(member: _Member) -> _Standing:
+def _standing(member: Member) -> _Standing:
     cluster, summary = member.cluster, member.summary
     if member.room is None or summary is None:
         return (cluster.health, cluster.cordoned, cluster.region)

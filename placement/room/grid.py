@@ -306,6 +306,8 @@ _MARKS: tuple[tuple[Callable[[Place], object], Callable[[Domain], object]], ...]
 def _paired(place: Place, domain: Domain) -> list[tuple[Place, Domain]] | None:
     """Each place in here with one of the domains; None where they are not as many of each rank."""
     places = place.inner
+    if not places and all(type(unit) is Bin for unit in domain.units):
+        return []
     units = [unit for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)]
     pairs: list[tuple[Place, Domain]] = []
     for mark_of_place, mark_of_unit in _MARKS:

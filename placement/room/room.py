@@ -61,7 +61,7 @@ class Spot(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Ask:
+class Ask:
     """What a workload comes down to in this cluster."""
 
     workload: Workload
@@ -78,7 +78,7 @@ class Room:
         self._left = capacity.taken_from  # as of some version; where there is no grid, as of now
         self._grid: Grid | None = None
         self._seekers: dict[Spec, Seeker] = {}  # in that grid
-        self._asks: dict[int, _Ask] = {}  # by the workload's identity: who asks again, asks with the same object
+        self._asks: dict[int, Ask] = {}  # by the workload's identity: who asks again, asks with the same object
 
     @property
     def grid(self) -> Grid:
@@ -158,7 +158,7 @@ class Room:
         self._grid = None
         self._seekers.clear()
 
-    def _ask(self, workload: Workload) -> _Ask:
+    def _ask(self, workload: Workload) -> Ask:
         known = self._asks.get(id(workload))
         if known is None or known.workload is not workload:
             if len(self._asks) >= _ASKS_KEPT:
@@ -166,10 +166,10 @@ class Room:
             ways = self.inventory.demands.of(workload.roles)
             identical = not nested.applies(workload) and all(len(slots) == 1 and slots[0].pods > 0 for slots in ways)
             ceiling = self.inventory.ceiling(workload)
-            known = self._asks[id(workload)] = _Ask(workload, ways, ceiling, identical)
+            known = self._asks[id(workload)] = Ask(workload, ways, ceiling, identical)
         return known
 
-    def _shortage(self, ask: _Ask, ceiling: int) -> Reason:
+    def _shortage(self, ask: Ask, ceiling: int) -> Reason:
         slots = ask.ways[-1]
         (slot,) = slots
         cluster, grid = self.inventory.cluster, self.grid
