@@ -185,9 +185,10 @@ def _usd_per_broken_hour(fit: Fit, cluster: str, prices: PriceBook) -> float:
 def _slowdown(workload: Workload, fit: Fit) -> float:
     if workload.pods < 2:
         return 0.0
-    reached = fit.placement.chosen.rank
+    ladder = fit.inventory.ladder
+    reached = ladder.steps(fit.placement.chosen.rank)
     request = workload.topology
     if request is None:
         return reached * SLOWER_PER_LEVEL
-    aim = fit.inventory.ladder.rank(request.level)
-    return max(0, reached - aim) * SLOWER_PER_LEVEL_IF_PREFERRED if aim is not None else 0.0
+    aim = ladder.rank(request.level)
+    return max(0, reached - ladder.steps(aim)) * SLOWER_PER_LEVEL_IF_PREFERRED if aim is not None else 0.0
