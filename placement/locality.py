@@ -52,7 +52,7 @@ def told(decision: Decision, job: PendingJob, until: datetime, levels: Callable[
         known = levels(candidate.cluster)
         for reason in candidate.reasons:
             if isinstance(reason, TopologyShort) and reason.level in known:
-                marked[reason] = replace(reason, wanted_until=until)
+                marked[reason] = replace(reason, wanted_until=f"{until:%F %H:%M} UTC")
         return replace(candidate, reasons=tuple(marked.get(reason, reason) for reason in candidate.reasons))
 
     candidates = tuple(mark(candidate) for candidate in decision.candidates)
