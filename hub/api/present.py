@@ -10,7 +10,7 @@ from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
 from placement.queues.tree import Queue
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
-from placement.workload import DeviceNeed, Role, Workload
+from placement.workload import DeviceNeed, Role, TopologyRequest, Workload
 
 
 def plan(planned: Planned) -> schemas.PlanOut:
@@ -180,7 +180,7 @@ def _workload(workload: Workload) -> schemas.WorkloadOut:
         name=workload.name,
         namespace=workload.namespace,
         roles=[_role(r) for r in workload.roles],
-        gang=schemas.GangOut(min_pods=workload.min_pods),
+        gang=schemas.GangOut(min_pods=workload.min_pods, topology=_topology(workload.topology)),
         total_gpus=workload.total_gpus,
     )
 
@@ -192,7 +192,13 @@ def _role(role: Role) -> schemas.RoleOut:
         min=role.minimum,
         gpus_per_pod=role.gpus_per_pod,
         device_class=_device_class(role),
+        topology=_topology(role.topology),
+        slices=None if role.slices is None else schemas.SlicesOut(size=role.slices.size, level=role.slices.level),
     )
+
+
+def _topology(request: TopologyRequest | None) -> schemas.TopologyOut | None:
+    return None if request is None else schemas.TopologyOut(level=request.level, mode=request.mode)
 
 
 def _device_class(role: Role) -> str | None:
