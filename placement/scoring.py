@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from placement import locality
 from placement.bins import Spec
 from placement.capacity import Fit, Inventory
 from placement.data import DataMove, total
@@ -56,7 +57,7 @@ def offer(workload: Workload, cluster: str, fit: Fit, prices: PriceBook, moves: 
     if cards:
         hourly = _usd_per_broken_hour(fit, cluster, prices)
         terms["fragmentation"] = hourly * hours * BROKEN_NODE_SHARE
-        if slower := _slowdown(workload, fit):
+        if slower := _slowdown(workload, fit) + locality.relaxed(fit) * SLOWER_PER_LEVEL_IF_PREFERRED:
             terms["locality"] = terms["gpu"] * slower
     _add_moves(terms, moves, hours)
     if not all(known for _, _, known in priced):
