@@ -143,6 +143,7 @@ class Fit:
 
     inventory: Inventory
     placement: Placement
+    relaxed: int = 0  # by how many levels what its roles prefer was
 
     @property
     def left(self) -> Capacity:
@@ -205,7 +206,7 @@ class Capacity:
             return LevelUnknown(of.cluster, unknown, of.ladder.names())
         found = nested.fit(self.root, workload, of.ladder, of.demands, wanted)
         if found is not None:
-            return Fit(of, found.placement)
+            return Fit(of, found.placement, found.relaxed)
         ever = self.ever_fits(workload)
         return nested_shortage(of.cluster, of.ladder, self.root, workload, of.demands, wanted, ever=ever)
 

@@ -417,7 +417,7 @@ class Planner:
 
     def _terms(self, workload: Workload, cluster: str, fit: Fit | Spot, prospect: _Prospect) -> _Terms:
         """The same nodes, as they are now, cost the same again."""
-        taken = fit.rank, *fit.bin_fills()
+        taken = fit.rank, locality.relaxed(fit), *fit.bin_fills()
         known = prospect.terms.get(taken)
         if known is None:
             made = offer(workload, cluster, fit, self._prices, prospect.moves)

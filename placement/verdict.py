@@ -144,11 +144,11 @@ class TopologyShort(Reason):
     role: str = ""
     slice_size: int = 0
     slice_level: str = ""
-    wanted_until: datetime | None = None
+    wanted_until: str = ""  # "2026-01-01 14:05 UTC"
 
     @property
     def message(self) -> str:
-        wanted = f"{self.level} wanted until {self.wanted_until:%F %H:%M} UTC: " if self.wanted_until else ""
+        wanted = f"{self.level} wanted until {self.wanted_until}: " if self.wanted_until else ""
         where = f"largest {self.level} of {self.cluster} fits" if self.level != "cluster" else f"{self.cluster} fits"
         tail = "" if self.ever else f"; even empty, no {self.level} could hold it"
         return (

@@ -13,7 +13,7 @@ from placement.costs import Cost
 from placement.planner import PAID
 from placement.queues.tree import Queue
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
-from placement.workload import DeviceNeed, Role, Workload
+from placement.workload import DeviceNeed, Role, TopologyRequest, Workload
 
 
 def plan(planned: Planned) -> schemas.PlanOut:
@@ -203,7 +203,7 @@ def _workload(workload: Workload) -> schemas.WorkloadOut:
         name=workload.name,
         namespace=workload.namespace,
         roles=[_role(r) for r in workload.roles],
-        gang=schemas.GangOut(min_pods=workload.min_pods),
+        gang=schemas.GangOut(min_pods=workload.min_pods, topology=_topology(workload.topology)),
         total_gpus=workload.total_gpus,
         expected_hours=workload.hints.expected_hours,
         long_running=workload.long_running,
@@ -217,7 +217,13 @@ def _role(role: Role) -> schemas.RoleOut:
         min=role.minimum,
         gpus_per_pod=role.gpus_per_pod,
         device_class=_device_class(role),
+        topology=_topology(role.topology),
+        slices=None if role.slices is None else schemas.SlicesOut(size=role.slices.size, level=role.slices.level),
     )
+
+
+def _topology(request: TopologyRequest | None) -> schemas.TopologyOut | None:
+    return None if request is None else schemas.TopologyOut(level=request.level, mode=request.mode)
 
 
 def _device_class(role: Role) -> str | None:

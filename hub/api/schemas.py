@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from placement.lifecycle import Phase
+from placement.workload import TopologyMode
 
 API_PREFIX = "/v1"
 MAX_MANIFEST_BYTES = 1 << 20
@@ -66,16 +67,31 @@ class ErrorBody(Wire):
 # --- workloads and plans --------------------------------------------------------------------------------------------
 
 
+class TopologyOut(Wire):
+    level: str = Field(description="A level's name, the label of its nodes, or tier-1, tier-2 …")
+    mode: TopologyMode
+
+
+class SlicesOut(Wire):
+    """Groups of `size` consecutive pods, each in one domain of `level`."""
+
+    size: int
+    level: str
+
+
 class RoleOut(Wire):
     name: str
     replicas: int
     min: int
     gpus_per_pod: int
     device_class: str | None = Field(description="Product asked for, else the resource; null for CPU only.")
+    topology: TopologyOut | None = None
+    slices: SlicesOut | None = None
 
 
 class GangOut(Wire):
     min_pods: int
+    topology: TopologyOut | None = None
 
 
 class WorkloadOut(Wire):

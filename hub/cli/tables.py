@@ -75,10 +75,26 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     gang = f"gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none"
     parts.append(Text(f"  {gpus}; {gang}; {_duration(one.workload)}", "dim"))
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
+    parts += [Text(f"  {near}", "dim") for near in _nearness(one.workload)]
     parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates), *_start(one.start)]
     if one.candidates:
         parts += ["", candidates(one.candidates, one.chosen)]
     return Group(*parts)
+
+
+def _nearness(workload: schemas.WorkloadOut) -> list[str]:
+    """Which pods want to be in one domain, in one line; none where nobody asks."""
+    found = []
+    for name, request in (("all", workload.gang.topology), *((role.name, role.topology) for role in workload.roles)):
+        if request is not None:
+            wish = " if it can be" if request.mode == "preferred" else ""
+            found.append(f"{name} in one {request.level}{wish}")
+    found += [
+        f"{role.name} in slices of {role.slices.size} in one {role.slices.level} each"
+        for role in workload.roles
+        if role.slices is not None
+    ]
+    return ["; ".join(found)] if found else []
 
 
 def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> RenderableType:

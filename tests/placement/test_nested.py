@@ -30,6 +30,7 @@ from tests.placement.worlds import (
     role,
     summary_of,
     workload,
+    workloads,
 )
 
 GPU = "gpu"
@@ -176,6 +177,21 @@ def test_where_trying_every_node_for_every_pod_finds_a_way_the_spoke_does(nodes:
         for chosen in product(nodes, repeat=len(pods)):
             tried = Assignment(tuple(NodeAssignment(p.name, p.role, n.name) for p, n in zip(pods, chosen, strict=True)))
             assert check_assignment(tried, nodes, asked, pods=pods) != ()
+
+
+@given(node_lists() | racked_nodes(), workloads(max_roles=1))
+@settings(max_examples=150, deadline=None)
+def test_what_the_only_role_asks_for_is_as_if_the_gang_did(nodes: list[Node], asked: Workload) -> None:
+    capacity = Capacity.of("c", summary_of(nodes))
+    one = replace(asked.roles[0], topology=asked.topology)
+    by_role, by_gang = capacity.fit(replace(asked, topology=None, roles=(one,))), capacity.fit(asked)
+    assert isinstance(by_role, Fit) == isinstance(by_gang, Fit)
+    singly = replace(asked.roles[0], slices=SliceRequest(1, "host"))
+    by_slices = capacity.fit(replace(asked, roles=(singly,)))
+    assert isinstance(by_slices, Fit) == isinstance(by_gang, Fit)
+    if isinstance(by_role, Fit) and isinstance(by_gang, Fit) and isinstance(by_slices, Fit):
+        assert by_role.level == by_gang.level == by_slices.level
+        assert by_role.left.root.totals == by_gang.left.root.totals == by_slices.left.root.totals
 
 
 # ---- by example ----

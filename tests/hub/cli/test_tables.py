@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 from textwrap import dedent
 
@@ -15,6 +16,7 @@ from hub.cli import money_tables, screen, tables
 from hub.records import Explanation, Planned
 from placement.lifecycle import Phase
 from placement.verdict import Candidate, Decision, Score, Waiting
+from placement.workload import SliceRequest, TopologyMode, TopologyRequest
 from tests.hub.api.fakes import NOW, cluster, decision, event, job, workload
 
 WAITING = job(
@@ -89,6 +91,15 @@ def test_a_plan_that_is_placed() -> None:
                                              NVIDIA-A100-SXM4-80GB; it has Tesla-T4
         """
     )
+
+
+def test_a_plan_tells_which_pods_want_to_be_near_each_other() -> None:
+    asked = workload()
+    master, worker = asked.roles
+    near = replace(worker, topology=TopologyRequest("rack", TopologyMode.PREFERRED), slices=SliceRequest(3, "nvlink"))
+    asked = replace(asked, topology=TopologyRequest("block", TopologyMode.REQUIRED), roles=(master, near))
+    lines = drawn(tables.plan(present.plan(Planned(asked, decision()))), 120).splitlines()
+    assert lines[4] == ("  all in one block; Worker in one rack if it can be; Worker in slices of 3 in one nvlink each")
 
 
 def test_a_plan_that_waits_gives_the_numbers() -> None:

@@ -38,7 +38,7 @@ from placement.lifecycle import Event
 from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.summary import summarise
-from placement.workload import DeviceNeed, Hints, IfTooLarge, Role, Workload
+from placement.workload import DeviceNeed, Hints, IfTooLarge, Role, TopologyMode, TopologyRequest, Workload
 from wire.orders import CommandAck, JobRef, LogLines, LogQuery, PodPlace, Report, RoleCount, Start
 
 KIND = "batch/v1/Job"
@@ -64,8 +64,8 @@ class Clock:
 # ---- manifests: one JSON object per line ----
 
 
-def manifest(name: str, gpus: int = 1, pods: int = 1, **hints: object) -> bytes:
-    return json.dumps({"name": name, "gpus": gpus, "pods": pods, "hints": hints}).encode()
+def manifest(name: str, gpus: int = 1, pods: int = 1, prefers: str = "", **hints: object) -> bytes:
+    return json.dumps({"name": name, "gpus": gpus, "pods": pods, "prefers": prefers, "hints": hints}).encode()
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,12 @@ def read(text: bytes, *, namespace: str) -> tuple[Read, ...]:
 
 
 def workload(
-    name: str = "train", gpus: int = 1, pods: int = 1, namespace: str = "default", hints: Mapping[str, object] = {}
+    name: str = "train",
+    gpus: int = 1,
+    pods: int = 1,
+    namespace: str = "default",
+    prefers: str = "",
+    hints: Mapping[str, object] = {},
 ) -> Workload:
     asked = dict(hints)
     if "if_too_large" in asked:
@@ -96,7 +101,8 @@ def workload(
         Resources({"cpu": 1000, "nvidia.com/gpu": gpus}),
         (DeviceNeed("nvidia.com/gpu", gpus),) if gpus else (),
     )
-    return Workload("batch/v1", "Job", name, namespace, (role,), pods, hints=Hints(**asked))  # type: ignore[arg-type]
+    near = TopologyRequest(prefers, TopologyMode.PREFERRED) if prefers else None
+    return Workload("batch/v1", "Job", name, namespace, (role,), pods, near, hints=Hints(**asked))  # type: ignore[arg-type]
 
 
 def render(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
