@@ -39,6 +39,7 @@ from hub.api.app import create_api
 from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
+from hub.datasets import Datasets
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.jobs import Jobs
@@ -329,6 +330,7 @@ class Hub:
             access=parts.access,
             prices=parts.prices,
             queues=parts.queues,
+            datasets=parts.datasets,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -363,6 +365,7 @@ class _Parts:
     access: Access
     prices: Prices
     queues: Queues
+    datasets: Datasets
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -407,6 +410,7 @@ def _assemble(
         access=Access(store, clock=clock),
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
+        datasets=Datasets(store, federation),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

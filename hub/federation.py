@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hub.store.changes import (
     Change,
     ClusterRecord,
     ClusterSaved,
+    DatasetsSaved,
     PricesReplaced,
     QueuesSaved,
     Released,
@@ -28,11 +29,13 @@ from hub.store.changes import (
 )
 from hub.store.clusters import Sighting
 from hub.store.jobs import Name, name_of
+from placement.data import DataCatalog, Dataset, Replica
 from placement.fleet import Cluster, Fleet, Health, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past, past_with, spendings
 from placement.queues.tree import QueueTree
+from placement.transfers import ANY_REGION
 from wire.orders import JobRef
 
 MISSED_HEARTBEATS = 3
@@ -74,6 +77,8 @@ class Federation:
         self._names: dict[Name, set[str]] = defaultdict(set)  # of the objects of holding jobs -> clusters
         self._prices = PriceBook()
         self._past: dict[str, Past] = {}
+        self._datasets: dict[str, Dataset] = {}  # as they are stored
+        self._data: DataCatalog | None = None  # with the regions of clusters filled in
         self._fleet: Fleet | None = None
 
     def load(
@@ -86,6 +91,7 @@ class Federation:
         *,
         queues: QueueTree | None = None,
         spent: Iterable[Spent] = (),
+        datasets: Iterable[Dataset] = (),
     ) -> None:
         """What the store knows, at start. The hub's own absence is not held against the clusters."""
         for record in records:
@@ -100,6 +106,8 @@ class Federation:
         self._prices = prices
         self.queues = queues or self.queues
         self._charge(spent, now)
+        self._datasets = {one.key: one for one in datasets}
+        self._data = None
         self._improved()
 
     # ---- what the store committed ----
@@ -119,6 +127,12 @@ class Federation:
                 self._improved()
             case QueuesSaved(tree):
                 self.queues = tree
+                self._improved()
+            case DatasetsSaved(datasets, gone):
+                self._datasets.update((one.key, one) for one in datasets)
+                for key in gone:
+                    self._datasets.pop(key, None)
+                self._data = None
                 self._improved()
             case Spent():
                 self._charge((change,), now)
@@ -149,6 +163,9 @@ class Federation:
 
     def _saved(self, record: ClusterRecord, now: datetime) -> None:
         self._fleet = None
+        before = self._clusters.get(record.name)
+        if before is None or before.record.region != record.region or record.removed_at is not None:
+            self._data = None
         if record.removed_at is not None:
             self._clusters.pop(record.name, None)
             self._removed[record.name] = record
@@ -240,6 +257,7 @@ class Federation:
                 prices=self._prices,
                 queues=self.queues,
                 past=self._past,
+                data=self.data,
                 half_life_h=self.half_life_h,
             )
         return self._fleet
@@ -247,6 +265,36 @@ class Federation:
     @property
     def prices(self) -> PriceBook:
         return self._prices
+
+    @property
+    def data(self) -> DataCatalog:
+        """The same value until a dataset changes, or a cluster's region."""
+        if self._data is None:
+            self._data = DataCatalog({key: self._with_regions(one) for key, one in self._datasets.items()})
+        return self._data
+
+    def _with_regions(self, dataset: Dataset) -> Dataset:
+        """What lies in a cluster that is no more lies in a region that nobody knows: nothing is near it."""
+        return replace(dataset, replicas=tuple(self._with_region(one) for one in dataset.replicas))
+
+    def _with_region(self, replica: Replica) -> Replica:
+        if not replica.cluster:
+            return replica
+        live = self._clusters.get(replica.cluster)
+        return replace(replica, region=live.record.region if live is not None else "")
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Of the clusters that are there, of routes and of residencies."""
+        found = {live.record.region for live in self._clusters.values()}
+        found.update(region for route in self._prices.transfers.routes for region in route)
+        found.update(region for one in self._datasets.values() for region in one.residency)
+        return frozenset(found - {"", ANY_REGION})
+
+    @property
+    def members(self) -> Mapping[str, str]:
+        """The region of each cluster that is there."""
+        return {name: live.record.region for name, live in self._clusters.items()}
 
     def record(self, cluster: str) -> ClusterRecord | None:
         """Removed clusters too; their `removed_at` says so."""

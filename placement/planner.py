@@ -276,8 +276,7 @@ class Planner:
         name = member.cluster.name
         if member.capacity is None or not may_fit(workload, member.cluster, member.capacity, self._data):
             return _Prospect(standing, -inf, Candidate(name))
-        datasets, region = self._data.used_by(workload), member.cluster.region
-        moves = needed_moves(datasets, name, region, self._prices.transfers) if datasets else ()
+        moves = needed_moves(self._data, workload, name, member.cluster.region, self._prices.transfers)
         score = at_least(workload, name, member.capacity.inventory, self._prices, moves)
         return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True, moves=moves), moves)
 
@@ -341,7 +340,7 @@ class Planner:
         return found
 
     def _shape_of(self, workload: Workload) -> _Shape:
-        key = _shape_key(workload)
+        key = _shape_key(workload, self._data)
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = _Shape()
@@ -377,7 +376,15 @@ class Planner:
         self._members[name] = replace(member, capacity=bid.fit.left, applied=applied)
         self._changes += 1
         made = Reservation(
-            job.job, job.epoch, name, job.workload, bid.offer.spot, bid.uses, bid.usd_per_hour, cycle.now
+            job.job,
+            job.epoch,
+            name,
+            job.workload,
+            bid.offer.spot,
+            bid.uses,
+            bid.usd_per_hour,
+            cycle.now,
+            sum(move.usd for move in shape.prospects[name].moves),
         )
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
@@ -440,7 +447,7 @@ def _standing(member: _Member) -> _Standing:
     return (cluster.health, cluster.cordoned, cluster.region, summary.kinds, member.capacity.inventory.demands)
 
 
-def _shape_key(workload: Workload) -> object:
+def _shape_key(workload: Workload, data: DataCatalog) -> object:
     """Equal for workloads that every cluster must answer alike. Priority and queue only order them."""
     hints = workload.hints
     return (
@@ -454,7 +461,7 @@ def _shape_key(workload: Workload) -> object:
         workload.may_use_spot,
         hints.if_too_large,
         hints.checkpoint_minutes,
-        workload.data,
+        data.matters(workload) if workload.data else None,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hub.api.schemas import QueueName, QueueSpec
+from hub.api.schemas import DatasetSpec, QueueName, QueueSpec
 from placement.kinds import documents
 from placement.kinds.fields import join
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
@@ -25,7 +25,7 @@ from placement.kinds.problems import ManifestError, Problem, did_you_mean
 API_VERSION = "muster.dev/v1"
 
 # kind -> what its spec is
-KINDS: Mapping[str, type[BaseModel]] = {"Queue": QueueSpec}
+KINDS: Mapping[str, type[BaseModel]] = {"Queue": QueueSpec, "Dataset": DatasetSpec}
 _NAME: TypeAdapter[str] = TypeAdapter(QueueName)
 _FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec"})
 

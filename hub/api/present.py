@@ -8,6 +8,7 @@ from dataclasses import asdict
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
+from placement.data import Dataset
 from placement.queues.tree import Queue
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, Workload
@@ -149,6 +150,20 @@ def queue_spec(one: Queue) -> schemas.QueueSpec:
         weight=one.weight,
         quotas={device: schemas.QuotaDoc(**asdict(quota)) for device, quota in one.quotas.items()},
         budget=schemas.BudgetDoc(**asdict(one.budget)),
+    )
+
+
+def dataset(one: Dataset) -> schemas.DatasetOut:
+    return schemas.DatasetOut(
+        name=one.name,
+        tenant=one.tenant,
+        size=one.size_bytes,
+        replicas=[
+            schemas.ReplicaOut(cluster=r.cluster, region=r.region, uri=r.uri, copied=r.copied) for r in one.replicas
+        ],
+        residency=list(one.residency),
+        secret=one.secret,
+        learned=one.learned,
     )
 
 

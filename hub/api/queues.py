@@ -6,16 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from hub.api import declared, manifests, present
+from hub.api import datasets, declared, manifests, present
 from hub.api.door import Caller, Served
-from hub.api.schemas import AppliedOut, QueueIn, QueueListOut, QueueOut, QueueSpec
+from hub.api.schemas import AppliedOut, DatasetSpec, QueueIn, QueueListOut, QueueOut, QueueSpec
 from hub.errors import Invalid
 from placement.kinds.problems import ManifestError
 from placement.queues.tree import Budget, Queue, Quota
 
 router = APIRouter()
 
-Force = Annotated[bool, Query(description="Also where quota falls below what is used.")]
+Force = Annotated[bool, Query(description="Also where quota falls below use, or data lies where nobody knows.")]
 
 
 @router.get("/queues", tags=["queues"])
@@ -59,7 +59,12 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
             problems=error.problems,
         ) from error
     queues = [_queue(one.name, one.spec) for one in found if isinstance(one.spec, QueueSpec)]
-    await served.queues.put(actor, queues, force=force)
+    data = [datasets.of_spec(one.name, one.spec, actor) for one in found if isinstance(one.spec, DatasetSpec)]
+    served.datasets.check(actor, data, force=force)  # before anything of the file counts
+    if queues:
+        await served.queues.put(actor, queues, force=force)
+    if data:
+        await served.datasets.put(actor, data, force=force)
     return AppliedOut(applied=[(one.kind, one.name) for one in found])
 
 

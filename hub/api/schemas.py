@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
+from hub.api import sizes
 from placement.lifecycle import Phase
 
 API_PREFIX = "/v1"
@@ -389,6 +390,61 @@ class QueueOut(QueueSpec):
 
 class QueueListOut(Wire):
     queues: list[QueueOut]
+
+
+# --- datasets -------------------------------------------------------------------------------------------------------
+
+DatasetName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$")]
+Region = Annotated[str, Field(max_length=63)]
+Size = Annotated[int, BeforeValidator(sizes.parse)]
+
+
+class ReplicaDoc(Wire):
+    """In a cluster's own storage, or in an object store of a region: one of the two."""
+
+    cluster: Annotated[str, Field(max_length=253)] = ""
+    region: Region = ""
+    uri: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="s3://bucket/prefix, gs://…, az://…, https://…, file:///…; pvc://namespace/claim."
+    )
+
+
+class DatasetSpec(Wire):
+    """A dataset as people declare it, without its name."""
+
+    size: Size = Field(description="Bytes, or text as 1.2TB or 500GiB.")
+    replicas: Annotated[list[ReplicaDoc], Field(min_length=1, max_length=1000)]
+    residency: Annotated[list[Region], Field(max_length=100)] = Field(
+        default=[], description="The regions that it must not leave; none: it may go anywhere."
+    )
+    secret: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="The name of a Secret in the jobs' namespace, with what reading the stores takes."
+    )
+    tenant: Annotated[str | None, Field(max_length=253)] = Field(
+        default=None, description="Whose it is; \"\": everybody's. Without it: an admin's is everybody's."
+    )
+
+
+class DatasetIn(DatasetSpec):
+    name: DatasetName
+
+
+class ReplicaOut(ReplicaDoc):
+    copied: bool = Field(default=False, description="By Muster, before a job; declared by nobody.")
+
+
+class DatasetOut(Wire):
+    name: str
+    tenant: str = Field(description='"": everybody\'s.')
+    size: int = Field(description="Bytes.")
+    replicas: list[ReplicaOut]
+    residency: list[str]
+    secret: str
+    learned: bool = Field(description="Read off what a cluster has, and declared by nobody.")
+
+
+class DatasetListOut(Wire):
+    datasets: list[DatasetOut]
 
 
 class AppliedOut(Wire):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, JobFilter, Page, Planned, UserRole
+from placement.data import Dataset
 from placement.money import PriceBook
 from placement.queues.tree import Queue
 
@@ -131,6 +132,15 @@ class QueuesPort(Protocol):
     async def delete(self, actor: Actor, name: str) -> None: ...
 
 
+class DatasetsPort(Protocol):
+    async def list(self, actor: Actor, *, learned: bool = False) -> Sequence[Dataset]: ...
+    async def show(self, actor: Actor, name: str, *, tenant: str | None = None) -> Dataset: ...
+    async def create(self, actor: Actor, dataset: Dataset, *, force: bool = False) -> Dataset: ...
+    async def put(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> Sequence[Dataset]: ...
+    def check(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> None: ...
+    async def delete(self, actor: Actor, name: str, *, tenant: str | None = None) -> None: ...
+
+
 class NotReady(Exception):
     """The hub cannot serve now, and the message says why in words for people."""
 
@@ -142,6 +152,7 @@ class Services:
     access: AccessPort
     prices: PricesPort
     queues: QueuesPort
+    datasets: DatasetsPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

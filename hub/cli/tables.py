@@ -15,6 +15,10 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli.grid import column as _column
+from hub.cli.grid import cut as _cut
+from hub.cli.grid import facts as _facts
+from hub.cli.grid import table as _table
 from hub.cli.screen import HEALTH_STYLE, age, counted, phase_style, usd
 
 _WIDE, _WIDER = 110, 140
@@ -269,29 +273,6 @@ def pods(one: schemas.JobOut) -> str:
     """`3/4`: pods that run or are done, of all."""
     total = sum(role.total for role in one.roles)
     return f"{sum(role.ready + role.succeeded for role in one.roles)}/{total}" if total else "–"
-
-
-def _table() -> Table:
-    return Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0), expand=False)
-
-
-def _column(table: Table, name: str, *, cut: bool = False, right: bool = False, at_most: int | None = None) -> None:
-    """A column of single lines. Where the terminal is too narrow, only those that are `cut` get shorter: rich takes
-    room from columns that may wrap, so a cut column may, and its cells (`_cut`) do not."""
-    table.add_column(name, no_wrap=not cut, justify="right" if right else "left", max_width=at_most)
-
-
-def _cut(text: str, style: str = "") -> Text:
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
-
-
-def _facts(facts: Iterable[tuple[str, RenderableType]]) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="bold dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(name, value)
-    return table
 
 
 def _roles(roles: Iterable[schemas.RoleOut]) -> Table:

@@ -109,12 +109,12 @@ def _mark(session: Session, cluster: str, ids: Sequence[int], at: datetime) -> N
 
 def _payload(order: Start | Stop) -> str:
     if isinstance(order, Start):
-        return codec.dump({"objects": list(order.objects), "spot": order.spot})
+        return codec.dump({"objects": list(order.objects), "spot": order.spot, "moves": order.moves})
     return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
 
 
 def _order(kind: str, payload: str, workload: str) -> Start | Stop:
     row = codec.load(payload)
     if kind == START:
-        return Start(tuple(row["objects"]), codec.workload_of(workload), row["spot"])
+        return Start(tuple(row["objects"]), codec.workload_of(workload), row["spot"], codec.moves_of(row))
     return Stop(row["grace_s"], row["reason"])

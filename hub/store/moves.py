@@ -363,6 +363,7 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "uses_json": codec.dump(one.uses),
                     "usd_per_hour": one.usd_per_hour,
                     "since": one.since,
+                    "moves_usd": one.moves_usd,
                 }
                 for one in reserved
             ],

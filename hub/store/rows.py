@@ -200,6 +200,7 @@ class ReservationRow(Row, table=True):
     uses_json: str = Field(sa_column=Column(Text, nullable=False, server_default="[]"))
     usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
     since: datetime | None = Field(sa_column=Column(Utc))
+    moves_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
 
 
 class AttemptRow(Row, table=True):
@@ -225,6 +226,20 @@ class QueueRow(Row, table=True):
     weight: float = Field(sa_column=Column(Float, nullable=False))
     quotas_json: str = Field(sa_column=Column(Text, nullable=False))
     budget_json: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class DatasetRow(Row, table=True):
+    """`key` is the name among all tenants' (placement.data)."""
+
+    __tablename__ = "datasets"
+    key: str = text_key(512)
+    tenant: str = Field(sa_column=Column(String(253), nullable=False))
+    name: str = Field(sa_column=Column(String(512), nullable=False))
+    size_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
+    residency_json: str = Field(sa_column=Column(Text, nullable=False))
+    replicas_json: str = Field(sa_column=Column(Text, nullable=False))
+    secret: str = Field(sa_column=Column(String(253), nullable=False))
+    learned: bool = Field(sa_column=Column(Boolean, nullable=False))
 
 
 class PlacementRow(Row, table=True):
@@ -309,5 +324,6 @@ placements = table_of(PlacementRow)
 commands = table_of(CommandRow)
 prices = table_of(PriceRow)
 queues = table_of(QueueRow)
+datasets = table_of(DatasetRow)
 attempts = table_of(AttemptRow)
 leadership = table_of(LeadershipRow)

@@ -14,6 +14,7 @@ from random import Random
 from hub import admission
 from hub.access import Access
 from hub.clusters import Clusters
+from hub.datasets import Datasets
 from hub.federation import Federation
 from hub.jobs import Jobs
 from hub.link.directory import NotConnected
@@ -37,7 +38,7 @@ from placement.lifecycle import Event
 from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.summary import summarise
-from placement.workload import DeviceNeed, Hints, IfTooLarge, Role, Workload
+from placement.workload import DataUse, DeviceNeed, Hints, IfTooLarge, Role, Workload
 from wire.orders import CommandAck, JobRef, LogLines, LogQuery, PodPlace, Report, RoleCount, Start
 
 KIND = "batch/v1/Job"
@@ -63,8 +64,8 @@ class Clock:
 # ---- manifests: one JSON object per line ----
 
 
-def manifest(name: str, gpus: int = 1, pods: int = 1, **hints: object) -> bytes:
-    return json.dumps({"name": name, "gpus": gpus, "pods": pods, "hints": hints}).encode()
+def manifest(name: str, gpus: int = 1, pods: int = 1, data: Sequence[str] = (), **hints: object) -> bytes:
+    return json.dumps({"name": name, "gpus": gpus, "pods": pods, "hints": hints, "data": data}).encode()
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,12 @@ def read(text: bytes, *, namespace: str) -> tuple[Read, ...]:
 
 
 def workload(
-    name: str = "train", gpus: int = 1, pods: int = 1, namespace: str = "default", hints: Mapping[str, object] = {}
+    name: str = "train",
+    gpus: int = 1,
+    pods: int = 1,
+    namespace: str = "default",
+    hints: Mapping[str, object] = {},
+    data: Sequence[str] = (),
 ) -> Workload:
     asked = dict(hints)
     if "if_too_large" in asked:
@@ -95,7 +101,16 @@ def workload(
         Resources({"cpu": 1000, "nvidia.com/gpu": gpus}),
         (DeviceNeed("nvidia.com/gpu", gpus),) if gpus else (),
     )
-    return Workload("batch/v1", "Job", name, namespace, (role,), pods, hints=Hints(**asked))  # type: ignore[arg-type]
+    return Workload(
+        "batch/v1",
+        "Job",
+        name,
+        namespace,
+        (role,),
+        pods,
+        hints=Hints(**asked),  # type: ignore[arg-type]
+        data=tuple(map(DataUse, data)),
+    )
 
 
 def render(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
@@ -151,6 +166,7 @@ class Hub:
     access: Access
     prices: Prices
     queues: Queues
+    datasets: Datasets
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -201,6 +217,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         Access(store, clock=clock),
         Prices(store, copies.federation),
         Queues(store, copies.federation, copies.backlog, clock=clock),
+        Datasets(store, copies.federation),
         Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
         HealthLoop(store, copies.federation, clock=clock),

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hub.errors import ConflictError, Forbidden, HubError, Invalid, NotFound
+from hub.records import Actor, UserRole
+from hub.store import datasets
+from placement.data import Dataset, Replica
+from placement.lifecycle import Phase
+from tests.hub.loops.rig import ADMIN, ANN, FakeSpoke, Hub, a_hub, manifest
+
+STORE = Replica("us-east", uri="s3://bucket/imagenet")
+CLAIM = Replica("", "east", "pvc://ml/imagenet")
+IMAGENET = Dataset("imagenet", 10**12, (CLAIM,), secret="keys")
+BEN = Actor("ben", "team-b", UserRole.SUBMITTER)
+
+
+async def member(hub: Hub, name: str = "east") -> FakeSpoke:
+    spoke = FakeSpoke(name)
+    await spoke.join(hub, region="eu")
+    await spoke.connect(hub)
+    return spoke
+
+
+async def test_datasets_are_kept_over_a_restart_with_the_regions_of_their_clusters(tmp_path: Path) -> None:
+    async with a_hub(tmp_path / "hub.sqlite") as hub:
+        await member(hub)
+        region = hub.federation.members["east"]
+        await hub.datasets.create(ADMIN, IMAGENET)
+        await hub.datasets.put(ADMIN, [replace(IMAGENET, name="text", replicas=(STORE,))], force=True)
+    async with a_hub(tmp_path / "hub.sqlite") as hub:
+        assert [one.name for one in await hub.datasets.list(ANN)] == ["imagenet", "text"]
+        shown = await hub.datasets.show(ANN, "imagenet")
+        assert shown == replace(IMAGENET, replicas=(replace(CLAIM, region=region),))
+        assert hub.federation.fleet().data.datasets["imagenet"] == shown
+        # Of a cluster that is no more, nobody knows where it is.
+        await hub.clusters.remove(ADMIN, "east", force=True)
+        assert hub.federation.fleet().data.datasets["imagenet"].replicas == (CLAIM,)
+        await hub.datasets.delete(ADMIN, "imagenet")
+        assert "imagenet" not in hub.federation.fleet().data.datasets
+        with pytest.raises(NotFound, match="no dataset 'imagenet'"):
+            await hub.datasets.show(ANN, "imagenet")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said", "mend"),
+    [
+        (replace(IMAGENET, replicas=()), "imagenet.replicas: there is none", "name a place"),
+        (replace(IMAGENET, size_bytes=-1), "imagenet.size: it is -1", "0 bytes or more"),
+        (replace(IMAGENET, replicas=(Replica("", "eest"),)), "no cluster 'eest'", "did you mean 'east'? known: east"),
+        (replace(IMAGENET, replicas=(Replica("", "", "s3://x"),)), "neither cluster nor region", "give the cluster"),
+        (replace(IMAGENET, replicas=(Replica("r", "east", "s3://x"),)), "both cluster and region", "give the cluster"),
+        (replace(IMAGENET, replicas=(CLAIM, CLAIM)), "it is there twice", "leave one"),
+        (replace(IMAGENET, replicas=(replace(CLAIM, uri="pvc://ml"),)), "'pvc://ml' is no claim", "namespace/claim"),
+        (replace(IMAGENET, replicas=(replace(CLAIM, uri="s3:x"),)), "'s3:x' is no URI", "s3://bucket"),
+        (replace(IMAGENET, replicas=(Replica("mars"),)), "region 'mars'", "known: eu; --force"),
+        (replace(IMAGENET, residency=("mars",)), "residency is mars", "take the replica out"),
+        (
+            replace(IMAGENET, replicas=(STORE,), residency=("us-east",)),
+            "no cluster is in us-east",
+            "the clusters are in",
+        ),
+    ],
+)
+async def test_what_cannot_be_is_told_with_field_value_and_mend_and_changes_nothing(
+    hub: Hub, wrong: Dataset, said: str, mend: str
+) -> None:
+    await member(hub)
+    with pytest.raises(Invalid) as caught:
+        await hub.datasets.put(ADMIN, [replace(IMAGENET, name="fine"), wrong])
+    assert any(said in f"{one.path}: {one.message}" for one in caught.value.problems)
+    assert any(mend in one.mend for one in caught.value.problems)
+    assert await hub.datasets.list(ADMIN) == []
+
+
+async def test_a_region_that_nobody_knows_yet_may_be_forced(hub: Hub) -> None:
+    await member(hub)
+    away = replace(IMAGENET, replicas=(STORE,), residency=("us-east",))
+    assert await hub.datasets.create(ADMIN, away, force=True) == away
+    # And is known from then on.
+    await hub.datasets.put(ADMIN, [replace(IMAGENET, name="more", replicas=(STORE,))])
+    with pytest.raises(ConflictError, match="there is a dataset imagenet already"):
+        await hub.datasets.create(ADMIN, away)
+
+
+async def test_a_tenants_datasets_are_its_own(hub: Hub) -> None:
+    await member(hub)
+    own = replace(IMAGENET, tenant=ANN.tenant)
+    await hub.datasets.create(ANN, own)
+    await hub.datasets.create(ADMIN, replace(IMAGENET, size_bytes=5))
+    assert (await hub.datasets.show(ANN, "imagenet")).size_bytes == 10**12
+    assert (await hub.datasets.show(BEN, "imagenet")).size_bytes == 5
+    assert [one.tenant for one in await hub.datasets.list(BEN)] == [""]
+    refused: list[tuple[Actor, Dataset]] = [(BEN, own), (ANN, IMAGENET), (replace(ANN, role=UserRole.VIEWER), own)]
+    for actor, dataset in refused:
+        with pytest.raises(Forbidden):
+            await hub.datasets.put(actor, [dataset])
+    with pytest.raises(HubError):
+        await hub.datasets.delete(BEN, "imagenet", tenant=ANN.tenant)
+    assert (await hub.datasets.show(ADMIN, "imagenet", tenant=ANN.tenant)).size_bytes == 10**12
+
+
+async def test_copies_outlive_a_declaration_of_the_same_data(hub: Hub) -> None:
+    await member(hub)
+    await hub.datasets.create(ADMIN, IMAGENET)
+    copy = Replica("", "east", "pvc://default/dataset-imagenet", copied=True)
+    await hub.store.write(lambda session: datasets.add_replica(session, "imagenet", copy))
+    await hub.store.write(lambda session: datasets.add_replica(session, "imagenet", copy))
+    await hub.store.write(lambda session: datasets.add_replica(session, "gone", copy))
+    [again] = await hub.datasets.put(ADMIN, [replace(IMAGENET, secret="")])
+    assert [one.copied for one in again.replicas] == [False, True]
+    [other] = await hub.datasets.put(ADMIN, [replace(IMAGENET, size_bytes=2)])
+    assert [one.copied for one in other.replicas] == [False]
+
+
+async def test_a_job_of_another_tenant_does_not_know_a_tenants_dataset(hub: Hub) -> None:
+    await member(hub)
+    await hub.datasets.create(ANN, replace(IMAGENET, tenant=ANN.tenant, replicas=(replace(CLAIM, uri=""),)))
+    for actor, name in ((ANN, "own"), (BEN, "foreign")):
+        await hub.jobs.submit(actor, manifest(name, data=["imagenet"]))
+    await hub.placing.settle()
+    assert (await hub.jobs.show(ANN, "own")).phase is Phase.PLACED
+    foreign = await hub.jobs.show(BEN, "foreign")
+    assert (foreign.phase, foreign.reason) == (
+        Phase.QUEUED,
+        "nobody declared a dataset 'imagenet' (muster dataset list shows them)",
+    )
