@@ -62,6 +62,7 @@ from hub.store.migrate import NewerDatabase
 from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
+from placement.data import DataPlace
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
@@ -391,8 +392,10 @@ def _assemble(
     def read(text: bytes, *, namespace: str) -> Sequence[Submission]:
         return reader.read(text, catalogue, namespace=namespace, salt=secrets.token_hex(4))
 
-    def rendered(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
-        return render.render(objects, catalogue, job=job, epoch=epoch)
+    def rendered(
+        objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+    ) -> Sequence[Object]:
+        return render.render(objects, catalogue, job=job, epoch=epoch, data=data)
 
     def refusals(submission: Submission, actor: Actor) -> Sequence[Problem]:
         return admission.refusals(submission, actor, catalogue)

@@ -18,7 +18,7 @@ from hub.errors import NotFound
 from hub.federation import Federation
 from hub.link.port import Attached, NotWelcome
 from hub.loops.backlog import Backlog
-from hub.store import clusters, commands, moves
+from hub.store import clusters, commands, copies, moves
 from hub.store.changes import ClusterRecord
 from hub.store.moves import Move, Outcome
 from hub.store.outbox import Outbox
@@ -26,13 +26,9 @@ from hub.store.store import Store
 from placement.inventory import Summary
 from placement.lifecycle import Event
 from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
+from wire.translate import REPORTABLE
 
 log = logging.getLogger(__name__)
-
-# What a spoke may report; everything else in the lifecycle is the hub's or the user's to say.
-REPORTED = frozenset(
-    {Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.INTERRUPTED, Event.REFUSE}
-)
 
 INVALID = "invalid"
 OLDER = "older-epoch"
@@ -133,7 +129,7 @@ class Uplink:
         for report in reports:
             if report.event is Event.REFUSE:
                 self._note_refusal(cluster, report.ref.job, report.reason, now)
-        taken = [report for report in reports if report.event in REPORTED]
+        taken = [report for report in reports if report.event in REPORTABLE]
         if len(taken) < len(reports):
             log.warning("%s reported what is not its to say; ignored", cluster)
         if taken:
@@ -197,7 +193,8 @@ def _unstopped(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Mov
 
 
 def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
-    _apply(
+    reports = [(batch, report) for batch in batches for report in batch.reports]
+    outcomes = _apply(
         session,
         [
             Move(
@@ -211,14 +208,18 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
                 roles=report.roles,
                 pods=report.pods,
             )
-            for batch in batches
-            for report in batch.reports
+            for batch, report in reports
         ],
     )
+    for (batch, report), outcome in zip(reports, outcomes, strict=True):
+        if outcome is Outcome.APPLIED and report.staging is not None and report.staging.staged:
+            copies.arrived(session, report.ref, batch.cluster, report.staging.staged)
     return [None] * len(batches)
 
 
-def _apply(session: Session, found: Sequence[Move]) -> None:
-    for move, outcome in zip(found, moves.apply(session, found), strict=True):
+def _apply(session: Session, found: Sequence[Move]) -> Sequence[Outcome]:
+    outcomes = moves.apply(session, found)
+    for move, outcome in zip(found, outcomes, strict=True):
         if outcome is Outcome.ILLEGAL or outcome is Outcome.UNKNOWN:
             log.info("%s said %s of %s epoch %s: %s", move.cluster, move.event, move.job, move.epoch, outcome)
+    return outcomes

@@ -75,6 +75,15 @@ class DataMove:
 
 
 @dataclass(frozen=True, slots=True)
+class DataPlace:
+    """Where a workload finds a dataset that it names."""
+
+    name: str
+    uri: str
+    writes: bool  # its checkpoints
+
+
+@dataclass(frozen=True, slots=True)
 class DataCatalog:
     """Datasets by key. A URI is found by the longest dataset whose replica it lies in."""
 
@@ -164,6 +173,22 @@ def place_of(use: DataUse, dataset: Dataset, namespace: str) -> str:
     if use.name.startswith(CLAIM):
         return "/".join(use.name.split("/")[:4])
     return "" if use.is_place else f"{CLAIM}{namespace}/dataset-{dataset.key.replace('/', '.').replace('_', '-')}"
+
+
+def places(
+    catalog: DataCatalog, workload: Workload, cluster: str, region: str, moves: Iterable[DataMove]
+) -> tuple[DataPlace, ...]:
+    """Of each dataset that the workload calls by its name. What only the cluster knows the place of is not told."""
+    brought = {move.dataset: move.place for move in moves}
+    found = []
+    for use in workload.data:
+        dataset = None if use.is_place else catalog.find(use)
+        if dataset is not None:
+            replica = readable(use, dataset, cluster, region, workload.namespace)
+            uri = brought.get(dataset.key) or (replica.uri if replica is not None else "")
+            if uri:
+                found.append(DataPlace(use.name, uri, use.checkpoint))
+    return tuple(found)
 
 
 def total(moves: Iterable[DataMove]) -> Move:

@@ -383,6 +383,8 @@ class DataMove(_message.Message):
     SOURCE_REGION_FIELD_NUMBER: _builtins.int
     SOURCE_CLUSTER_FIELD_NUMBER: _builtins.int
     SOURCE_URI_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     size_bytes: _builtins.int
     source_region: _builtins.str
@@ -390,6 +392,10 @@ class DataMove(_message.Message):
     """"" where it lies in an object store"""
     source_uri: _builtins.str
     """"" where only that cluster knows"""
+    place: _builtins.str
+    """pvc://namespace/claim: where to; the claim is made where it is missing"""
+    secret: _builtins.str
+    """the name of a Secret in that namespace; "" where none is needed"""
     def __init__(
         self,
         *,
@@ -398,10 +404,12 @@ class DataMove(_message.Message):
         source_region: _builtins.str = ...,
         source_cluster: _builtins.str = ...,
         source_uri: _builtins.str = ...,
+        place: _builtins.str = ...,
+        secret: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "size_bytes", b"size_bytes", "source_cluster", b"source_cluster", "source_region", b"source_region", "source_uri", b"source_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "place", b"place", "secret", b"secret", "size_bytes", b"size_bytes", "source_cluster", b"source_cluster", "source_region", b"source_region", "source_uri", b"source_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -515,7 +523,7 @@ class Report(_message.Message):
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
     event: _builtins.str
-    """placement.lifecycle.Event: starting | running | succeed | fail | stopped | interrupted | refuse"""
+    """placement.lifecycle.Event: staging | starting | running | succeed | fail | stopped | interrupted | refuse"""
     reason: _builtins.str
     """for people: "Unschedulable: rack r1 fits 3 of 4 pods" """
     at: _builtins.float
@@ -557,21 +565,27 @@ Global___Report: _TypeAlias = Report  # noqa: Y015
 
 @_typing.final
 class Staging(_message.Message):
+    """`staged`: what is there now, of the datasets that were to be copied."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DONE_BYTES_FIELD_NUMBER: _builtins.int
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    STAGED_FIELD_NUMBER: _builtins.int
     done_bytes: _builtins.int
     total_bytes: _builtins.int
+    @_builtins.property
+    def staged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         done_bytes: _builtins.int = ...,
         total_bytes: _builtins.int = ...,
+        staged: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_bytes", b"done_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_bytes", b"done_bytes", "staged", b"staged", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,6 +74,7 @@ class Staging:
 
     done_bytes: int
     total_bytes: int
+    staged: tuple[str, ...] = ()  # datasets that are there now
 
 
 @dataclass(frozen=True, slots=True)

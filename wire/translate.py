@@ -50,7 +50,16 @@ from wire.orders import (
 
 # What a spoke may say of a job. The other events are the hub's own, and no report can cause them.
 REPORTABLE = frozenset(
-    {Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.INTERRUPTED, Event.REFUSE}
+    {
+        Event.STAGING,
+        Event.STARTING,
+        Event.RUNNING,
+        Event.SUCCEED,
+        Event.FAIL,
+        Event.STOPPED,
+        Event.INTERRUPTED,
+        Event.REFUSE,
+    }
 )
 
 
@@ -78,6 +87,8 @@ def _move_to_wire(move: DataMove) -> pb.DataMove:
         source_region=move.source.region,
         source_cluster=move.source.cluster,
         source_uri=move.source.uri,
+        place=move.place,
+        secret=move.secret,
     )
 
 
@@ -115,7 +126,7 @@ def _move_from_wire(message: pb.DataMove, where: str) -> DataMove:
     if not message.dataset:
         raise ProtocolError(f"{where}.dataset", "is missing")
     source = Replica(message.source_region, message.source_cluster, message.source_uri)
-    return DataMove(message.dataset, message.size_bytes, source, "", 0.0, 0.0)
+    return DataMove(message.dataset, message.size_bytes, source, "", 0.0, 0.0, message.place, message.secret)
 
 
 def objects_to_json(objects: Sequence[Object]) -> bytes:
@@ -184,7 +195,7 @@ def report_to_wire(report: Report) -> pb.Report:
 
 
 def _staging_to_wire(staging: Staging) -> pb.Staging:
-    return pb.Staging(done_bytes=staging.done_bytes, total_bytes=staging.total_bytes)
+    return pb.Staging(done_bytes=staging.done_bytes, total_bytes=staging.total_bytes, staged=staging.staged)
 
 
 def reports_from_wire(message: pb.Reports) -> tuple[list[Report], list[tuple[pb.Report, ProtocolError]]]:
@@ -207,7 +218,7 @@ def report_from_wire(message: pb.Report) -> Report:
         roles=tuple(RoleCount(r.role, r.ready, r.succeeded, r.failed, r.total) for r in message.roles),
         pods=tuple(PodPlace(p.pod, p.role, p.node, tuple(p.gpus)) for p in message.pods),
         checkpoint_at=time_of(message.checkpoint_at, "report.checkpoint_at") if message.checkpoint_at else None,
-        staging=Staging(message.staging.done_bytes, message.staging.total_bytes)
+        staging=Staging(message.staging.done_bytes, message.staging.total_bytes, tuple(message.staging.staged))
         if message.HasField("staging")
         else None,
     )

@@ -248,7 +248,11 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     # does not replace the reason it is being stopped for.
     if move.reason and (after is not before or (before not in _STOPPING and move.event is not Event.ACCEPT)):
         job.reason = move.reason
-    elif (after is not before and after in _AS_WISHED) or _says_that_all_is_well(job, move, before, after):
+    elif (
+        (after is not before and after in _AS_WISHED)
+        or (before is Phase.STAGING and after is Phase.STARTING)
+        or _says_that_all_is_well(job, move, before, after)
+    ):
         job.reason = ""  # what it was waiting for is over
     if move.seq is not None:
         job.report_seq = move.seq

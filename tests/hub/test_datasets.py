@@ -8,9 +8,10 @@ import pytest
 from hub.errors import ConflictError, Forbidden, HubError, Invalid, NotFound
 from hub.records import Actor, UserRole
 from hub.store import datasets
-from placement.data import Dataset, Replica
-from placement.lifecycle import Phase
-from tests.hub.loops.rig import ADMIN, ANN, FakeSpoke, Hub, a_hub, manifest
+from placement.data import DataPlace, Dataset, Replica
+from placement.lifecycle import Event, Phase
+from tests.hub.loops.rig import ADMIN, ANN, START_OF_TIME, FakeSpoke, Hub, a_hub, manifest
+from wire.orders import JobRef, Report, Staging, Start
 
 STORE = Replica("us-east", uri="s3://bucket/imagenet")
 CLAIM = Replica("", "east", "pvc://ml/imagenet")
@@ -128,3 +129,81 @@ async def test_a_job_of_another_tenant_does_not_know_a_tenants_dataset(hub: Hub)
         Phase.QUEUED,
         "nobody declared a dataset 'imagenet' (muster dataset list shows them)",
     )
+
+
+COPY = Replica("eu", "east", "pvc://default/dataset-imagenet", copied=True)
+
+
+async def staging(hub: Hub, *names: str) -> tuple[FakeSpoke, JobRef]:
+    """A job whose data lies elsewhere, which the spoke of `east` has been told to start."""
+    spoke = await member(hub)
+    await hub.datasets.create(ADMIN, replace(IMAGENET, replicas=(STORE,)), force=True)
+    await hub.jobs.submit(ANN, manifest("train", data=["imagenet"]))
+    await hub.placing.settle()
+    [command] = await hub.uplink.pending_commands("east")
+    assert isinstance(command.order, Start)
+    [move] = command.order.moves
+    assert (move.dataset, move.source, move.place, move.secret) == ("imagenet", STORE, COPY.uri, "keys")
+    [obj] = command.order.objects
+    assert obj["data"] == (DataPlace("imagenet", COPY.uri, writes=False),)
+    return spoke, command.ref
+
+
+def tell(ref: JobRef, seq: int, done: int, *staged: str) -> Report:
+    words = "copying imagenet" if done < 10 else "copied imagenet"
+    return Report(ref, seq, Event.STAGING, words, START_OF_TIME, staging=Staging(done, 10, staged))
+
+
+async def test_data_is_copied_before_the_job_starts_and_the_next_job_finds_it(hub: Hub) -> None:
+    _, ref = await staging(hub)
+    await hub.uplink.reported("east", [tell(ref, 1, 4)])
+    job = await hub.jobs.show(ANN, "train")
+    assert (job.phase, job.reason) == (Phase.STAGING, "copying imagenet")
+    [held] = hub.federation.fleet().reservations
+    assert held.moves_usd == pytest.approx(90)  # a terabyte at the default of 9 cents
+    assert hub.federation.fleet().data.datasets["imagenet"].replicas == (STORE,)
+    # The same twice, and what nobody asked for, change nothing more.
+    for _ in range(2):
+        await hub.uplink.reported("east", [tell(ref, 2, 10, "imagenet", "other")])
+    assert hub.federation.fleet().data.datasets["imagenet"].replicas == (STORE, COPY)
+    started = Report(ref, 3, Event.STARTING, "", START_OF_TIME)
+    await hub.uplink.reported("east", [started])
+    assert (await hub.jobs.show(ANN, "train")).reason == ""
+    await hub.jobs.submit(ANN, manifest("again", data=["imagenet"]))
+    await hub.placing.settle()
+    [_, command] = await hub.uplink.pending_commands("east")
+    assert isinstance(command.order, Start)
+    assert command.order.moves == ()
+
+
+async def test_only_the_attempt_that_was_to_bring_it_can_have_brought_it(hub: Hub) -> None:
+    _, ref = await staging(hub)
+    west = FakeSpoke("west")
+    await west.join(hub, region="eu")
+    await west.connect(hub)
+    await hub.uplink.reported("west", [tell(ref, 1, 10, "imagenet")])
+    await hub.uplink.reported("east", [tell(replace(ref, epoch=2), 1, 10, "imagenet")])
+    await hub.uplink.reported("east", [tell(replace(ref, job="j-other"), 1, 10, "imagenet")])
+    assert hub.federation.fleet().data.datasets["imagenet"].replicas == (STORE,)
+
+
+async def test_moves_and_their_price_outlive_a_restart(tmp_path: Path) -> None:
+    async with a_hub(tmp_path / "hub.sqlite") as hub:
+        await staging(hub)
+        before = hub.federation.fleet(), await hub.uplink.pending_commands("east")
+    async with a_hub(tmp_path / "hub.sqlite") as hub:
+        assert hub.federation.fleet().reservations == before[0].reservations
+        [now], [then] = await hub.uplink.pending_commands("east"), before[1]
+        assert isinstance(now.order, Start)
+        assert isinstance(then.order, Start)
+        assert now.order.moves == then.order.moves
+
+
+async def test_a_cluster_that_cannot_copy_it_is_left_out(hub: Hub) -> None:
+    _, ref = await staging(hub)
+    report = Report(ref, 1, Event.REFUSE, "imagenet cannot be copied: access denied", START_OF_TIME)
+    await hub.uplink.reported("east", [report])
+    await hub.placing.settle()
+    job = await hub.jobs.show(ANN, "train")
+    assert job.phase is Phase.QUEUED
+    assert "access denied" in job.reason

@@ -31,6 +31,7 @@ from hub.store.leadership import Candidate
 from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
+from placement.data import DataPlace
 from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
@@ -113,10 +114,10 @@ def workload(
     )
 
 
-def render(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
+def render(objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()) -> Sequence[Object]:
     if any("unrenderable" in str(obj["name"]) for obj in objects):
         raise ValueError("no pod template")
-    return [{**obj, "labels": {"muster.dev/job": job, "muster.dev/epoch": str(epoch)}} for obj in objects]
+    return [{**obj, "labels": {"muster.dev/job": job, "muster.dev/epoch": str(epoch)}, "data": data} for obj in objects]
 
 
 # ---- the hub ----
