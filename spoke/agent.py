@@ -36,6 +36,8 @@ from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
 from spoke.schedule import Scheduler
+from spoke.staging.port import NoStager, Stager
+from spoke.staging.staging import Staging
 from spoke.status import Reporter
 from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
@@ -66,6 +68,7 @@ class Agent:
         with_nodes: heartbeats.Patience = heartbeats.PATIENCE,
         with_starts: stuck.Patience = stuck.PATIENCE,
         look_at_nodes_s: float = lost_nodes.INTERVAL_S,
+        stager: Stager | None = None,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
@@ -91,6 +94,7 @@ class Agent:
             port, self._inventory, self._jobs, Heartbeats(with_nodes), clock=_loop_time, interval_s=look_at_nodes_s
         )
         self._handing_back = HandingBack(port, ledger, self._jobs, self._reporter, self.crew, self._lost_nodes.why)
+        self._staging = Staging(stager or NoStager(), self._reporter, self.crew, rng)
         self._reconciler = Reconciler(
             port,
             ledger,
@@ -101,6 +105,7 @@ class Agent:
             owner,
             self._kinds_here,
             lambda node: bool(self._lost_nodes.why(node)),
+            self._staging,
         )
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
@@ -119,6 +124,8 @@ class Agent:
         self._reporter.in_doubt = self._lost_nodes.in_doubt
         self._lost_nodes.looked = self._nodes_looked_at
         self._handing_back.handed_back = self._wake
+        self._staging.staged = self._reconciler.poke
+        self._staging.failed = self._handing_back.without_data
         self._stuck.changed = self._reporter.poke
         self._stuck.without_room = self._handing_back.without_room
         self._ingest.pods_told = self._pods_told

@@ -34,6 +34,8 @@ from spoke.join import HubUnreachable, JoinRefused
 from spoke.ledger import Ledger, LedgerUnusable
 from spoke.link import Link, MustJoinAgain, Pace
 from spoke.settings import SpokeSettings
+from spoke.staging.host import HostStager
+from spoke.staging.port import NoStager, Stager
 from wire import service_loop
 
 log = logging.getLogger("muster.spoke")
@@ -142,6 +144,7 @@ async def _run(
         rng=rng,
         owner=f"{identity.cluster}.{hashlib.sha256(identity.ca_pem).hexdigest()[:12]}",
         keep_finished_s=settings.keep_finished_s,
+        stager=_stager(settings, port),
     )
     stack.push_async_callback(agent.close)
     link = Link(
@@ -163,6 +166,12 @@ async def _open_cluster(settings: SpokeSettings, catalogue: Catalogue, rng: Rand
     if settings.cluster == "host":
         return await HostCluster.open(settings.state_dir / "host", load_nodes(settings.nodes), catalogue=catalogue)
     return await KubeCluster.open(settings.kubeconfig, settings.context, rng=rng)
+
+
+def _stager(settings: SpokeSettings, port: ClusterPort) -> Stager:
+    if settings.cluster == "host":
+        return HostStager(port, settings.state_dir / "host" / "claims")
+    return NoStager()
 
 
 async def _until_told(agent: Agent, link: Link) -> None:

@@ -112,8 +112,7 @@ def command_from_wire(message: pb.Command) -> Command:
             start = message.start
             objects = objects_from_json(start.objects_json, "start.objects_json")
             workload = workload_from_wire(start.workload, "start.workload")
-            moves = tuple(_move_from_wire(move, f"start.moves[{i}]") for i, move in enumerate(start.moves))
-            return Command(message.id, ref, Start(objects, workload, start.spot, moves))
+            return Command(message.id, ref, Start(objects, workload, start.spot, _moves(start)))
         case "stop":
             if not 0 <= message.stop.grace_s < float("inf"):
                 raise ProtocolError("stop.grace_s", f"{message.stop.grace_s} is not a number of seconds from 0 on")
@@ -127,6 +126,19 @@ def _move_from_wire(message: pb.DataMove, where: str) -> DataMove:
         raise ProtocolError(f"{where}.dataset", "is missing")
     source = Replica(message.source_region, message.source_cluster, message.source_uri)
     return DataMove(message.dataset, message.size_bytes, source, "", 0.0, 0.0, message.place, message.secret)
+
+
+def moves_to_wire(moves: Sequence[DataMove]) -> bytes:
+    """As a ledger keeps them."""
+    return pb.Start(moves=[_move_to_wire(move) for move in moves]).SerializeToString()
+
+
+def moves_from_wire(text: bytes) -> tuple[DataMove, ...]:
+    return _moves(pb.Start.FromString(text))
+
+
+def _moves(start: pb.Start) -> tuple[DataMove, ...]:
+    return tuple(_move_from_wire(move, f"start.moves[{i}]") for i, move in enumerate(start.moves))
 
 
 def objects_to_json(objects: Sequence[Object]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
-from hub.api import sizes
+from placement import sizes
 from placement.lifecycle import Phase
 
 API_PREFIX = "/v1"

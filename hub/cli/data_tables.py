@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from hub.api import schemas, sizes
+from hub.api import schemas
 from hub.cli import grid
+from placement import sizes
 
 
 def datasets(found: Sequence[schemas.DatasetOut]) -> RenderableType:

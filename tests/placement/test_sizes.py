@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.api import sizes
+from placement import sizes
 
 
 @pytest.mark.parametrize(

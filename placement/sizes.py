@@ -33,3 +33,10 @@ def words(size_bytes: float) -> str:
             amount = size_bytes / 1000**power
             return f"{amount:.0f} {unit}" if amount >= 99.95 else f"{amount:.3g} {unit}"
     return f"{size_bytes:.0f} B"
+
+
+def words_of(done: int, total: int) -> str:
+    """`40 of 120 GB`: both in the unit of the whole."""
+    amount, unit = words(total).split(" ")
+    part = done * float(amount) / total if total else 0.0
+    return f"{part:.0f} of {amount} {unit}" if part >= 99.95 else f"{part:.3g} of {amount} {unit}"
