@@ -1,4 +1,5 @@
-"""Amounts of data as people write them: `1.2TB` is decimal, `500GiB` binary, a bare number is bytes."""
+"""Amounts of data, and the time that moving them takes, in words: `1.2TB` is decimal, `500GiB` binary, a bare number
+is bytes."""
 
 from __future__ import annotations
 
@@ -40,3 +41,10 @@ def words_of(done: int, total: int) -> str:
     amount, unit = words(total).split(" ")
     part = done * float(amount) / total if total else 0.0
     return f"{part:.0f} of {amount} {unit}" if part >= 99.95 else f"{part:.3g} of {amount} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """How long it takes to move so much: `16 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

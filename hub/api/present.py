@@ -8,7 +8,7 @@ from dataclasses import asdict
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
-from placement.data import Dataset
+from placement.data import DataMove, Dataset
 from placement.queues.tree import Queue
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, Workload
@@ -247,9 +247,21 @@ def _candidates(candidates: Iterable[Candidate]) -> list[schemas.CandidateOut]:
             else schemas.ScoreOut(total_usd=one.score.total_usd, terms=dict(one.score.terms)),
             domain=one.domain,
             at_least=one.at_least,
+            moves=[_move(move) for move in one.moves],
         )
         for one in candidates
     ]
+
+
+def _move(move: DataMove) -> schemas.DataMoveOut:
+    return schemas.DataMoveOut(
+        dataset=move.name,
+        size=move.size_bytes,
+        source=move.source.region or move.source.cluster,
+        usd=move.usd,
+        hours=move.hours,
+        place=move.place,
+    )
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[schemas.ReasonOut]:

@@ -88,6 +88,17 @@ class ScoreOut(Wire):
     terms: dict[str, float] = Field(description="USD by name; the smallest sum wins.")
 
 
+class DataMoveOut(Wire):
+    """What has to be copied there first; without a place, what the job reads from afar."""
+
+    dataset: str
+    size: int = Field(description="Bytes.")
+    source: str = Field(description="The region or cluster that it comes from.")
+    usd: float
+    hours: float
+    place: str = Field(description="pvc://namespace/claim in that cluster, or nothing.")
+
+
 class CandidateOut(Wire):
     cluster: str
     feasible: bool
@@ -98,6 +109,7 @@ class CandidateOut(Wire):
         default=False,
         description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
     )
+    moves: list[DataMoveOut] = []
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli.data_tables import move
 from hub.cli.grid import column as _column
 from hub.cli.grid import cut as _cut
 from hub.cli.grid import facts as _facts
@@ -315,7 +316,7 @@ def _terms(one: schemas.CandidateOut) -> RenderableType:
     money = " + ".join(f"{name} {usd(amount)}" for name, amount in terms.items() if amount) or "free"
     remarks = ["at the default price: nobody set one"] if "unpriced" in terms else []
     place = [f"in {one.domain}"] if one.domain else []
-    return Text(", ".join([money, *remarks, *place]), "dim")
+    return Text("\n".join([", ".join([money, *remarks, *place]), *map(move, one.moves)]), "dim")
 
 
 def _cost(one: schemas.CandidateOut) -> float:

@@ -79,7 +79,7 @@ async def copy(
     try:
         store, root = _open(source, options)
         files: list[_File] = await retrying(_list, store, root)
-        await asyncio.to_thread(target.mkdir, 0o700, True, True)
+        await asyncio.to_thread(target.mkdir, 0o777, True, True)
         return await _Copier(store, root, target, told, retrying).run(files, at_once)
     except CannotStage:
         raise
@@ -156,7 +156,7 @@ class _Copier:
         found = got.meta.get("e_tag") or ""
         if file.etag and found and found != file.etag:
             raise OSError(f"{file.path} has changed since it was listed")
-        await asyncio.to_thread(part.parent.mkdir, 0o700, True, True)
+        await asyncio.to_thread(part.parent.mkdir, 0o777, True, True)
         with part.open("wb") as out:
             async for chunk in got.stream(min_chunk_size=_CHUNK_BYTES):
                 await asyncio.to_thread(out.write, bytes(chunk))

@@ -154,10 +154,4 @@ def in_words(name: str, done: int, total: int, copied: int, took_s: float) -> st
     if copied <= 0 or took_s < 1 or done >= total:
         return words
     left_s = (total - done) / copied * took_s
-    return f"{words}, {_duration(left_s)} left"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{words}, {sizes.duration(left_s)} left"
