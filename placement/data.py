@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from placement.transfers import NO_MOVE, Move, Transfers
 from placement.workload import DataUse, Workload
 
+# What a checkpoint is worth that lies in another cluster's claim: its job begins again, and does so much once more.
+# A guess: nobody tells how far it was. It decides between places of about the same price.
+BEGIN_AGAIN_H = 1.0
 CLAIM = "pvc://"  # pvc://namespace/claim, and perhaps a directory in it
 
 
@@ -57,7 +60,8 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DataMove:
-    """One dataset copied into a cluster before a job starts there, or (`place` is "") read by it from afar."""
+    """One dataset copied into a cluster before a job starts there, or (`place` is "") read by it from afar, or, of a
+    checkpoint in a claim, left behind."""
 
     dataset: str  # key
     size_bytes: int
@@ -157,7 +161,10 @@ def needed_moves(
         if known is not None and (known.place or not place):
             continue
         sources = [one for one in dataset.replicas if not one.in_claim]
-        if sources:
+        if use.checkpoint and not sources and dataset.replicas:
+            lost = min(dataset.replicas, key=lambda one: (one.cluster, one.uri))
+            found[dataset.key] = DataMove(dataset.key, 0, lost, cluster, 0.0, BEGIN_AGAIN_H)
+        elif sources:
             source, move = _cheapest(dataset.size_bytes, sources, region, transfers)
             found[dataset.key] = DataMove(
                 dataset.key, dataset.size_bytes, source, cluster, move.usd, move.hours, place, dataset.secret
@@ -172,6 +179,8 @@ def place_of(use: DataUse, dataset: Dataset, namespace: str) -> str:
     """
     if use.name.startswith(CLAIM):
         return "/".join(use.name.split("/")[:4])
+    if use.checkpoint:
+        return ""  # a copy would be written to, and what lies in the store would be an older one
     return "" if use.is_place else f"{CLAIM}{namespace}/dataset-{dataset.key.replace('/', '.').replace('_', '-')}"
 
 
@@ -179,13 +188,17 @@ def places(
     catalog: DataCatalog, workload: Workload, cluster: str, region: str, moves: Iterable[DataMove]
 ) -> tuple[DataPlace, ...]:
     """Of each dataset that the workload calls by its name. What only the cluster knows the place of is not told."""
-    brought = {move.dataset: move.place for move in moves}
+    moves = tuple(moves)
+    brought = {move.dataset: move.place for move in moves if move.place}
+    read = {move.dataset: move.source.uri for move in moves}  # from afar
     found = []
     for use in workload.data:
         dataset = None if use.is_place else catalog.find(use)
         if dataset is not None:
             replica = readable(use, dataset, cluster, region, workload.namespace)
-            uri = brought.get(dataset.key) or (replica.uri if replica is not None else "")
+            uri = brought.get(dataset.key, "")
+            if use.checkpoint or not uri:
+                uri = replica.uri if replica is not None else read.get(dataset.key, "")
             if uri:
                 found.append(DataPlace(use.name, uri, use.checkpoint))
     return tuple(found)
@@ -209,6 +222,8 @@ def _needed(catalog: DataCatalog, workload: Workload, cluster: str, region: str)
 
 
 def _reads(use: DataUse, replica: Replica, cluster: str, region: str, namespace: str) -> bool:
+    if use.checkpoint and replica.copied:
+        return False
     if replica.in_claim:
         if use.name.startswith(CLAIM):
             return replica.cluster == cluster and lies_in(use.name, replica.uri)

@@ -257,7 +257,8 @@ def _move(move: DataMove) -> schemas.DataMoveOut:
     return schemas.DataMoveOut(
         dataset=move.name,
         size=move.size_bytes,
-        source=move.source.region or move.source.cluster,
+        source=move.source.cluster if move.source.in_claim else move.source.region or move.source.cluster,
+        left_behind=move.source.in_claim,
         usd=move.usd,
         hours=move.hours,
         place=move.place,

@@ -97,6 +97,7 @@ class DataMoveOut(Wire):
     usd: float
     hours: float
     place: str = Field(description="pvc://namespace/claim in that cluster, or nothing.")
+    left_behind: bool = Field(default=False, description="A checkpoint in a claim: there the job begins again.")
 
 
 class CandidateOut(Wire):

@@ -56,6 +56,8 @@ def dataset(one: schemas.DatasetOut) -> RenderableType:
 
 def move(one: schemas.DataMoveOut) -> str:
     """`copies imagenet 1.2 TB from us-east: $24.00, 16 min`."""
+    if one.left_behind:
+        return f"leaves the checkpoint {one.dataset} in {one.source}: counts {sizes.duration(one.hours * 3600)} again"
     does = "copies" if one.place else "reads"
     source = f" from {one.source}" if one.source else ""
     return f"{does} {one.dataset} {sizes.words(one.size)}{source}: {usd(one.usd)}, {sizes.duration(one.hours * 3600)}"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from placement.kinds import dependencies, documents, emulate, hints, identity, paths, pods, references, roles
+from placement.kinds import dependencies, documents, emulate, hints, identity, paths, places, pods, references, roles
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.conditions import spec_holds
 from placement.kinds.constraints import label_selector_matches
@@ -119,6 +119,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
     _check_selector(found, kind, obj, shape)
     if spec_holds(rules.suspended, obj):
         found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
+    named = _references(shape)
     workload = Workload(
         api_version=who.api_version,
         kind=who.kind,
@@ -128,8 +129,8 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         min_pods=shape.min_pods,
         topology=hints.topology(found, shape.roles, given, functools.cache(labels)),
         hints=hints.read(found, rules, obj, shape.roles, given),
-        references=_references(shape),
-        data=hints.data(found, given),
+        references=named,
+        data=places.of_pods((role.template for role in shape.roles), named, who.namespace, hints.data(found, given)),
         long_running=rules.long_running
         if isinstance(rules.long_running, bool)
         else spec_holds(rules.long_running, obj),

@@ -2,7 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from placement.data import DataCatalog, DataMove, Dataset, Replica, is_local, needed_moves, total
+from placement.data import (
+    BEGIN_AGAIN_H,
+    DataCatalog,
+    DataMove,
+    DataPlace,
+    Dataset,
+    Replica,
+    is_local,
+    needed_moves,
+    places,
+    total,
+)
 from placement.fleet import Cluster, Fleet
 from placement.invariants import check
 from placement.money import Price, PriceBook
@@ -180,3 +191,26 @@ def test_places_that_nobody_knows_make_no_difference_to_decisions() -> None:
 
 def test_unknown_regions_are_near_nothing() -> None:
     assert not is_local(IMAGES, dataset(Replica("")), "x", "", "default")
+
+
+def test_a_checkpoint_is_read_where_it_is_written_and_never_copied() -> None:
+    use = DataUse("images", checkpoint=True)
+    known = dataset(EU_STORE, Replica("us", "us-1", "pvc://default/dataset-images", copied=True))
+    [move] = moves_of(known, "us-1", "us", use)
+    assert (move.place, move.source) == ("", EU_STORE)
+    asked = replace(workload(role()), data=(use,))
+    [place] = places(DataCatalog({"images": known}), asked, "us-1", "us", [move])
+    assert place == DataPlace("images", "s3://images", writes=True)
+
+
+def test_a_checkpoint_in_a_claim_draws_its_job_there_and_does_not_hold_it() -> None:
+    known = dataset(Replica("eu", "eu-1", "pvc://default/images"))
+    [left] = moves_of(known, "us-1", "us", DataUse("pvc://default/images", checkpoint=True))
+    assert (left.source.cluster, left.hours, left.usd, left.place) == ("eu-1", BEGIN_AGAIN_H, 0.0, "")
+    assert moves_of(known, "eu-1", "eu", DataUse("pvc://default/images", checkpoint=True)) == ()
+    asked = replace(reading(1), data=(DataUse("pvc://default/images", checkpoint=True),))
+    # An hour's work is worth more than what the other saves, and less than a tenth of the price does.
+    for us_price, where in ((1.5, "eu-1"), (0.1, "us-1")):
+        verdict = decide(world(known, us_price=us_price), asked).verdict
+        assert isinstance(verdict, Placed)
+        assert verdict.cluster == where

@@ -30,6 +30,10 @@ def test_a_plan_says_what_bringing_the_data_takes() -> None:
     [
         ({"place": ""}, f"reads imagenet 1.2 TB from us-east: {usd(24)}, 16 min"),
         ({"hours": 0.01, "usd": 0.0}, f"copies imagenet 1.2 TB from us-east: {usd(0)}, 36 s"),
+        (
+            {"left_behind": True, "source": "eu-1", "hours": 1.0},
+            "leaves the checkpoint imagenet in eu-1: counts 60 min again",
+        ),
         ({"hours": 5.0, "source": ""}, f"copies imagenet 1.2 TB: {usd(24)}, 5.0 h"),
     ],
 )
