@@ -78,6 +78,7 @@ class Federation:
         self._prices = PriceBook()
         self._past: dict[str, Past] = {}
         self._datasets: dict[str, Dataset] = {}  # as they are stored
+        self._told: set[str] = set()  # clusters that have said what data they hold
         self._data: DataCatalog | None = None  # with the regions of clusters filled in
         self._fleet: Fleet | None = None
 
@@ -207,6 +208,13 @@ class Federation:
             self._improved()
         self._heard(live, now)
 
+    def data_told(self, cluster: str) -> None:
+        """From now on what it does not hold by its own account is not there."""
+        if cluster not in self._told:
+            self._told.add(cluster)
+            self._data = None
+            self._improved()
+
     def tick(self, now: datetime) -> tuple[tuple[str, Health], ...]:
         """Judges every cluster's silence again; answers those whose health changed."""
         changed: list[tuple[str, Health]] = []
@@ -270,12 +278,17 @@ class Federation:
     def data(self) -> DataCatalog:
         """The same value until a dataset changes, or a cluster's region."""
         if self._data is None:
-            self._data = DataCatalog({key: self._with_regions(one) for key, one in self._datasets.items()})
+            found = ((key, self._with_regions(one)) for key, one in self._datasets.items())
+            known = {key: one for key, one in found if one.replicas or not one.learned}
+            self._data = DataCatalog(known, frozenset(self._told & self._clusters.keys()))
         return self._data
 
     def _with_regions(self, dataset: Dataset) -> Dataset:
         """What lies in a cluster that is no more lies in a region that nobody knows: nothing is near it."""
-        return replace(dataset, replicas=tuple(self._with_region(one) for one in dataset.replicas))
+        found = (self._with_region(one) for one in dataset.replicas)
+        if dataset.learned:
+            found = (one for one in found if one.cluster in self._clusters)
+        return replace(dataset, replicas=tuple(found))
 
     def _with_region(self, replica: Replica) -> Replica:
         if not replica.cluster:

@@ -18,14 +18,14 @@ from hub.errors import NotFound
 from hub.federation import Federation
 from hub.link.port import Attached, NotWelcome
 from hub.loops.backlog import Backlog
-from hub.store import clusters, commands, copies, moves
+from hub.store import clusters, commands, copies, learned, moves
 from hub.store.changes import ClusterRecord
 from hub.store.moves import Move, Outcome
 from hub.store.outbox import Outbox
 from hub.store.store import Store
 from placement.inventory import Summary
 from placement.lifecycle import Event
-from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
+from wire.orders import Command, CommandAck, DataFound, JobRef, Report, ReportAck
 from wire.translate import REPORTABLE
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,11 @@ class Uplink:
     async def summary(self, cluster: str, summary: Summary) -> None:
         self._member(cluster)
         self._federation.summary_arrived(cluster, summary, self._clock())
+
+    async def data(self, cluster: str, found: Sequence[DataFound]) -> None:
+        self._member(cluster)
+        await self._store.write(lambda session: learned.told(session, cluster, found))
+        self._federation.data_told(cluster)
 
     async def renew(self, cluster: str, certificate_serial: str, csr_pem: bytes) -> tuple[bytes, bytes]:
         self._welcome(cluster, certificate_serial)

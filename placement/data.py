@@ -92,6 +92,9 @@ class DataCatalog:
     """Datasets by key. A URI is found by the longest dataset whose replica it lies in."""
 
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    told: frozenset[str] = (
+        frozenset()
+    )  # clusters that have said what they hold: what was learned is known of them alone
     _places: Mapping[str, tuple[Dataset, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -217,7 +220,9 @@ def _needed(catalog: DataCatalog, workload: Workload, cluster: str, region: str)
     """Claims that it mounts come first, then what it names: either makes a copy that serves the rest."""
     for use in sorted(workload.data, key=lambda one: (not one.name.startswith(CLAIM), one.is_place)):
         dataset = catalog.find(use)
-        if dataset is not None and not is_local(use, dataset, cluster, region, workload.namespace):
+        if dataset is None or (dataset.learned and cluster not in catalog.told):
+            continue
+        if not is_local(use, dataset, cluster, region, workload.namespace):
             yield use, dataset
 
 

@@ -138,7 +138,7 @@ def _data_out_of_place(verdict: Placed, cluster: Cluster, fleet: Fleet) -> Itera
     namespace = verdict.reservation.workload.namespace
     for use in verdict.reservation.workload.data:
         dataset = fleet.data.find(use)
-        if dataset is None:
+        if dataset is None or (dataset.learned and cluster.name not in fleet.data.told):
             continue
         if dataset.tenant not in ("", use.tenant):
             yield f"dataset {dataset.name} is {dataset.tenant}'s, not {use.tenant}'s"

@@ -22,6 +22,7 @@ from placement.kinds.kind import Kind
 from spoke import heartbeats, logs, lost_nodes, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
+from spoke.claims import FLUID, Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
@@ -42,11 +43,12 @@ from spoke.status import Reporter
 from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.watch import Sink, follow
-from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
 
 log = logging.getLogger(__name__)
 
 _LOOK_AT_KINDS_S = 30.0
+_CLAIM = ("v1", "PersistentVolumeClaim")
 _COMMANDS_AT_A_TIME = 16  # placed before others get their turn
 
 
@@ -111,6 +113,7 @@ class Agent:
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
+        self._claims = Claims()
         self._kinds: frozenset[str] = frozenset()
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -188,6 +191,11 @@ class Agent:
                 log.warning("the cluster does not say what it serves: %s", error)
                 await backoff.wait()
         self._summaries.served(self._kinds)
+        # Nobody waits for them: a cluster that does not show its claims runs jobs all the same.
+        for (api_version, kind), sink in ((_CLAIM, self._claims.claims), (FLUID, self._claims.fluid)):
+            if (name := f"{api_version}/{kind}") in self._kinds and name not in self._watched:
+                self._watched.add(name)
+                self._watch(Selection(api_version, kind), sink())
         new = [kind for kind in self._catalogue.kinds if self._is_to_watch(kind)]
         self._watched |= {kind.resource_kind for kind in new}
         return [
@@ -293,6 +301,9 @@ class Agent:
 
     async def wait_for_summary(self, after_revision: int) -> Summary:
         return await self._summaries.wait(after_revision)
+
+    async def wait_for_data(self, after_revision: int) -> tuple[int, Sequence[DataFound]]:
+        return await self._claims.wait(after_revision)
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         if self._jobs.of(query.ref) is None:

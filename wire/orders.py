@@ -78,6 +78,14 @@ class Staging:
 
 
 @dataclass(frozen=True, slots=True)
+class DataFound:
+    """What a cluster holds by its own account."""
+
+    uri: str  # pvc://namespace/claim
+    size_bytes: int  # 0 where nothing is known
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     ref: JobRef
     seq: int  # from 1, by one, per (job, epoch)

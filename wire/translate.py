@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from placement.data import DataMove, Replica
+from placement.data import CLAIM, DataMove, Replica
 from placement.lifecycle import Event
 from placement.workload import (
     DataUse,
@@ -35,6 +35,7 @@ from wire.checks import ProtocolError, amounts_of, each, enum_value, fits, time_
 from wire.orders import (
     Command,
     CommandAck,
+    DataFound,
     JobRef,
     LogLines,
     LogQuery,
@@ -47,6 +48,9 @@ from wire.orders import (
     Start,
     Stop,
 )
+
+MAX_URI = 512
+MAX_BYTES = 1 << 60
 
 # What a spoke may say of a job. The other events are the hub's own, and no report can cause them.
 REPORTABLE = frozenset(
@@ -171,6 +175,27 @@ def ack_from_wire(message: pb.CommandAck) -> CommandAck:
         raise ProtocolError("ack.id", "is missing")
     ref = ref_from_wire(message.ref, "ack.ref")
     return CommandAck(message.id, ref, message.refused_code, message.refused_message)
+
+
+# ---- data: found up ----
+
+
+@fits("datasets")
+def found_to_wire(found: Sequence[DataFound]) -> pb.Datasets:
+    return pb.Datasets(found=[pb.DataFound(uri=one.uri, size_bytes=one.size_bytes) for one in found])
+
+
+def found_from_wire(message: pb.Datasets) -> tuple[list[DataFound], list[tuple[pb.DataFound, ProtocolError]]]:
+    return each(message.found, _found_from_wire)
+
+
+def _found_from_wire(message: pb.DataFound) -> DataFound:
+    namespace, _, claim = message.uri.removeprefix(CLAIM).partition("/")
+    if not message.uri.startswith(CLAIM) or not namespace or not claim or "/" in claim or len(message.uri) > MAX_URI:
+        raise ProtocolError("found.uri", f"{message.uri[:100]!r} is no claim")
+    if message.size_bytes > MAX_BYTES:
+        raise ProtocolError("found.size_bytes", f"{message.size_bytes} is more than there is")
+    return DataFound(message.uri, message.size_bytes)
 
 
 def ref_to_wire(ref: JobRef) -> pb.JobEpoch:

@@ -10,8 +10,9 @@ from hub.records import Actor, UserRole
 from hub.store import datasets
 from placement.data import DataPlace, Dataset, Replica
 from placement.lifecycle import Event, Phase
+from placement.workload import DataUse
 from tests.hub.loops.rig import ADMIN, ANN, START_OF_TIME, FakeSpoke, Hub, a_hub, manifest
-from wire.orders import JobRef, Report, Staging, Start
+from wire.orders import DataFound, JobRef, Report, Staging, Start
 
 STORE = Replica("us-east", uri="s3://bucket/imagenet")
 CLAIM = Replica("", "east", "pvc://ml/imagenet")
@@ -207,3 +208,66 @@ async def test_a_cluster_that_cannot_copy_it_is_left_out(hub: Hub) -> None:
     job = await hub.jobs.show(ANN, "train")
     assert job.phase is Phase.QUEUED
     assert "access denied" in job.reason
+
+
+def learnt(name: str, *clusters: str, size: int = 0) -> Dataset:
+    return Dataset(name, size, tuple(Replica("eu", one, name) for one in clusters), learned=True)
+
+
+IMAGES = "pvc://default/images"
+
+
+async def test_claims_are_learned_and_a_job_goes_where_the_one_that_it_mounts_is(tmp_path: Path) -> None:
+    async with a_hub(tmp_path / "hub.sqlite") as hub:
+        for name in ("east", "west"):
+            await member(hub, name)
+        await hub.uplink.data("east", [DataFound(IMAGES, 5), DataFound("pvc://default/a", 1)])
+        await hub.uplink.data("west", [DataFound("pvc://default/a", 2)])
+        assert await hub.datasets.list(ADMIN) == []
+        both = [learnt("pvc://default/a", "east", "west", size=2), learnt(IMAGES, "east", size=5)]
+        assert await hub.datasets.list(ADMIN, learned=True) == both
+        await hub.jobs.submit(ANN, manifest("train", data=[IMAGES]))
+        await hub.placing.settle()
+        assert (await hub.jobs.show(ANN, "train")).cluster == "east"
+        # What is gone is gone, and the rest stays as it was.
+        await hub.uplink.data("east", [DataFound(IMAGES, 5)])
+        assert (await hub.datasets.show(ADMIN, "pvc://default/a")).replicas == (
+            Replica("eu", "west", "pvc://default/a"),
+        )
+        await hub.uplink.data("west", [])
+        assert [one.name for one in await hub.datasets.list(ADMIN, learned=True)] == [IMAGES]
+    async with a_hub(tmp_path / "hub.sqlite", seed=1) as hub:
+        assert [one.name for one in await hub.datasets.list(ADMIN, learned=True)] == [IMAGES]
+        # A cluster that is no more holds nothing, and holds up nobody.
+        await hub.clusters.remove(ADMIN, "east", force=True)
+        assert IMAGES not in hub.federation.data.datasets
+
+
+async def test_what_was_learned_says_nothing_of_a_cluster_that_tells_nothing(hub: Hub) -> None:
+    west = await member(hub, "west")
+    await member(hub, "east")
+    await hub.uplink.data("east", [DataFound(IMAGES, 5)])
+    await hub.jobs.submit(ANN, manifest("anywhere", gpus=8, data=[IMAGES]))
+    await hub.jobs.submit(ANN, manifest("else", gpus=8, data=[IMAGES]))
+    await hub.jobs.submit(ANN, manifest("more", gpus=8, data=[IMAGES]))
+    await hub.placing.settle()
+    assert {(await hub.jobs.show(ANN, one)).cluster for one in ("anywhere", "else", "more")} == {"east", "west"}
+    await hub.uplink.data("west", [])
+    await hub.jobs.submit(ANN, manifest("last", gpus=8, data=[IMAGES]))
+    await hub.placing.settle()
+    decision = (await hub.jobs.explain(ANN, "last")).decision
+    assert decision is not None
+    reasons = {one.cluster: [reason.code for reason in one.reasons] for one in decision.candidates}
+    assert reasons[west.name] == ["dataset-out-of-reach"]
+
+
+async def test_what_is_declared_comes_before_what_was_learned(hub: Hub) -> None:
+    await member(hub)
+    await hub.uplink.data("east", [DataFound(IMAGES, 5)])
+    declared = Dataset("images", 9, (Replica("", "east", IMAGES), STORE))
+    await hub.datasets.create(ADMIN, declared, force=True)
+    found = hub.federation.data.find(DataUse(f"{IMAGES}/train"))
+    assert found is not None
+    assert found.name == "images"
+    await hub.uplink.data("east", [])
+    assert (await hub.datasets.show(ADMIN, "images")).size_bytes == 9
