@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -78,6 +78,7 @@ class Federation:
         self._prices = PriceBook()
         self._past: dict[str, Past] = {}
         self._datasets: dict[str, Dataset] = {}  # as they are stored
+        self._claims: dict[str, dict[str, int]] = defaultdict(dict)  # cluster -> what was learned of it -> size
         self._told: set[str] = set()  # clusters that have said what data they hold
         self._data: DataCatalog | None = None  # with the regions of clusters filled in
         self._fleet: Fleet | None = None
@@ -107,8 +108,7 @@ class Federation:
         self._prices = prices
         self.queues = queues or self.queues
         self._charge(spent, now)
-        self._datasets = {one.key: one for one in datasets}
-        self._data = None
+        self._datasets_changed(tuple(datasets), ())
         self._improved()
 
     # ---- what the store committed ----
@@ -130,15 +130,26 @@ class Federation:
                 self.queues = tree
                 self._improved()
             case DatasetsSaved(datasets, gone):
-                self._datasets.update((one.key, one) for one in datasets)
-                for key in gone:
-                    self._datasets.pop(key, None)
-                self._data = None
+                self._datasets_changed(datasets, gone)
                 self._improved()
             case Spent():
                 self._charge((change,), now)
             case _:
                 pass
+
+    def _datasets_changed(self, changed: Sequence[Dataset], gone: Sequence[str]) -> None:
+        for key in (*gone, *(one.key for one in changed)):
+            before = self._datasets.pop(key, None)
+            if before is not None and before.learned:
+                for replica in before.replicas:
+                    self._claims[replica.cluster].pop(key, None)
+        for one in changed:
+            self._datasets[one.key] = one
+            if one.learned:
+                for replica in one.replicas:
+                    self._claims[replica.cluster][one.key] = one.size_bytes
+        if self._data is not None:
+            self._data = self._data.after(*self._known(changed, gone), self._data.told)
 
     def _charge(self, spent: Iterable[Spent], now: datetime) -> None:
         records = (
@@ -278,10 +289,25 @@ class Federation:
     def data(self) -> DataCatalog:
         """The same value until a dataset changes, or a cluster's region."""
         if self._data is None:
-            found = ((key, self._with_regions(one)) for key, one in self._datasets.items())
-            known = {key: one for key, one in found if one.replicas or not one.learned}
-            self._data = DataCatalog(known, frozenset(self._told & self._clusters.keys()))
+            known, _ = self._known(self._datasets.values(), ())
+            told = frozenset(self._told & self._clusters.keys())
+            self._data = DataCatalog({one.key: one for one in known}, told)
         return self._data
+
+    def _known(self, datasets: Iterable[Dataset], gone: Sequence[str]) -> tuple[list[Dataset], list[str]]:
+        """As decisions are to know them. What was learned of clusters that are no more is not known at all."""
+        found = [self._with_regions(one) for one in datasets]
+        lost = [one.key for one in found if one.learned and not one.replicas]
+        return [one for one in found if one.replicas or not one.learned], [*gone, *lost]
+
+    @property
+    def learned(self) -> int:
+        """How many datasets were learned."""
+        return sum(one.learned for one in self._datasets.values())
+
+    def claims_of(self, cluster: str) -> Mapping[str, int]:
+        """What was learned of it: claims, and the size that is kept."""
+        return self._claims[cluster]
 
     def _with_regions(self, dataset: Dataset) -> Dataset:
         """What lies in a cluster that is no more lies in a region that nobody knows: nothing is near it."""

@@ -84,7 +84,13 @@ class Uplink:
 
     async def data(self, cluster: str, found: Sequence[DataFound]) -> None:
         self._member(cluster)
-        await self._store.write(lambda session: learned.told(session, cluster, found))
+        known, new = self._federation.claims_of(cluster), {one.uri: one.size_bytes for one in found}
+        gone = known.keys() - new.keys()
+        # A size that others share is the largest of theirs: one that says less says nothing.
+        changed = {uri: size for uri, size in new.items() if uri not in known or known[uri] != size}
+        if gone or changed:
+            room = learned.AT_MOST - self._federation.learned
+            await self._store.write(lambda session: learned.told(session, cluster, changed, gone, room))
         self._federation.data_told(cluster)
 
     async def renew(self, cluster: str, certificate_serial: str, csr_pem: bytes) -> tuple[bytes, bytes]:

@@ -98,13 +98,25 @@ class DataCatalog:
     _places: Mapping[str, tuple[Dataset, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        places: dict[str, list[Dataset]] = {}
+        places: dict[str, tuple[Dataset, ...]] = {}
         for dataset in self.datasets.values():
-            for uri in {replica.uri.rstrip("/") for replica in dataset.replicas if replica.uri}:
-                places.setdefault(uri, []).append(dataset)
-        # What somebody declared is truer than what was learned, and a tenant's own comes first.
-        found = {uri: tuple(sorted(those, key=_preference)) for uri, those in places.items()}
-        object.__setattr__(self, "_places", found)
+            _add_places(places, dataset)
+        object.__setattr__(self, "_places", places)
+
+    def after(self, changed: Iterable[Dataset], gone: Iterable[str], told: frozenset[str]) -> DataCatalog:
+        """With new or changed datasets in the place of those of the same keys. Costs little for each that stays."""
+        datasets, places = dict(self.datasets), dict(self._places)
+        changed = tuple(changed)
+        for key in (*gone, *(one.key for one in changed)):
+            if (before := datasets.pop(key, None)) is not None:
+                _remove_places(places, before)
+        for one in changed:
+            datasets[one.key] = one
+            _add_places(places, one)
+        made = DataCatalog()
+        for name, value in (("datasets", datasets), ("told", told), ("_places", places)):
+            object.__setattr__(made, name, value)
+        return made
 
     def find(self, use: DataUse) -> Dataset | None:
         """None where nothing is known of it to the tenant that uses it."""
@@ -124,8 +136,12 @@ class DataCatalog:
 
     def matters(self, workload: Workload) -> object:
         """Equal for workloads whose data is the same to every decision: places that nobody knows are no data at all."""
-        uses = tuple(use for use in workload.data if not use.is_place or self.find(use) is not None)
-        return (workload.namespace, uses) if uses else None
+        found = [(use, self.find(use)) for use in workload.data]
+        known = tuple((use, dataset) for use, dataset in found if dataset is not None or not use.is_place)
+        if not known:
+            return None
+        learned = any(dataset is not None and dataset.learned for _, dataset in known)
+        return (workload.namespace, known, self.told if learned else None)
 
 
 def is_local(use: DataUse, dataset: Dataset, cluster: str, region: str, namespace: str) -> bool:
@@ -255,6 +271,25 @@ def _holders(place: str) -> Iterator[str]:
     while path:
         yield f"{scheme}://{path}"
         path = path.rpartition("/")[0]
+
+
+def _uris(dataset: Dataset) -> set[str]:
+    return {replica.uri.rstrip("/") for replica in dataset.replicas if replica.uri}
+
+
+def _add_places(places: dict[str, tuple[Dataset, ...]], dataset: Dataset) -> None:
+    """What somebody declared is truer than what was learned, and a tenant's own comes first."""
+    for uri in _uris(dataset):
+        places[uri] = tuple(sorted((*places.get(uri, ()), dataset), key=_preference))
+
+
+def _remove_places(places: dict[str, tuple[Dataset, ...]], dataset: Dataset) -> None:
+    for uri in _uris(dataset):
+        left = tuple(one for one in places[uri] if one.key != dataset.key)
+        if left:
+            places[uri] = left
+        else:
+            del places[uri]
 
 
 def _preference(dataset: Dataset) -> tuple[bool, bool, str]:

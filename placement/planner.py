@@ -176,8 +176,9 @@ class Planner:
     # ---- what changed since the last cycle ----
 
     def _refresh(self, fleet: Fleet) -> None:
-        if self._prices != fleet.prices or self._data != fleet.data:
-            self._prices, self._data = fleet.prices, fleet.data
+        self._data = fleet.data  # what of it matters to a shape is in its key
+        if self._prices != fleet.prices:
+            self._prices = fleet.prices
             self._shapes = {}
         if self._limits.tree is not fleet.queues:
             self._limits = Limits(fleet.queues)

@@ -28,10 +28,6 @@ def visible(session: Session, actor: Actor, *, learned: bool) -> tuple[Dataset, 
     return _found(session, _SELECT.where(mine, true() if learned else column.learned.is_(False)))
 
 
-def learned(session: Session) -> tuple[Dataset, ...]:
-    return _found(session, _SELECT.where(rows.datasets.c.learned.is_(True)))
-
-
 def some(session: Session, keys: Iterable[str]) -> dict[str, Dataset]:
     return {
         one.key: one

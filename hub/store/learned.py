@@ -8,24 +8,22 @@ declared comes before it (placement.data), and is never touched here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
 from hub.store import datasets
 from placement.data import Dataset, Replica
-from wire.orders import DataFound
 
 log = logging.getLogger(__name__)
 
 AT_MOST = 20_000  # of all clusters
 
 
-def told(session: Session, cluster: str, found: Sequence[DataFound]) -> None:
-    """All that the cluster holds; what it held before and is not among it is gone from there."""
-    known = {one.name: one for one in datasets.learned(session)}
-    new = {one.uri: one.size_bytes for one in found}
+def told(session: Session, cluster: str, new: Mapping[str, int], gone: Collection[str], room: int) -> None:
+    """`new`: sizes of claims that it has, by URI; `gone`: what it has no more. `room`: for so many names more."""
+    known = datasets.some(session, (*new, *gone))
     changed: list[Dataset] = []
     for name, dataset in known.items():
         others = tuple(one for one in dataset.replicas if one.cluster != cluster)
@@ -37,9 +35,9 @@ def told(session: Session, cluster: str, found: Sequence[DataFound]) -> None:
         if after != dataset:
             changed.append(after)
     fresh = [uri for uri in new if uri not in known]
-    if len(known) + len(fresh) > AT_MOST:
+    if len(fresh) > room:
         log.warning("%s tells of more claims than are kept: there would be more than %d", cluster, AT_MOST)
-        fresh = fresh[: max(AT_MOST - len(known), 0)]
+        fresh = fresh[: max(room, 0)]
     changed += [Dataset(uri, new[uri], (Replica("", cluster, uri),), learned=True) for uri in fresh]
     datasets.save(session, [one for one in changed if one.replicas])
     datasets.forget(session, [one.key for one in changed if not one.replicas])

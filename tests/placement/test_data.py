@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from placement.data import (
     BEGIN_AGAIN_H,
@@ -214,3 +216,33 @@ def test_a_checkpoint_in_a_claim_draws_its_job_there_and_does_not_hold_it() -> N
         verdict = decide(world(known, us_price=us_price), asked).verdict
         assert isinstance(verdict, Placed)
         assert verdict.cluster == where
+
+
+NAMES = ["a", "b", "pvc://default/x"]
+URIS = ["", "s3://b", "s3://b/a", "pvc://default/x"]
+
+
+@st.composite
+def made_datasets(draw: st.DrawFn) -> Dataset:
+    name = draw(st.sampled_from(NAMES))
+    replicas = tuple(
+        Replica("eu", "eu-1", uri) for uri in draw(st.lists(st.sampled_from(URIS), max_size=2, unique=True))
+    )
+    tenant = draw(st.sampled_from(["", "t"]))
+    return Dataset(name, draw(st.integers(0, 3)), replicas, tenant=tenant, learned=draw(st.booleans()))
+
+
+@given(
+    st.lists(st.tuples(st.lists(made_datasets(), max_size=3), st.lists(st.sampled_from([*NAMES, "t/a"]), max_size=2)))
+)
+def test_a_catalogue_that_was_changed_is_the_one_made_anew(steps: list[tuple[list[Dataset], list[str]]]) -> None:
+    catalog, known = DataCatalog(), dict[str, Dataset]()
+    for changed, gone in steps:
+        changed = list({one.key: one for one in changed}.values())
+        catalog = catalog.after(changed, gone, frozenset({"eu-1"}))
+        for key in gone:
+            known.pop(key, None)
+        known.update((one.key, one) for one in changed)
+        anew = DataCatalog(known, frozenset({"eu-1"}))
+        assert catalog == anew
+        assert catalog._places == anew._places
