@@ -1,4 +1,5 @@
 """Copies for a Kubernetes cluster: a Job beside the claim runs `spoke.staging.copy`, and is looked at until it ends.
+A claim that is Fluid's is filled by Fluid (`fluid`).
 
 The Job is named after job, epoch and dataset: found again after a restart of the spoke, it is not made twice. It is
 deleted when it has ended, and when the attempt has; the claim never is. A claim that is missing is made, with a little
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +26,11 @@ from spoke.cluster.port import (
     Refused,
     Selection,
 )
+from spoke.staging import fluid
 from spoke.staging.port import CannotStage, Copy, Told
 from wire.orders import JobRef
+
+log = logging.getLogger(__name__)
 
 COPY_LABEL, EPOCH_LABEL = "muster.dev/copies-for", "muster.dev/copies-for-epoch"
 DATASET_ANNOTATION = "muster.dev/dataset"
@@ -53,6 +58,9 @@ class KubeStager:
         self._how = how
 
     async def copy(self, wanted: Copy, told: Told) -> None:
+        if await fluid.has(self._port, wanted):
+            await fluid.load(self._port, wanted, _key(wanted).name, _labels(wanted), told, self._how.poll_s)
+            return
         try:
             await self._claim(wanted)
             await self._begin(wanted)
@@ -62,9 +70,15 @@ class KubeStager:
 
     async def forget(self, ref: JobRef) -> None:
         selector = f"{COPY_LABEL}={ref.job},{EPOCH_LABEL}={ref.epoch}"
-        for job in await self._port.list(Selection("batch/v1", "Job", "", selector)):
-            metadata = job["metadata"]
-            await self._port.delete(ObjectKey("batch/v1", "Job", metadata["namespace"], metadata["name"]))
+        for api_version, kind in (("batch/v1", "Job"), (fluid.API_VERSION, "DataLoad")):
+            try:
+                found = await self._port.list(Selection(api_version, kind, "", selector))
+            except Refused as error:  # not served here: then nothing was made of it
+                log.debug("%s of %s: %s", kind, ref, error)
+                continue
+            for one in found:
+                metadata = one["metadata"]
+                await self._port.delete(ObjectKey(api_version, kind, metadata["namespace"], metadata["name"]))
 
     # ---- what is made ----
 
@@ -141,7 +155,7 @@ def claim(wanted: Copy, how: How) -> dict[str, Any]:
 
 def copy_job(wanted: Copy, how: How) -> dict[str, Any]:
     key = _key(wanted)
-    labels = {COPY_LABEL: wanted.ref.job, EPOCH_LABEL: str(wanted.ref.epoch)}
+    labels = _labels(wanted)
     container: dict[str, Any] = {
         "name": "copy",
         "image": how.image,
@@ -187,6 +201,10 @@ def copy_job(wanted: Copy, how: How) -> dict[str, Any]:
 def _key(wanted: Copy) -> ObjectKey:
     digest = hashlib.sha256(f"{wanted.dataset} {wanted.place}".encode()).hexdigest()[:8]
     return ObjectKey("batch/v1", "Job", wanted.namespace, f"copy-{wanted.ref.job}-{wanted.ref.epoch}-{digest}")
+
+
+def _labels(wanted: Copy) -> dict[str, str]:
+    return {COPY_LABEL: wanted.ref.job, EPOCH_LABEL: str(wanted.ref.epoch)}
 
 
 def _annotations(wanted: Copy) -> dict[str, str]:
