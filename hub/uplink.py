@@ -175,16 +175,17 @@ def _close(session: Session, answers: Sequence[Answers]) -> list[None]:
     found: list[Move] = []
     for one in answers:
         opened = commands.close(session, one.cluster, one.acks, one.at)
-        found.extend(
-            (_answer if is_start else _unstopped)(one.cluster, ref, one.acks[id_], one.at)
-            for id_, (ref, is_start) in opened.items()
-            if one.acks[id_].ref == ref and (is_start or one.acks[id_].refused_code == OLDER)
-        )
+        for id_, (ref, kind) in opened.items():
+            ack = one.acks[id_]
+            if ack.ref == ref and kind != commands.STOP:
+                found.append(_answer(one.cluster, ref, ack, one.at, stages=kind == commands.STAGE))
+            elif ack.ref == ref and ack.refused_code == OLDER:
+                found.append(_unstopped(one.cluster, ref, ack, one.at))
     _apply(session, found)
     return [None] * len(answers)
 
 
-def _answer(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Move:
+def _answer(cluster: str, ref: JobRef, ack: CommandAck, now: datetime, *, stages: bool) -> Move:
     """What the answer to a Start means. A refusal as older than what the spoke knows, of the epoch that is the newest
     here, comes from a hub restored from a backup: refusing goes on to the next epoch until both agree."""
     if not ack.refused_code:
@@ -193,7 +194,7 @@ def _answer(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Move:
         event, reason = Event.FAIL, ack.refused_message or f"{cluster} refused the objects as invalid"
     else:
         event, reason = Event.REFUSE, f"refused by {cluster}: {ack.refused_message or ack.refused_code}"
-    return Move(ref.job, event, reason, now, epoch=ref.epoch, cluster=cluster)
+    return Move(ref.job, event, reason, now, epoch=ref.epoch, cluster=cluster, stages=stages)
 
 
 def _unstopped(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Move:

@@ -97,3 +97,30 @@ def test_cancelled_while_it_copies_nothing_is_left(federation: Federation, image
         lambda: not onprem.list("batch/v1", "Job", labels=f"muster.dev/copies-for={job.id}"),
     )
     assert not [one for one in federation.admin.dataset(imagenet).replicas if one.copied]
+
+
+def test_a_job_goes_where_the_claim_is_that_it_mounts(federation: Federation) -> None:
+    """Nobody declared it: the spoke tells what claims its cluster has. By price alone it would go to cloud-b."""
+    onprem = federation.clusters["onprem-a"].client
+    metadata = {"name": "images", "namespace": "default"}
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    onprem.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+    claim = "pvc://default/images"
+
+    def learned() -> list[str]:
+        return [one.name for one in federation.admin.datasets(learned=True) if one.learned]
+
+    try:
+        until("the hub to learn of the claim", lambda: claim in learned(), timeout_s=60)
+        manifest = manifests.indexed_job("mounts", pods=1, gpus=1, run_for="2s")
+        pod = manifest["spec"]["template"]["spec"]
+        pod["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "images"}}]
+        job = federation.submit(manifest)
+        assert federation.wait_phase(job.id, Phase.SUCCEEDED, timeout_s=60).cluster == "onprem-a"
+        decision = federation.admin.explain(job.id).decision
+        assert decision is not None
+        reasons = {one.cluster: [reason.code for reason in one.reasons] for one in decision.candidates}
+        assert reasons == {"onprem-a": [], "cloud-b": ["dataset-out-of-reach"], "edge-c": ["dataset-out-of-reach"]}
+    finally:
+        onprem.delete("v1", "PersistentVolumeClaim", "images")
+    until("the hub to forget it", lambda: claim not in learned(), timeout_s=60)

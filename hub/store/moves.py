@@ -54,6 +54,7 @@ class Move:
     roles: tuple[RoleCount, ...] = ()
     pods: tuple[PodPlace, ...] = ()
     placing: Placing | None = None  # with PLACE
+    stages: bool = False  # with ACCEPT: its data is brought first
     stop: Stop | None = None  # with EVICT and CANCEL: sent to the cluster that holds the job, if one does
 
 
@@ -204,7 +205,7 @@ def _step(session: Session, job: _Job, move: Move, batch: _Batch) -> Outcome:
     # A spoke's clock may be behind the hub's: nothing of an attempt happens before its placing.
     at = move.at if job.placed_at is None else max(move.at, job.placed_at)
     try:
-        after = lifecycle.next_phase(before, move.event)
+        after = lifecycle.next_phase(before, _event(move, before))
     except IllegalTransition:
         if move.seq is not None and before in HOLDING:
             # It was received, and is acknowledged as such: it must not be judged again by a later phase. Without an
@@ -224,6 +225,12 @@ def _step(session: Session, job: _Job, move: Move, batch: _Batch) -> Outcome:
     if move.stop is not None and job.cluster is not None and after in _STOPPING and before not in _STOPPING:
         batch.orders.append(NewCommand(job.cluster, ref, move.stop, at))
     return Outcome.APPLIED
+
+
+def _event(move: Move, before: Phase) -> Event:
+    """A job whose data is on the way is not starting yet, unless a report has overtaken the acknowledgement."""
+    brings = move.event is Event.ACCEPT and move.stages and before is Phase.PLACED
+    return Event.STAGING if brings else move.event
 
 
 _STOPPING = frozenset({Phase.EVICTING, Phase.CANCELLING})

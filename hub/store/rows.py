@@ -276,7 +276,7 @@ class CommandRow(Row, table=True):
     cluster: str = Field(sa_column=Column(String(253), ForeignKey("clusters.name"), nullable=False))
     job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), nullable=False, index=True))
     epoch: int = Field(sa_column=Column(Integer, nullable=False))
-    kind: str = Field(sa_column=Column(String(16), nullable=False))  # start | stop
+    kind: str = Field(sa_column=Column(String(16), nullable=False))  # start | stage | stop
     payload_json: str = Field(sa_column=Column(Text, nullable=False))
     created_at: datetime = Field(sa_column=Column(Utc, nullable=False))
     acked_at: datetime | None = Field(sa_column=Column(Utc))

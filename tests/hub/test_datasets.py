@@ -12,7 +12,7 @@ from placement.data import DataPlace, Dataset, Replica
 from placement.lifecycle import Event, Phase
 from placement.workload import DataUse
 from tests.hub.loops.rig import ADMIN, ANN, START_OF_TIME, FakeSpoke, Hub, a_hub, manifest
-from wire.orders import DataFound, JobRef, Report, Staging, Start
+from wire.orders import CommandAck, DataFound, JobRef, Report, Staging, Start
 
 STORE = Replica("us-east", uri="s3://bucket/imagenet")
 CLAIM = Replica("", "east", "pvc://ml/imagenet")
@@ -157,6 +157,10 @@ def tell(ref: JobRef, seq: int, done: int, *staged: str) -> Report:
 
 async def test_data_is_copied_before_the_job_starts_and_the_next_job_finds_it(hub: Hub) -> None:
     _, ref = await staging(hub)
+    [command] = await hub.uplink.pending_commands("east")
+    await hub.uplink.acknowledged("east", [CommandAck(command.id, ref)])
+    job = await hub.jobs.show(ANN, "train")
+    assert (job.phase, job.reason) == (Phase.STAGING, "accepted by east")
     await hub.uplink.reported("east", [tell(ref, 1, 4)])
     job = await hub.jobs.show(ANN, "train")
     assert (job.phase, job.reason) == (Phase.STAGING, "copying imagenet")
@@ -172,7 +176,7 @@ async def test_data_is_copied_before_the_job_starts_and_the_next_job_finds_it(hu
     assert (await hub.jobs.show(ANN, "train")).reason == ""
     await hub.jobs.submit(ANN, manifest("again", data=["imagenet"]))
     await hub.placing.settle()
-    [_, command] = await hub.uplink.pending_commands("east")
+    [command] = await hub.uplink.pending_commands("east")
     assert isinstance(command.order, Start)
     assert command.order.moves == ()
 
@@ -271,3 +275,11 @@ async def test_what_is_declared_comes_before_what_was_learned(hub: Hub) -> None:
     assert found.name == "images"
     await hub.uplink.data("east", [])
     assert (await hub.datasets.show(ADMIN, "images")).size_bytes == 9
+
+
+async def test_a_report_that_overtakes_the_acknowledgement_counts(hub: Hub) -> None:
+    _, ref = await staging(hub)
+    await hub.uplink.reported("east", [Report(ref, 1, Event.STARTING, "", START_OF_TIME)])
+    [command] = await hub.uplink.pending_commands("east")
+    await hub.uplink.acknowledged("east", [CommandAck(command.id, ref)])
+    assert (await hub.jobs.show(ANN, "train")).phase is Phase.STARTING
