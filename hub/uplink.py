@@ -226,6 +226,8 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
     for (batch, report), outcome in zip(reports, outcomes, strict=True):
         if outcome is Outcome.APPLIED and report.staging is not None and report.staging.staged:
             copies.arrived(session, report.ref, batch.cluster, report.staging.staged)
+        if outcome is Outcome.APPLIED and report.checkpoint_at is not None:
+            copies.checkpointed(session, report.ref.job, batch.cluster)
     return [None] * len(batches)
 
 

@@ -197,7 +197,7 @@ def place_of(use: DataUse, dataset: Dataset, namespace: str) -> str:
     The claim that the manifest mounts, where it mounts one; otherwise one that is named after the dataset.
     """
     if use.name.startswith(CLAIM):
-        return "/".join(use.name.split("/")[:4])
+        return claim_of(use)
     if use.checkpoint:
         return ""  # a copy would be written to, and what lies in the store would be an older one
     return "" if use.is_place else f"{CLAIM}{namespace}/dataset-{dataset.key.replace('/', '.').replace('_', '-')}"
@@ -223,6 +223,11 @@ def places(
     return tuple(found)
 
 
+def claim_of(use: DataUse) -> str:
+    """The whole claim, where the use is of a directory in one."""
+    return "/".join(use.name.split("/")[:4])
+
+
 def total(moves: Iterable[DataMove]) -> Move:
     """One after the other: they share the way into the cluster."""
     usd = hours = 0.0
@@ -236,7 +241,7 @@ def _needed(catalog: DataCatalog, workload: Workload, cluster: str, region: str)
     """Claims that it mounts come first, then what it names: either makes a copy that serves the rest."""
     for use in sorted(workload.data, key=lambda one: (not one.name.startswith(CLAIM), one.is_place)):
         dataset = catalog.find(use)
-        if dataset is None or (dataset.learned and cluster not in catalog.told):
+        if dataset is None or (dataset.learned and not use.checkpoint and cluster not in catalog.told):
             continue
         if not is_local(use, dataset, cluster, region, workload.namespace):
             yield use, dataset

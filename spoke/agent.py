@@ -71,10 +71,11 @@ class Agent:
         with_starts: stuck.Patience = stuck.PATIENCE,
         look_at_nodes_s: float = lost_nodes.INTERVAL_S,
         stager: Stager | None = None,
+        tells_claims: bool = True,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
-        `with_starts`: its patience with them."""
+        `with_starts`: its patience with them. `tells_claims`: not where claims come into being as they are mounted."""
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
@@ -114,6 +115,7 @@ class Agent:
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
         self._claims = Claims()
+        self._tells_claims = tells_claims
         self._kinds: frozenset[str] = frozenset()
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -193,7 +195,8 @@ class Agent:
         self._summaries.served(self._kinds)
         # Nobody waits for them: a cluster that does not show its claims runs jobs all the same.
         for (api_version, kind), sink in ((_CLAIM, self._claims.claims), (FLUID, self._claims.fluid)):
-            if (name := f"{api_version}/{kind}") in self._kinds and name not in self._watched:
+            name = f"{api_version}/{kind}"
+            if self._tells_claims and name in self._kinds and name not in self._watched:
                 self._watched.add(name)
                 self._watch(Selection(api_version, kind), sink())
         new = [kind for kind in self._catalogue.kinds if self._is_to_watch(kind)]

@@ -59,7 +59,9 @@ class Claims:
 
         def take(obj: Object) -> None:
             uri, size = _uri(obj), size_of(obj)
-            if size is not None:
+            if size is None:
+                known.pop(uri, None)
+            else:
                 known[uri] = size
 
         def upsert(obj: Object) -> None:
@@ -91,10 +93,12 @@ def _uri(obj: Object) -> str:
 
 
 def _claim_size(obj: Object) -> int | None:
-    """None for what is no data of a user's, or is lost."""
+    """None for what is no data of a user's, or is going or lost."""
     metadata, status = obj["metadata"], obj.get("status") or {}
-    if _SYSTEM.fullmatch(metadata.get("namespace", "default")) or status.get("phase") == "Lost":
+    if _SYSTEM.fullmatch(metadata.get("namespace", "default")):
         return None
+    if status.get("phase") == "Lost" or "deletionTimestamp" in metadata:
+        return None  # no pod can mount it any more
     if DATASET_ANNOTATION in (metadata.get("annotations") or {}):
         return None
     storage = (status.get("capacity") or {}).get("storage")

@@ -151,6 +151,7 @@ async def _run(
         owner=f"{identity.cluster}.{hashlib.sha256(identity.ca_pem).hexdigest()[:12]}",
         keep_finished_s=settings.keep_finished_s,
         stager=_stager(settings, port),
+        tells_claims=settings.cluster == "kube",
     )
     stack.push_async_callback(agent.close)
     link = Link(

@@ -10,6 +10,8 @@ from hub.records import Actor, UserRole
 from hub.store import datasets
 from placement.data import DataPlace, Dataset, Replica
 from placement.lifecycle import Event, Phase
+from placement.money import Price, PriceBook
+from placement.verdict import Placed
 from placement.workload import DataUse
 from tests.hub.loops.rig import ADMIN, ANN, START_OF_TIME, FakeSpoke, Hub, a_hub, manifest
 from wire.orders import CommandAck, DataFound, JobRef, Report, Staging, Start
@@ -283,3 +285,25 @@ async def test_a_report_that_overtakes_the_acknowledgement_counts(hub: Hub) -> N
     [command] = await hub.uplink.pending_commands("east")
     await hub.uplink.acknowledged("east", [CommandAck(command.id, ref)])
     assert (await hub.jobs.show(ANN, "train")).phase is Phase.STARTING
+
+
+async def test_a_checkpoint_in_a_claim_draws_the_next_attempt_to_where_it_is(hub: Hub) -> None:
+    east, west = await member(hub, "east"), await member(hub, "west")
+    await hub.jobs.submit(ANN, manifest("train", data=["pvc://default/runs/1 checkpoint"]))
+    await hub.placing.settle()
+    job = await hub.jobs.show(ANN, "train")
+    first = {"east": east, "west": west}[str(job.cluster)]
+    await first.obey(hub)
+    await first.send_reports(hub)
+    ref = JobRef(job.id, 1)
+    running = Report(ref, 9, Event.RUNNING, "", START_OF_TIME, checkpoint_at=START_OF_TIME)
+    for seq in (9, 10):
+        await hub.uplink.reported(first.name, [replace(running, seq=seq)])
+    claim = "pvc://default/runs"
+    assert hub.federation.data.datasets[claim].replicas == (Replica("eu", first.name, claim),)
+    for cluster in ("east", "west"):
+        await hub.prices.replace(ADMIN, PriceBook({(cluster, "*"): Price(1.0)}, default=Price(1.1)))
+        planned = await hub.jobs.plan(ANN, manifest("again", data=["pvc://default/runs/1 checkpoint"]))
+        decision = planned[0].decision
+        assert isinstance(decision.verdict, Placed)
+        assert decision.verdict.cluster == first.name

@@ -69,8 +69,9 @@ async def test_only_what_changed_is_told_and_no_more_than_so_much() -> None:
     waiting = asyncio.create_task(claims.wait(revision))
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    sink.gone(claim("a"))
+    sink.upsert(claim("a", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}))
     assert (await waiting)[1] == []
+    sink.gone(claim("a"))
     sink.reset([claim(f"c{number}") for number in range(AT_MOST + 1)])
     assert len(claims.found()) == AT_MOST
 

@@ -116,6 +116,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "score": {"total_usd": 38.4, "terms": {"gpu": 36.0, "spot risk": 2.4}},
                 "domain": "rack r1",
                 "at_least": False,
+                "moves": [],
             },
             {
                 "cluster": "cloud-b",
@@ -124,6 +125,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "score": {"total_usd": 131.2, "terms": {"gpu": 131.2}},
                 "domain": "rack b7",
                 "at_least": False,
+                "moves": [],
             },
             {
                 "cluster": "edge-c",
@@ -137,6 +139,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "score": None,
                 "domain": "",
                 "at_least": False,
+                "moves": [],
             },
         ],
         "reasons": [],

@@ -110,7 +110,7 @@ def workload(
         (role,),
         pods,
         hints=Hints(**asked),  # type: ignore[arg-type]
-        data=tuple(map(DataUse, data)),
+        data=tuple(DataUse(one.removesuffix(" checkpoint"), one.endswith(" checkpoint")) for one in data),
     )
 
 
