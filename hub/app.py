@@ -40,6 +40,7 @@ from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
 from hub.costs import Costs
+from hub.datasets import Datasets
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.jobs import Jobs
@@ -62,6 +63,7 @@ from hub.store.migrate import NewerDatabase
 from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
+from placement.data import DataPlace
 from placement.displacement import Displacing
 from placement.fleet import Fleet, PendingJob
 from placement.kinds import reader, render
@@ -335,6 +337,7 @@ class Hub:
             prices=parts.prices,
             queues=parts.queues,
             costs=parts.costs,
+            datasets=parts.datasets,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -370,6 +373,7 @@ class _Parts:
     prices: Prices
     queues: Queues
     costs: Costs
+    datasets: Datasets
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -395,8 +399,10 @@ def _assemble(
     def read(text: bytes, *, namespace: str) -> Sequence[Submission]:
         return reader.read(text, catalogue, namespace=namespace, salt=secrets.token_hex(4))
 
-    def rendered(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
-        return render.render(objects, catalogue, job=job, epoch=epoch)
+    def rendered(
+        objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+    ) -> Sequence[Object]:
+        return render.render(objects, catalogue, job=job, epoch=epoch, data=data)
 
     def refusals(submission: Submission, actor: Actor) -> Sequence[Problem]:
         return admission.refusals(submission, actor, catalogue)
@@ -419,6 +425,7 @@ def _assemble(
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
         costs=Costs(store, clock=clock),
+        datasets=Datasets(store, federation),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

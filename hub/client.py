@@ -272,6 +272,26 @@ class MusterClient:
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
 
+    # --- datasets ---
+
+    def datasets(self, *, learned: bool = False) -> list[schemas.DatasetOut]:
+        return self._get(schemas.DatasetListOut, "/datasets", {"learned": str(learned).lower()}).datasets
+
+    def dataset(self, name: str, *, tenant: str | None = None) -> schemas.DatasetOut:
+        return self._get(schemas.DatasetOut, f"/datasets/{_part(name)}", _tenant(tenant))
+
+    def create_dataset(self, name: str, spec: schemas.DatasetSpec, *, force: bool = False) -> schemas.DatasetOut:
+        body, params = {"name": name, **spec.model_dump()}, {"force": str(force).lower()}
+        return self._model(schemas.DatasetOut, self._call("POST", "/datasets", params=params, json=body, again=False))
+
+    def set_dataset(self, name: str, spec: schemas.DatasetSpec, *, force: bool = False) -> schemas.DatasetOut:
+        params = {"force": str(force).lower()}
+        answer = self._call("PUT", f"/datasets/{_part(name)}", params=params, json=spec.model_dump())
+        return self._model(schemas.DatasetOut, answer)
+
+    def delete_dataset(self, name: str, *, tenant: str | None = None) -> None:
+        self._call("DELETE", f"/datasets/{_part(name)}", params=_tenant(tenant), again=False)
+
     def apply(self, text: bytes, *, force: bool = False) -> schemas.AppliedOut:
         """Everything that this YAML or JSON declares, or nothing of it."""
         request: dict[str, Any] = {"content": text, "headers": {"Content-Type": _YAML}}
@@ -390,6 +410,10 @@ class MusterClient:
 _YAML = "application/yaml"
 # Failures of the connection. A read timeout is not one: the hub may still be at it.
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+
+
+def _tenant(tenant: str | None) -> dict[str, str]:
+    return {} if tenant is None else {"tenant": tenant}
 
 
 def _part(text: str) -> str:

@@ -124,7 +124,9 @@ class Jobs:
             )
         now = self._clock()
         new = [
-            self._new_job(_asked(one.workload, if_too_large), one, now + timedelta(microseconds=number))
+            self._new_job(
+                _asked(_of_tenant(one.workload, actor.tenant), if_too_large), one, now + timedelta(microseconds=number)
+            )
             for number, one in enumerate(found)
         ]
         self._check(actor, found)
@@ -138,7 +140,8 @@ class Jobs:
         self._check(actor, found)
         now, fleet = self._clock(), self._federation.fleet()
         pending = [
-            PendingJob(f"plan-{number}", 1, one.workload, actor.tenant, now) for number, one in enumerate(found, 1)
+            PendingJob(f"plan-{number}", 1, _of_tenant(one.workload, actor.tenant), actor.tenant, now)
+            for number, one in enumerate(found, 1)
         ]
         # Room that is kept for others is not offered.
         planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
@@ -303,6 +306,13 @@ def _invalid(problems: Sequence[Problem]) -> Invalid:
     path = f"{first.path}: " if first.path else ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Invalid(f"{path}{first.message}{more}", code="invalid-manifest", mend=first.mend, problems=problems)
+
+
+def _of_tenant(workload: Workload, tenant: str) -> Workload:
+    """Whose datasets it may use."""
+    if not workload.data:
+        return workload
+    return replace(workload, data=tuple(replace(use, tenant=tenant) for use in workload.data))
 
 
 def _asked(workload: Workload, if_too_large: str | None) -> Workload:

@@ -49,6 +49,7 @@ class Reservation:
     uses: tuple[tuple[str, float], ...] = ()
     usd_per_hour: float = 0.0
     since: datetime | None = None  # None: nobody noted it, and nobody can say when it ends
+    moves_usd: float = 0.0  # what bringing its data costs, once
 
     @property
     def expected_end(self) -> datetime | None:

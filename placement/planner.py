@@ -183,9 +183,11 @@ class Planner:
     # ---- what changed since the last cycle ----
 
     def _refresh(self, fleet: Fleet) -> None:
-        data_changed = self._data is not fleet.data and self._data != fleet.data
-        if data_changed or self._prices != fleet.prices:
-            self._prices, self._data = fleet.prices, fleet.data
+        if self._data is not fleet.data:
+            # What of it matters to a shape is in the shape's key.
+            self._data, self._shape_of_object = fleet.data, {}
+        if self._prices != fleet.prices:
+            self._prices = fleet.prices
             self._shapes, self._shape_of_object = {}, {}
         if self._limits.tree is not fleet.queues:
             self._limits = Limits(fleet.queues)
@@ -316,8 +318,7 @@ class Planner:
         capacity = member.capacity
         if capacity is None or not may_fit(workload, member.cluster, capacity, self._data):
             return _Prospect(standing, -inf, Candidate(name))
-        datasets, region = self._data.used_by(workload), member.cluster.region
-        moves = needed_moves(datasets, name, region, self._prices.transfers) if datasets else ()
+        moves = needed_moves(self._data, workload, name, member.cluster.region, self._prices.transfers)
         score = at_least(workload, name, capacity.inventory, self._prices, moves)
         return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True, moves=moves), moves)
 
@@ -387,7 +388,7 @@ class Planner:
         if known is not None and known[0] is workload:
             shape = known[1]
         else:
-            shape = self._shapes.setdefault(_shape_key(workload), _Shape(workload))
+            shape = self._shapes.setdefault(_shape_key(workload, self._data), _Shape(workload))
             self._shape_of_object[id(workload)] = workload, shape
         shape.used_in = self._count
         return shape
@@ -432,7 +433,15 @@ class Planner:
         member.take(job.job, job.epoch, bid.fit)
         self._changes += 1
         made = Reservation(
-            job.job, job.epoch, name, job.workload, terms.offer.spot, terms.uses, terms.usd_per_hour, cycle.now
+            job.job,
+            job.epoch,
+            name,
+            job.workload,
+            terms.offer.spot,
+            terms.uses,
+            terms.usd_per_hour,
+            cycle.now,
+            sum(move.usd for move in shape.prospects[name].moves),
         )
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
@@ -464,7 +473,7 @@ def _standing(member: Member) -> _Standing:
     return (cluster.health, cluster.cordoned, cluster.region, summary.kinds, member.room.inventory.demands)
 
 
-def _shape_key(workload: Workload) -> object:
+def _shape_key(workload: Workload, data: DataCatalog) -> object:
     """Equal for workloads that every cluster must answer alike. Priority and queue only order them."""
     hints = workload.hints
     return (
@@ -478,7 +487,7 @@ def _shape_key(workload: Workload) -> object:
         workload.may_use_spot,
         hints.if_too_large,
         hints.checkpoint_minutes,
-        workload.data,
+        data.matters(workload) if workload.data else None,
     )
 
 

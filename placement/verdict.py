@@ -216,6 +216,23 @@ class DatasetNowhere(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetOutOfReach(Reason):
+    """It lies in claims alone: only pods beside them can read it, and nobody can copy it from there."""
+
+    code: ClassVar[str] = "dataset-out-of-reach"
+    cluster: str
+    dataset: str
+    holders: tuple[str, ...]  # clusters
+
+    @property
+    def message(self) -> str:
+        return (
+            f"dataset {self.dataset} lies in a claim of {' and of '.join(self.holders)} alone, "
+            f"which pods of this job on {self.cluster} cannot mount (a replica in an object store could be copied)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedBySpoke(Reason):
     code: ClassVar[str] = "refused-by-spoke"
     cluster: str

@@ -41,17 +41,21 @@ from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
 from spoke.schedule import Scheduler
+from spoke.staging.port import NoStager, Stager
+from spoke.staging.staging import Staging
 from spoke.status import Reporter
 from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
+from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
-from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
 
 log = logging.getLogger(__name__)
 
 _LOOK_AT_KINDS_S = 30.0
 # What selectors refuse, the summary does not tell: the hub, which counts devices, would ask in vain each second.
 _CLAIMS_AGAIN_S = 30.0
+_CLAIM = ("v1", "PersistentVolumeClaim")
 _COMMANDS_AT_A_TIME = 16  # placed before others get their turn
 
 
@@ -73,10 +77,12 @@ class Agent:
         with_nodes: heartbeats.Patience = heartbeats.PATIENCE,
         with_starts: stuck.Patience = stuck.PATIENCE,
         look_at_nodes_s: float = lost_nodes.INTERVAL_S,
+        stager: Stager | None = None,
+        tells_claims: bool = True,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
-        `with_starts`: its patience with them."""
+        `with_starts`: its patience with them. `tells_claims`: not where claims come into being as they are mounted."""
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
@@ -100,6 +106,7 @@ class Agent:
             port, self._inventory, self._jobs, Heartbeats(with_nodes), clock=_loop_time, interval_s=look_at_nodes_s
         )
         self._handing_back = HandingBack(port, ledger, self._jobs, self._reporter, self.crew, self._lost_nodes.why)
+        self._staging = Staging(stager or NoStager(), self._reporter, self.crew, rng)
         self._reconciler = Reconciler(
             port,
             ledger,
@@ -110,12 +117,15 @@ class Agent:
             owner,
             self._kinds_here,
             lambda node: bool(self._lost_nodes.why(node)),
+            self._staging,
         )
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._scheduler.claims = Claims(self._devices, self._inventory)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
+        self._claims = VolumeClaims()
+        self._tells_claims = tells_claims
         self._kinds: frozenset[str] = frozenset()
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -129,6 +139,8 @@ class Agent:
         self._reporter.in_doubt = self._lost_nodes.in_doubt
         self._lost_nodes.looked = self._nodes_looked_at
         self._handing_back.handed_back = self._wake
+        self._staging.staged = self._reconciler.poke
+        self._staging.failed = self._handing_back.without_data
         self._stuck.changed = self._reporter.poke
         self._stuck.without_room = self._handing_back.without_room
         self._ingest.pods_told = self._pods_told
@@ -194,6 +206,12 @@ class Agent:
                 log.warning("the cluster does not say what it serves: %s", error)
                 await backoff.wait()
         self._summaries.served(self._kinds)
+        # Nobody waits for them: a cluster that does not show its claims runs jobs all the same.
+        for (api_version, kind), sink in ((_CLAIM, self._claims.claims), (FLUID, self._claims.fluid)):
+            name = f"{api_version}/{kind}"
+            if self._tells_claims and name in self._kinds and name not in self._watched:
+                self._watched.add(name)
+                self._watch(Selection(api_version, kind), sink())
         new = [kind for kind in self._catalogue.kinds if self._is_to_watch(kind)]
         self._watched |= {kind.resource_kind for kind in new}
         return [
@@ -309,6 +327,9 @@ class Agent:
 
     async def wait_for_summary(self, after_revision: int) -> Summary:
         return await self._summaries.wait(after_revision)
+
+    async def wait_for_data(self, after_revision: int) -> tuple[int, Sequence[DataFound]]:
+        return await self._claims.wait(after_revision)
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         if self._jobs.of(query.ref) is None:

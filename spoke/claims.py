@@ -90,7 +90,7 @@ class Claims:
         if isinstance(asked, ClaimUnusable):
             return Shortfall(asked)
         stocks = _without(self._inventory.stocks(), asked.freed)
-        wanted = [PodToPlace(pod.name, role) for pod, role in pods]
+        wanted = [PodToPlace(pod.name, role, pod.index) for pod, role in pods]
         found = self._assign(workload, wanted, asked.by_pod, placed, stocks)
         if isinstance(found, Shortfall):
             return found

@@ -15,7 +15,7 @@ from placement.workload import Role, Workload
 from spoke.cluster.port import Object, ObjectKey
 from spoke.entry import Desired, Entry
 from spoke.pods import PodFacts
-from wire.orders import JobRef, PodPlace, RoleCount
+from wire.orders import JobRef, PodPlace, RoleCount, Staging
 
 OVER = frozenset({Event.SUCCEED, Event.FAIL})
 
@@ -28,6 +28,7 @@ class Assessment:
     reason: str
     roles: tuple[RoleCount, ...] = ()  # counted from the moment the workload object exists
     pods: tuple[PodPlace, ...] = ()  # once the gang is bound
+    staging: Staging | None = None  # while data is copied
 
 
 @dataclass(slots=True)
@@ -52,6 +53,8 @@ class Job:
     told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
     shortfall: str = ""  # why its pods are not bound
     stuck: str = ""  # why it has not begun to run for some time, as far as the cluster's events tell
+    staging: Staging | None = None  # while its data is brought here, and nothing of it was made yet
+    staging_words: str = ""
     problem: str = ""  # what the API server said when objects were last applied or deleted
     pods: dict[str, PodFacts] = field(default_factory=dict)  # by uid
 

@@ -35,6 +35,8 @@ def assess(job: Job) -> Assessment | None:
         return None
     if (job.desired is not Desired.START or job.hand_back is not None) and job.event is not Event.SUCCEED:
         return None  # being stopped: only that it had won before matters
+    if job.staging is not None:
+        return Assessment(Event.STAGING, job.staging_words, staging=job.staging)
     if not job.created:
         return Assessment(Event.STARTING, job.problem) if job.problem else None
     event, reason = _event(job)
@@ -122,7 +124,7 @@ class Reporter:
         if found.event in OVER:
             job.outcome = found.event
         report = await self._ledger.record_report(
-            job.ref, found.event, found.reason, found.roles, found.pods, self._clock()
+            job.ref, found.event, found.reason, found.roles, found.pods, self._clock(), staging=found.staging
         )
         if report is not None:
             self._outbox.append(report)

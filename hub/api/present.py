@@ -10,6 +10,7 @@ from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
 from placement.costs import Cost
+from placement.data import DataMove, Dataset
 from placement.planner import PAID
 from placement.queues.tree import Queue
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
@@ -175,6 +176,20 @@ def queue_spec(one: Queue) -> schemas.QueueSpec:
     )
 
 
+def dataset(one: Dataset) -> schemas.DatasetOut:
+    return schemas.DatasetOut(
+        name=one.name,
+        tenant=one.tenant,
+        size=one.size_bytes,
+        replicas=[
+            schemas.ReplicaOut(cluster=r.cluster, region=r.region, uri=r.uri, copied=r.copied) for r in one.replicas
+        ],
+        residency=list(one.residency),
+        secret=one.secret,
+        learned=one.learned,
+    )
+
+
 def whoami(actor: Actor) -> schemas.WhoamiOut:
     return schemas.WhoamiOut(user=actor.user, tenant=actor.tenant, role=str(actor.role))
 
@@ -261,6 +276,7 @@ def _candidates(candidates: Iterable[Candidate], workload: Workload) -> list[sch
             domain=one.domain,
             at_least=one.at_least,
             **_priced(one.score, workload.hints.expected_hours),
+            moves=[_move(move) for move in one.moves],
         )
         for one in candidates
     ]
@@ -278,6 +294,18 @@ def _priced(score: Score | None, hours: float) -> dict[str, Any]:
         "own": "amortised" in terms,
         "expected_hours": hours * (1 + risk / gpu) if gpu else hours,
     }
+
+
+def _move(move: DataMove) -> schemas.DataMoveOut:
+    return schemas.DataMoveOut(
+        dataset=move.name,
+        size=move.size_bytes,
+        source=move.source.cluster if move.source.in_claim else move.source.region or move.source.cluster,
+        left_behind=move.source.in_claim,
+        usd=move.usd,
+        hours=move.hours,
+        place=move.place,
+    )
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[schemas.ReasonOut]:

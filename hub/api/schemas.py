@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
+from placement import sizes
 from placement.lifecycle import Phase
 from placement.workload import TopologyMode
 
@@ -115,6 +116,18 @@ class ScoreOut(Wire):
     terms: dict[str, float] = Field(description="USD by name; the smallest sum wins.")
 
 
+class DataMoveOut(Wire):
+    """What has to be copied there first; without a place, what the job reads from afar."""
+
+    dataset: str
+    size: int = Field(description="Bytes.")
+    source: str = Field(description="The region or cluster that it comes from.")
+    usd: float
+    hours: float
+    place: str = Field(description="pvc://namespace/claim in that cluster, or nothing.")
+    left_behind: bool = Field(default=False, description="A checkpoint in a claim: there the job begins again.")
+
+
 class CandidateOut(Wire):
     cluster: str
     feasible: bool
@@ -129,6 +142,7 @@ class CandidateOut(Wire):
         default=False,
         description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
     )
+    moves: list[DataMoveOut] = []
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]
@@ -516,6 +530,60 @@ class CostReportOut(Wire):
     more_cost: CostOut
     forgotten: CostOut = Field(description="By job: of jobs that are no longer known one by one.")
     total: CostOut
+
+
+# --- datasets -------------------------------------------------------------------------------------------------------
+
+DatasetName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$")]
+Size = Annotated[int, BeforeValidator(sizes.parse)]
+
+
+class ReplicaDoc(Wire):
+    """In a cluster's own storage, or in an object store of a region: one of the two."""
+
+    cluster: Annotated[str, Field(max_length=253)] = ""
+    region: Annotated[str, Field(max_length=63)] = ""
+    uri: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="s3://bucket/prefix, gs://…, az://…, https://…, file:///…; pvc://namespace/claim."
+    )
+
+
+class DatasetSpec(Wire):
+    """A dataset as people declare it, without its name."""
+
+    size: Size = Field(description="Bytes, or text as 1.2TB or 500GiB.")
+    replicas: Annotated[list[ReplicaDoc], Field(min_length=1, max_length=1000)]
+    residency: Annotated[list[Region], Field(max_length=100)] = Field(
+        default=[], description="The regions that it must not leave; none: it may go anywhere."
+    )
+    secret: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="The name of a Secret in the jobs' namespace, with what reading the stores takes."
+    )
+    tenant: Annotated[str | None, Field(max_length=253)] = Field(
+        default=None, description="Whose it is; \"\": everybody's. Without it: an admin's is everybody's."
+    )
+
+
+class DatasetIn(DatasetSpec):
+    name: DatasetName
+
+
+class ReplicaOut(ReplicaDoc):
+    copied: bool = Field(default=False, description="By Muster, before a job; declared by nobody.")
+
+
+class DatasetOut(Wire):
+    name: str
+    tenant: str = Field(description='"": everybody\'s.')
+    size: int = Field(description="Bytes.")
+    replicas: list[ReplicaOut]
+    residency: list[str]
+    secret: str
+    learned: bool = Field(description="Read off what a cluster has, and declared by nobody.")
+
+
+class DatasetListOut(Wire):
+    datasets: list[DatasetOut]
 
 
 class AppliedOut(Wire):

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from hub.cli import clusters, costs, exits, jobs, people, prices, queues, serve, session, submitting, watching
+from hub.cli import clusters, costs, datasets, exits, jobs, people, prices, queues, serve, session, submitting, watching
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +25,7 @@ for part in (submitting, jobs, watching):
 app.add_typer(clusters.app, name="cluster")
 app.add_typer(queues.app, name="queue")
 app.add_typer(queues.files)
+app.add_typer(datasets.app, name="dataset")
 app.add_typer(people.users, name="user")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)

@@ -114,9 +114,9 @@ def delete(ctx: typer.Context, name: Name) -> None:
 def apply(
     ctx: typer.Context,
     file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="YAML or JSON; - reads stdin.")],
-    force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what may be wrong; see queue, dataset.")] = False,
 ) -> None:
-    """Make what a file declares (kind: Queue, PriceBook), or change it to that; all of it or nothing."""
+    """Make what a file declares (kind: Queue, Dataset, PriceBook), or change it to that; all of it or nothing."""
     with connect(ctx) as muster, exits.told(file):
         answer = muster.apply(submitting.read(file), force=force)
     for kind, name in answer.applied:

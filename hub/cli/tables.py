@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli.data_tables import move
 from hub.cli.grid import column as _column
 from hub.cli.grid import cut as _cut
 from hub.cli.grid import facts as _facts
@@ -324,7 +325,7 @@ def _terms(one: schemas.CandidateOut) -> RenderableType:
     if one.spot and one.expected_hours is not None:
         remarks.append(f"{_hours(one.expected_hours)} with the interruptions expected")
     place = [f"in {one.domain}"] if one.domain else []
-    return Text(", ".join([money, *remarks, *place]), "dim")
+    return Text("\n".join([", ".join([money, *remarks, *place]), *map(move, one.moves)]), "dim")
 
 
 def _duration(one: schemas.WorkloadOut) -> str:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hub.records import Object
+from placement.data import DataPlace, places
 from placement.fleet import Fleet, PendingJob
 from placement.verdict import Decision, Placed, Plan
 
@@ -23,7 +24,9 @@ Checker = Callable[[Plan, Fleet], Sequence[str]]
 
 
 class Renderer(Protocol):
-    def __call__(self, objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]: ...
+    def __call__(
+        self, objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+    ) -> Sequence[Object]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +93,28 @@ def _checked(check: Checker, fleet: Fleet, decisions: tuple[Decision, ...]) -> t
 
 
 def render(
-    renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]]
+    renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]], fleet: Fleet
 ) -> tuple[dict[str, tuple[Object, ...]], tuple[Failure, ...]]:
     """Every placed job's objects as its cluster is to get them; failures for those that cannot be rendered."""
     rendered: dict[str, tuple[Object, ...]] = {}
     failures: list[Failure] = []
-    for held in (one.reservation for one in placed):
+    for one in placed:
+        held = one.reservation
         try:
-            rendered[held.job] = tuple(renderer(objects[held.job], job=held.job, epoch=held.epoch))
+            data = _data(one, fleet)
+            rendered[held.job] = tuple(renderer(objects[held.job], job=held.job, epoch=held.epoch, data=data))
         except Exception as error:
             log.exception("rendering %s failed", held.job)
             failures.append(Failure(held.job, held.epoch, f"the hub cannot render this job's objects: {_words(error)}"))
     return rendered, tuple(failures)
+
+
+def _data(placed: Placed, fleet: Fleet) -> tuple[DataPlace, ...]:
+    """Where its pods will find what it names."""
+    workload, cluster = placed.reservation.workload, placed.cluster
+    if not workload.data:
+        return ()
+    return places(fleet.data, workload, cluster, fleet.clusters[cluster].region, placed.moves)
 
 
 def _words(error: Exception) -> str:

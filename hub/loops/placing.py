@@ -147,11 +147,16 @@ class PlacingLoop:
         placed = [one.verdict for one in chosen if isinstance(one.verdict, Placed)]
         ids = [one.reservation.job for one in placed]
         objects = await self._store.read(lambda session: jobs.objects_of(session, ids)) if ids else {}
-        rendered, unrendered = await asyncio.to_thread(attempt.render, self._planning.render, placed, objects)
+        rendered, unrendered = await asyncio.to_thread(attempt.render, self._planning.render, placed, objects, fleet)
         placings = [
             Placing(
                 one.verdict.reservation,
-                Start(rendered[one.job], one.verdict.reservation.workload, one.verdict.reservation.spot),
+                Start(
+                    rendered[one.job],
+                    one.verdict.reservation.workload,
+                    one.verdict.reservation.spot,
+                    tuple(move for move in one.verdict.moves if move.place),
+                ),
                 one,
                 usd_per_hour(one.verdict),
             )

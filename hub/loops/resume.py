@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
 from hub.records import JobEvent
-from hub.store import attempts, clusters, commands, events, jobs, moves, prices, queues
+from hub.store import attempts, clusters, commands, datasets, events, jobs, moves, prices, queues
 from hub.store.changes import Change, ClusterRecord, Spent
 from hub.store.feed import TAIL, Feed
 from hub.store.outbox import Outbox
 from hub.store.store import Store
+from placement.data import Dataset
 from placement.fleet import PendingJob, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
@@ -55,6 +56,7 @@ async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) ->
         now,
         queues=found.queues,
         spent=found.spent,
+        datasets=found.datasets,
     )
     copies.backlog.load(found.pending)
     copies.outbox.load(found.commands)
@@ -77,6 +79,7 @@ class _Found:
     prices: PriceBook
     queues: QueueTree | None
     spent: tuple[Spent, ...]
+    datasets: tuple[Dataset, ...]
     pending: tuple[PendingJob, ...]
     commands: tuple[tuple[str, Command], ...]
     events: list[JobEvent]
@@ -89,6 +92,7 @@ def _everything(session: Session, now: datetime) -> _Found:
         reservations=jobs.reservations(session),
         prices=prices.book(session),
         queues=queues.tree(session),
+        datasets=datasets.every(session),
         spent=attempts.ended_after(session, now - REMEMBERED),
         pending=moves.pending_jobs(session),
         commands=commands.open_commands(session),

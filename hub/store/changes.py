@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
+from placement.data import Dataset
 from placement.fleet import PendingJob, Reservation
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
@@ -91,6 +92,14 @@ class QueuesSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetsSaved:
+    """New or changed ones, and the keys of those that are no more."""
+
+    datasets: tuple[Dataset, ...]
+    gone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """An attempt is over, and this is what it took."""
 
@@ -112,6 +121,7 @@ Change = (
     | ClusterSaved
     | PricesReplaced
     | QueuesSaved
+    | DatasetsSaved
     | Spent
 )
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 import orjson
 
 from hub.records import Object
-from placement.data import DataMove, Replica
+from placement.data import DataMove, Dataset, Replica
 from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
 from placement.queues.tree import Budget, Queue, Quota
@@ -87,6 +87,17 @@ def queue_of(name: str, cohort: str, weight: float, quotas: str, budget: str, bu
 
 
 # ---- workload ----
+
+
+def dataset_of(
+    name: str, size_bytes: int, replicas: str, residency: str, tenant: str, learned: bool, secret: str
+) -> Dataset:
+    held = tuple(Replica(**row) for row in load(replicas))
+    return Dataset(name, size_bytes, held, tuple(load(residency)), tenant, learned, secret)
+
+
+def moves_of(row: Json) -> tuple[DataMove, ...]:
+    return tuple(DataMove(**{**move, "source": Replica(**move["source"])}) for move in row.get("moves", ()))
 
 
 def workload_of(text: str) -> Workload:
@@ -200,6 +211,7 @@ def dump_decision(decision: Decision) -> str:
             "uses": verdict.reservation.uses,
             "usd_per_hour": verdict.reservation.usd_per_hour,
             "since": verdict.reservation.since,
+            "moves_usd": verdict.reservation.moves_usd,
             "moves": verdict.moves,
         }
     else:
@@ -235,8 +247,9 @@ def decision_of(text: str, workload: Workload) -> Decision:
             tuple((device, amount) for device, amount in outcome.get("uses", ())),
             outcome.get("usd_per_hour", 0.0),
             datetime.fromisoformat(outcome["since"]) if outcome.get("since") else None,
+            outcome.get("moves_usd", 0.0),
         )
-        verdict = Placed(held, Score(outcome["terms"]), _moves(outcome))
+        verdict = Placed(held, Score(outcome["terms"]), moves_of(outcome))
     elif "waiting" in outcome:
         verdict = Waiting(_reasons(outcome["waiting"]), _start(outcome.get("start")))
     else:
@@ -248,15 +261,11 @@ def decision_of(text: str, workload: Workload) -> Decision:
             Score(one["terms"]) if one["terms"] is not None else None,
             one["domain"],
             one.get("at_least", False),
-            _moves(one),
+            moves_of(one),
         )
         for one in row["candidates"]
     )
     return Decision(row["job"], row["epoch"], verdict, candidates)
-
-
-def _moves(row: Json) -> tuple[DataMove, ...]:
-    return tuple(DataMove(**{**move, "source": Replica(**move["source"])}) for move in row.get("moves", ()))
 
 
 def _start(row: Json | None) -> ExpectedStart | None:

@@ -311,11 +311,19 @@ def holding_on(session: Session, cluster: str) -> tuple[str, ...]:
 def reservations(session: Session) -> tuple[Reservation, ...]:
     held, spec = rows.reservations.c, rows.job_specs.c
     query = select(
-        held.job, held.epoch, held.cluster, spec.workload_json, held.spot, held.uses_json, held.usd_per_hour, held.since
+        held.job,
+        held.epoch,
+        held.cluster,
+        spec.workload_json,
+        held.spot,
+        held.uses_json,
+        held.usd_per_hour,
+        held.since,
+        held.egress_usd,
     ).join_from(rows.reservations, rows.job_specs, spec.job == held.job)
     return tuple(
-        Reservation(job, epoch, cluster, codec.workload_of(workload), spot, codec.uses_of(uses), usd, since)
-        for job, epoch, cluster, workload, spot, uses, usd, since in session.connection().execute(query)
+        Reservation(job, epoch, cluster, codec.workload_of(workload), spot, codec.uses_of(uses), *paid)
+        for job, epoch, cluster, workload, spot, uses, *paid in session.connection().execute(query)
     )
 
 

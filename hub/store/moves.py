@@ -56,6 +56,7 @@ class Move:
     roles: tuple[RoleCount, ...] = ()
     pods: tuple[PodPlace, ...] = ()
     placing: Placing | None = None  # with PLACE
+    stages: bool = False  # with ACCEPT: its data is brought first
     stop: Stop | None = None  # with EVICT and CANCEL: sent to the cluster that holds the job, if one does
 
 
@@ -224,7 +225,7 @@ def _step(session: Session, job: _Job, move: Move, batch: _Batch) -> Outcome:
     # A spoke's clock may be behind the hub's: nothing of an attempt happens before its placing.
     at = move.at if job.placed_at is None else max(move.at, job.placed_at)
     try:
-        after = lifecycle.next_phase(before, move.event)
+        after = lifecycle.next_phase(before, _event(move, before))
     except IllegalTransition:
         if move.seq is not None and before in HOLDING:
             # It was received, and is acknowledged as such: it must not be judged again by a later phase. Without an
@@ -244,6 +245,12 @@ def _step(session: Session, job: _Job, move: Move, batch: _Batch) -> Outcome:
     if move.stop is not None and job.cluster is not None and after in _STOPPING and before not in _STOPPING:
         batch.orders.append(NewCommand(job.cluster, ref, move.stop, at))
     return Outcome.APPLIED
+
+
+def _event(move: Move, before: Phase) -> Event:
+    """A job whose data is on the way is not starting yet, unless a report has overtaken the acknowledgement."""
+    brings = move.event is Event.ACCEPT and move.stages and before is Phase.PLACED
+    return Event.STAGING if brings else move.event
 
 
 _STOPPING = frozenset({Phase.EVICTING, Phase.CANCELLING})
@@ -269,7 +276,11 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     # does not replace the reason it is being stopped for.
     if move.reason and (after is not before or (before not in _STOPPING and move.event is not Event.ACCEPT)):
         job.reason = move.reason
-    elif (after is not before and after in _AS_WISHED) or _says_that_all_is_well(job, move, before, after):
+    elif (
+        (after is not before and after in _AS_WISHED)
+        or (before is Phase.STAGING and after is Phase.STARTING)
+        or _says_that_all_is_well(job, move, before, after)
+    ):
         job.reason = ""  # what it was waiting for is over
     if move.seq is not None:
         job.report_seq = move.seq
@@ -386,6 +397,7 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "usd_per_hour": one.usd_per_hour,
                     "since": one.since,
                     **_foreseen(placing),
+                    "egress_usd": one.moves_usd,
                 }
                 for placing in placings
                 for one in (placing.reservation,)

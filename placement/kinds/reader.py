@@ -24,6 +24,7 @@ from placement.kinds import (
     identity,
     localities,
     paths,
+    places,
     pods,
     references,
     roles,
@@ -137,6 +138,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
     gang = hints.topology(found, shape.roles, given, functools.cache(labels), localities.of_gang(found, rules, obj))
     wanted = localities.of_roles(found, rules, obj, shape.roles, gang)
+    named = _references(shape)
     workload = Workload(
         api_version=who.api_version,
         kind=who.kind,
@@ -149,8 +151,8 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         min_pods=shape.min_pods,
         topology=wanted.gang,
         hints=hints.read(found, rules, obj, shape.roles, given),
-        references=_references(shape),
-        data=hints.data(found, given),
+        references=named,
+        data=places.of_pods((role.template for role in shape.roles), named, who.namespace, hints.data(found, given)),
         long_running=rules.long_running
         if isinstance(rules.long_running, bool)
         else spec_holds(rules.long_running, obj),

@@ -126,6 +126,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "own": False,
                 "expected_hours": 1 + 2.4 / 36,
                 "at_least": False,
+                "moves": [],
             },
             {
                 "cluster": "cloud-b",
@@ -138,6 +139,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "own": False,
                 "expected_hours": 1.0,
                 "at_least": False,
+                "moves": [],
             },
             {
                 "cluster": "edge-c",
@@ -155,6 +157,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "own": False,
                 "expected_hours": None,
                 "at_least": False,
+                "moves": [],
             },
         ],
         "reasons": [],

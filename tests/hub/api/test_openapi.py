@@ -10,12 +10,15 @@ from tests.hub.api.fakes import FakeHub
 
 ROUTES = """
 DELETE /v1/clusters/{name}
+DELETE /v1/datasets/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/users/{name}
 GET /v1/ca
 GET /v1/clusters
 GET /v1/clusters/{name}
 GET /v1/cost
+GET /v1/datasets
+GET /v1/datasets/{name}
 GET /v1/events
 GET /v1/healthz
 GET /v1/jobs
@@ -33,12 +36,14 @@ POST /v1/cluster-tokens
 POST /v1/clusters/{name}/cordon
 POST /v1/clusters/{name}/drain
 POST /v1/clusters/{name}/uncordon
+POST /v1/datasets
 POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
 POST /v1/join
 POST /v1/plan
 POST /v1/queues
 POST /v1/users
+PUT /v1/datasets/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}
 """
