@@ -156,6 +156,8 @@ class _Ground:
     def placed_with(self, allowed: int) -> Granted | None:
         """`allowed`: the last alternative of a request that may be used."""
         counts = self._counts(allowed)
+        if any(self._places(kind, counts) < kind.at_hand for kind in self._kinds):
+            return None  # most gangs that do not fit: nobody need look for places
         for _ in range(_ROUNDS):
             found = self._assigned(counts, counts)
             if isinstance(found, Shortfall):
@@ -169,19 +171,20 @@ class _Ground:
 
     def why_not(self, allowed: int) -> Reason:
         free, all_free = self._counts(allowed), self._counts(allowed, empty=True)
-        found = self._assigned(free, all_free)
         for kind in self._kinds:
-            fit, ever = (
-                sum(min(counts[node.name, kind.role.name], kind.at_hand) for node in self._nodes if node.ready)
-                for counts in (free, all_free)
-            )
+            fit, ever = self._places(kind, free), self._places(kind, all_free)
             if kind.asked and fit < kind.at_hand:
                 return shortage.devices_short(self._cluster, kind, self._nodes, self._devices, fit, ever)
+        found = self._assigned(free, all_free)
         if isinstance(found, Shortfall):
             return self._in_words(found.reason, free, all_free)
         # Several kinds took each other's devices.
         kind = next(kind for kind in self._kinds if any(spec.requests for spec in kind.asked))
         return shortage.devices_short(self._cluster, kind, self._nodes, self._devices, 0, kind.at_hand)
+
+    def _places(self, kind: Kind, counts: _Counts) -> int:
+        """How many of its pods find devices, wherever that is."""
+        return sum(counts[node.name, kind.role.name] for node in self._nodes if node.ready)
 
     def _in_words(self, reason: Reason, free: _Counts, all_free: _Counts) -> Reason:
         """A reason that names what only this module counts is told in devices."""
