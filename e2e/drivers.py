@@ -34,7 +34,8 @@ def gpus(count: int, product: str, memory: str) -> list[dict[str, Any]]:
     return [gpu(i, product, memory, f"pci0000:0{i // (count // 2)}") for i in range(count)]
 
 
-def resource_slice(node: str, devices: Sequence[dict[str, Any]], *, driver: str = DRIVER) -> Object:
+def resource_slice(node: str, devices: Sequence[dict[str, Any]], *, driver: str = DRIVER, of: int = 1) -> Object:
+    """One of so many of the node's pool."""
     return {
         "apiVersion": API,
         "kind": "ResourceSlice",
@@ -42,7 +43,7 @@ def resource_slice(node: str, devices: Sequence[dict[str, Any]], *, driver: str 
         "spec": {
             "driver": driver,
             "nodeName": node,
-            "pool": {"name": node, "generation": 1, "resourceSliceCount": 1},
+            "pool": {"name": node, "generation": 1, "resourceSliceCount": of},
             "devices": list(devices),
         },
     }

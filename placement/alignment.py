@@ -9,8 +9,8 @@ makes the usual cases (two sockets of equal cards) a handful of choices and not 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from placement.inventory import Node
@@ -55,6 +55,18 @@ def nics(node: Node, gpus: Sequence[int], requests: Resources) -> tuple[tuple[st
             seen[nic.numa] += 1
         found += [(resource, index) for _, _, index in sorted(ranked)[: min(requests[resource], len(free))]]
     return tuple(found)
+
+
+def without(node: Node, given: Collection[tuple[str, int]]) -> Node:
+    """The node once a pod has these NICs, where pods do not share them."""
+    counts = Counter(nic.resource for nic in node.nics)
+    left = tuple(
+        replace(nic, free=False)
+        if (nic.resource, nic.index) in given and node.capacity[nic.resource] == counts[nic.resource]
+        else nic
+        for nic in node.nics
+    )
+    return replace(node, nics=left)
 
 
 def score(weights: Weights, numas: Sequence[int], chosen: Sequence[int], wish: Near) -> Score:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from placement.alignment import NOTHING_NEAR, Near, best, near
+from placement.alignment import NOTHING_NEAR, Near, best, near, nics, without
 from placement.inventory import DeviceForm, Gpu, Node
 from placement.resources import Resources
 from placement.survey import resource_of
@@ -58,6 +58,8 @@ class NodeCards:
             card = min((units, index) for index, units in self._shares.items() if units >= share)[1]
             self._shares[card] -= share
             given += (card,)
+        if self._node.nics:
+            self._node = without(self._node, nics(self._node, given, requests))
         return given
 
 

@@ -25,6 +25,7 @@ from spoke import claim_facts, heartbeats, logs, lost_nodes, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
+from spoke.claims import UNREAD as DEVICES_UNREAD
 from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
@@ -386,6 +387,8 @@ class Agent:
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
+        if not self._devices.is_read and claims.any_named(start.workload):
+            return CommandAck(command.id, command.ref, "no-room", DEVICES_UNREAD)
         if shortfall := self._scheduler.hold(command.ref, start.workload, self._claimed(start)):
             return CommandAck(command.id, command.ref, "no-room", shortfall)
         return None

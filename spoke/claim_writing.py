@@ -28,7 +28,7 @@ from spoke.pods import PodFacts
 
 log = logging.getLogger(__name__)
 
-_TRIES = 10  # after conflicts
+_TRIES = 10  # after conflicts, or for another pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class Writing:
     node: str
     grants: Sequence[ClaimGrant]
     wanted: Callable[[], bool]
+
+
+class _NotYet(ClusterError):
+    """Another pod's writing allocates it, and this one only joins."""
 
 
 class ClaimWriter:
@@ -56,14 +60,26 @@ class ClaimWriter:
         return failed
 
     async def take_back(self, pod: PodFacts, grants: Sequence[ClaimGrant]) -> None:
-        """Of a pod that was not bound. What cannot be undone now is decided anew with the pod, or ends with it."""
+        """Of a pod that was not bound. Returns once it is known what became of each claim, however long that takes.
+
+        Until then its devices count as taken: a write that nobody answered may have been done.
+        """
         for grant in grants:
-            try:
-                await self._take_back(pod, grant)
-            except ClusterError as error:
-                log.warning("claim %s of pod %s keeps its devices for now: %s", grant.name, pod.name, error)
-            finally:
-                self._book.unassume(grant.uid)
+            backoff = Backoff(self._rng)
+            while True:
+                try:
+                    await self._take_back(pod, grant)
+                except (Unavailable, Conflict):
+                    await backoff.wait()
+                    continue
+                except ClusterError as error:
+                    log.warning(
+                        "claim %s of pod %s cannot be read; its devices stay taken: %s", grant.name, pod.name, error
+                    )
+                    break
+                if grant.grants is not None:  # one that is joined may be assumed for another pod
+                    self._book.unassume(grant.uid)
+                break
 
     async def _write_all(self, writing: Writing) -> str:
         for grant in writing.grants:
@@ -75,17 +91,19 @@ class ClaimWriter:
         """Answers what made it fail for good, or ""."""
         facts, backoff = self._book.claim(grant.namespace, grant.name), Backoff(self._rng)
         obj: Object | None = facts.obj if facts is not None and facts.uid == grant.uid else None
-        conflicts = 0
+        tries = 0
         while True:
             if not writing.wanted():
                 return "it is not to run any more"
             try:
                 obj = obj or await self._get(grant)
                 await self._settle(writing.pod, writing.node, grant, obj)
-            except Conflict as error:
-                conflicts += 1
-                if conflicts > _TRIES:
+            except (Conflict, _NotYet) as error:
+                tries += 1
+                if tries > _TRIES:
                     return str(error)
+                if isinstance(error, _NotYet):
+                    await backoff.wait()
                 obj = None
             except Unavailable:
                 await backoff.wait()
@@ -104,7 +122,7 @@ class ClaimWriter:
         allocation = (obj.get("status") or {}).get("allocation")
         if grant.grants is None:
             if allocation is None:
-                raise Unavailable("it is not allocated yet")
+                raise _NotYet("the pod that it is shared with has not had it allocated")
             await self._join(pod, obj)
             return
         if allocation is not None and claim_facts.read(obj).devices != frozenset(g.device.id for g in grant.grants):
@@ -124,23 +142,32 @@ class ClaimWriter:
 
     async def _take_back(self, pod: PodFacts, grant: ClaimGrant) -> None:
         try:
-            there = await self._port.get(ObjectKey("v1", "Pod", pod.namespace, pod.name))
-            if there["metadata"]["uid"] == pod.uid and there["spec"].get("nodeName"):
-                return  # it runs with them
-        except NotFound:
-            pass
-        try:
             obj = await self._get(grant)
         except NotFound:
             return
         facts = claim_facts.read(obj)
-        if facts.uid != grant.uid or pod.uid not in facts.users:
+        if facts.uid != grant.uid:
+            return
+        self._book.put_claim(obj)
+        if pod.uid not in facts.users or await self._runs(pod):
             return
         users = [user for user in obj["status"]["reservedFor"] if user["uid"] != pod.uid]
         change: dict[str, Any] = {"reservedFor": users or None}
         if not users and grant.grants is not None:
             change["allocation"] = None
-        self._book.put_claim(await self._with_status(obj, **change))
+        try:
+            self._book.put_claim(await self._with_status(obj, **change))
+        except Refused as error:
+            # Known to be taken; it is decided anew with the pod, or ends with it.
+            log.warning("claim %s of pod %s keeps its devices: %s", grant.name, pod.name, error)
+
+    async def _runs(self, pod: PodFacts) -> bool:
+        """It was bound after all, by whomever."""
+        try:
+            there = await self._port.get(ObjectKey("v1", "Pod", pod.namespace, pod.name))
+        except NotFound:
+            return False
+        return bool(there["metadata"]["uid"] == pod.uid and there["spec"].get("nodeName"))
 
     async def _get(self, grant: ClaimGrant) -> Object:
         return await self._port.get(ObjectKey(API_VERSION, KIND, grant.namespace, grant.name))

@@ -16,6 +16,7 @@ from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfa
 from placement.dra import gangs
 from placement.dra.allocate import Grants, devices_in
 from placement.dra.devices import DeviceId
+from placement.dra.memory import Memory
 from placement.dra.reasons import ClaimUnusable
 from placement.dra.requests import ClaimSpec
 from placement.dra.stock import Devices, PodClaims, Stock
@@ -65,6 +66,7 @@ class Claims:
     def __init__(self, book: DeviceBook, inventory: Inventory) -> None:
         self._book = book
         self._inventory = inventory
+        self._memory = Memory(inventory.levels)
 
     def hold(
         self, workload: Workload, pods: Sequence[PodToPlace], claims: Mapping[str, tuple[ClaimSpec, ...]]
@@ -138,7 +140,7 @@ class Claims:
     ) -> gangs.Granted | Shortfall:
         devices = Devices(stocks, self._book.classes)
         nodes, levels = self._inventory.nodes(), self._inventory.levels
-        return gangs.assign(nodes, pods, workload, asked, devices, levels, placed=placed)
+        return gangs.assign(nodes, pods, workload, asked, devices, levels, placed=placed, memory=self._memory)
 
     def _asked(self, pods: Sequence[PodFacts], at: Mapping[str, str] | None = None) -> _Asked | ClaimUnusable:
         """`at`: nodes that are chosen. What is allocated on them for the pod stays as it is."""

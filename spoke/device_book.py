@@ -187,11 +187,14 @@ class DeviceBook:
         self.told()
 
     def _put_class(self, obj: Object) -> None:
-        before = self.classes.get(obj["metadata"]["name"])
-        self._take_class(obj)
-        if self.classes.get(obj["metadata"]["name"]) != before:
-            self._renew(self._offered)
-            self.told()
+        name = obj["metadata"]["name"]
+        before = self.classes.get(name)
+        try:
+            self._take_class(obj)
+        finally:  # one that cannot be read is one that is gone
+            if self.classes.get(name) != before:
+                self._renew(self._offered)
+                self.told()
 
     def _take_class(self, obj: Object) -> None:
         name = obj["metadata"]["name"]

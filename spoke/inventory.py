@@ -65,6 +65,7 @@ class _Host:
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
     stock: Stock | None = None  # of devices that are had by claim
     counted: Counted = Counted()  # what of them is there and free, by class
+    stock_left: Stock | None = None  # with what is held for pods to come taken; None where it must be worked out anew
     taken: dict[str, int] = field(default_factory=dict)  # by all pods together
     shares: list[int] | None = None  # units left on each shared card; None where that must be worked out anew
     cards: list[Gpu] = field(default_factory=list)  # as `shares` has them
@@ -110,8 +111,21 @@ class _Host:
             self.shares[index] += times * _units(facts, usage, index)
             self.cards[index] = _shared_card(facts, index, self.shares[index])
 
+    def left(self) -> Stock:
+        """Equal from one change to the next: it keeps what was worked out for it."""
+        if self.stock_left is None:
+            self.stock_left = self.stock_without(()) if self.holds else self.stock
+        assert self.stock_left is not None  # noqa: S101  asked of hosts with a stock only
+        return self.stock_left
+
+    def stock_without(self, redeeming: Collection[tuple[JobRef, int]]) -> Stock:
+        assert self.stock is not None  # noqa: S101  as above
+        held = [usage.devices for mark, usage in self.holds.items() if usage.devices and mark not in redeeming]
+        return Stock(self.stock.offered, self.stock.taken.union(*held)) if held else self.stock
+
     def touch(self) -> None:
         self.actual = self.held = None
+        self.stock_left = None
 
 
 class Inventory:
@@ -241,9 +255,7 @@ class Inventory:
         found = {}
         for name, host in self._hosts.items():
             if host.stock is not None:
-                held = [usage.devices for mark, usage in host.holds.items() if usage.devices and mark not in redeeming]
-                # One that nothing is held of stays the same object, and keeps what was worked out for it.
-                found[name] = Stock(host.stock.offered, host.stock.taken.union(*held)) if held else host.stock
+                found[name] = host.stock_without(redeeming) if redeeming and host.holds else host.left()
         return found
 
     def wake_waiting(self) -> None:

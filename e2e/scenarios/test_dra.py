@@ -158,6 +158,44 @@ def test_no_device_is_given_twice_by_a_spoke_that_was_killed_in_between(
         federation.wait_phase(job.id, Phase.CANCELLED)
 
 
+def test_parts_of_one_card_are_given_as_far_as_its_counters_go(federation: Federation) -> None:
+    """Two cards of four slices each, on one node: to be had whole, in halves, or in quarters."""
+    edge, sizes = federation.clusters["edge-c"], {"whole": 4, "half": 2, "quarter": 1}
+
+    def part(card: int, kind: str, number: int) -> Object:
+        uses = [{"counterSet": f"card-{card}", "counters": {"slices": {"value": str(sizes[kind])}}}]
+        return {"name": f"{kind}-{card}-{number}", "attributes": {"kind": {"string": kind}}, "consumesCounters": uses}
+
+    parts = [part(c, kind, i) for c in (0, 1) for kind, size in sizes.items() for i in range(4 // size)]
+    shared = [{"name": f"card-{card}", "counters": {"slices": {"value": "4"}}} for card in (0, 1)]
+    halves = exactly("gpu", 1, f'device.attributes["{drivers.DRIVER}"].kind == "half"')
+    whole = exactly("gpu", 1, f'device.attributes["{drivers.DRIVER}"].kind == "whole"')
+    of_driver = drivers.device_class(CLASS, f'device.driver == "{drivers.DRIVER}"')
+    counters, devices = (drivers.resource_slice("edge-t4-1-1", found, of=2) for found in ([], parts))
+    counters["metadata"]["name"] += "-counters"
+    counters["spec"] = {key: value for key, value in counters["spec"].items() if key != "devices"}
+    counters["spec"]["sharedCounters"] = shared
+    with drivers.offered(edge, of_driver, counters, devices):
+        until("the hub to know of them", lambda: free_gpus(federation, "edge-c") == 7 + 8)
+        gang = claiming(manifests.indexed_job("halves", pods=2, gpus=0, run_for="30s"), "halves")
+        first = federation.submit(drivers.template("halves", [halves]), gang)
+        assert federation.wait_phase(first.id, Phase.RUNNING).cluster == "edge-c"
+        # The second half was cut of the card that was begun, so the other one is to be had whole: once.
+        one = claiming(manifests.indexed_job("whole", pods=1, gpus=0, run_for="30s"), "whole")
+        second = federation.submit(drivers.template("whole", [whole]), one)
+        federation.wait_phase(second.id, Phase.RUNNING)
+        given = sorted(device for claim in claims_of(edge) for _, _, device in devices_of(claim))
+        assert [device.split("-")[0] for device in given] == ["half", "half", "whole"]
+        assert len({device.split("-")[1] for device in given}) == 2
+        until("the hub to know that both cards are given", lambda: free_gpus(federation, "edge-c") == 7)
+        for job in (first, second):
+            federation.admin.cancel(job.id)
+        for job in (first, second):
+            federation.wait_phase(job.id, Phase.CANCELLED)
+        until("no claim to be left", lambda: not claims_of(edge))
+    until("the hub to know that they are gone", lambda: free_gpus(federation, "edge-c") == 7)
+
+
 def test_admin_access_is_refused_at_the_door(federation: Federation) -> None:
     asks = exactly("gpu", 1)
     asks["exactly"] |= {"adminAccess": True}
@@ -166,5 +204,5 @@ def test_admin_access_is_refused_at_the_door(federation: Federation) -> None:
         federation.submit(drivers.template("admin", [asks]), job)
 
 
-def free_gpus(federation: Federation) -> int:
-    return next(cluster.gpus_free for cluster in federation.admin.clusters() if cluster.name == "onprem-a")
+def free_gpus(federation: Federation, name: str = "onprem-a") -> int:
+    return next(cluster.gpus_free for cluster in federation.admin.clusters() if cluster.name == name)

@@ -59,10 +59,13 @@ def _size(device: Device) -> Fraction:
 
 
 def _product(devices: Iterable[Device]) -> str:
-    """The product that all of them are; "" where they are of several, or do not say."""
+    """The product that all of them are; "" where they are of several, or do not say.
+
+    Written as GPU Feature Discovery writes it in labels, without spaces: prices and node selectors name it so.
+    """
     found = {_named(device, "productName") for device in devices}
     only = found.pop()
-    return only if isinstance(only, str) and not found else ""
+    return only.replace(" ", "-") if isinstance(only, str) and not found else ""
 
 
 def _memory_mib(devices: Iterable[Device]) -> int:

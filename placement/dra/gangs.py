@@ -20,7 +20,8 @@ from placement import topology
 from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
 from placement.dra import names, shortage
 from placement.dra.allocate import Exhausted, Grants, allocate, devices_in
-from placement.dra.devices import Device, DeviceId, NodeDevices
+from placement.dra.devices import DeviceId, NodeDevices
+from placement.dra.memory import Memory
 from placement.dra.reasons import ClaimUnusable
 from placement.dra.requests import ClaimSpec, ClassSpec
 from placement.dra.selectors import meets
@@ -53,12 +54,17 @@ def assign(
     *,
     placed: Sequence[NodeAssignment] = (),
     cluster: str = "the cluster",
+    memory: Memory | None = None,
 ) -> Granted | Shortfall:
-    """`claims` by pod; one that is not in there has none."""
+    """`claims` by pod; one that is not in there has none.
+
+    Who assigns again and again on thousands of nodes keeps a `memory` (for the same levels) and passes it each time.
+    """
     kinds = _kinds(workload, pods, claims)
     if wrong := next(shortage.mistakes(cluster, kinds, devices.classes), None):
         return Shortfall(wrong)
-    ground = _Ground(nodes, pods, workload, kinds, claims, devices, levels, placed, cluster)
+    memory = Memory(levels) if memory is None else memory
+    ground = _Ground(nodes, pods, workload, kinds, claims, devices, levels, placed, cluster, memory)
     widest = max((spec.widest for kind in kinds for spec in kind.asked), default=0)
     for allowed in range(widest + 1):
         found = ground.placed_with(allowed)
@@ -129,6 +135,7 @@ class _Ground:
         levels: Levels,
         placed: Sequence[NodeAssignment],
         cluster: str,
+        memory: Memory,
     ) -> None:
         by_claims = {(kind.of, kind.claims): kind for kind in kinds}
         self._kind_of = {pod.name: by_claims[pod.role, claims.get(pod.name, _NONE)] for pod in pods}
@@ -140,6 +147,8 @@ class _Ground:
         self._counted: dict[tuple[int, bool], _Counts] = {}
         self._weights = self._weighted(max((spec.widest for kind in kinds for spec in kind.asked), default=0))
         self._workload = replace(workload, roles=tuple(self._with_needs(kind) for kind in kinds))
+        self._seen = memory.of([*self._classes, *(_resource(kind.role.name) for kind in self._kinds)])
+        self._seen.keep(len(nodes))
         self._levels = levels
         self._placed = placed
         self._cluster = cluster
@@ -147,6 +156,8 @@ class _Ground:
     def placed_with(self, allowed: int) -> Granted | None:
         """`allowed`: the last alternative of a request that may be used."""
         counts = self._counts(allowed)
+        if any(self._places(kind, counts) < kind.at_hand for kind in self._kinds):
+            return None  # most gangs that do not fit: nobody need look for places
         for _ in range(_ROUNDS):
             found = self._assigned(counts, counts)
             if isinstance(found, Shortfall):
@@ -160,19 +171,20 @@ class _Ground:
 
     def why_not(self, allowed: int) -> Reason:
         free, all_free = self._counts(allowed), self._counts(allowed, empty=True)
-        found = self._assigned(free, all_free)
         for kind in self._kinds:
-            fit, ever = (
-                sum(min(counts[node.name, kind.role.name], kind.at_hand) for node in self._nodes if node.ready)
-                for counts in (free, all_free)
-            )
+            fit, ever = self._places(kind, free), self._places(kind, all_free)
             if kind.asked and fit < kind.at_hand:
                 return shortage.devices_short(self._cluster, kind, self._nodes, self._devices, fit, ever)
+        found = self._assigned(free, all_free)
         if isinstance(found, Shortfall):
             return self._in_words(found.reason, free, all_free)
         # Several kinds took each other's devices.
         kind = next(kind for kind in self._kinds if any(spec.requests for spec in kind.asked))
         return shortage.devices_short(self._cluster, kind, self._nodes, self._devices, 0, kind.at_hand)
+
+    def _places(self, kind: Kind, counts: _Counts) -> int:
+        """How many of its pods find devices, wherever that is."""
+        return sum(counts[node.name, kind.role.name] for node in self._nodes if node.ready)
 
     def _in_words(self, reason: Reason, free: _Counts, all_free: _Counts) -> Reason:
         """A reason that names what only this module counts is told in devices."""
@@ -189,7 +201,13 @@ class _Ground:
     def _assigned(self, free: _Counts, capacity: _Counts) -> Assignment | Shortfall:
         nodes = [self._with_counts(node, free, capacity) for node in self._nodes]
         return topology.assign(
-            nodes, self._pods, self._workload, self._levels, placed=self._placed, cluster=self._cluster
+            nodes,
+            self._pods,
+            self._workload,
+            self._levels,
+            placed=self._placed,
+            cluster=self._cluster,
+            surveyor=self._seen.surveyor,
         )
 
     def _weighted(self, widest: int) -> dict[str, int]:
@@ -208,20 +226,24 @@ class _Ground:
         return replace(kind.role, requests=kind.role.requests + needs)
 
     def _with_counts(self, node: Node, free: _Counts, capacity: _Counts) -> Node:
-        stock = self._devices.stocks.get(node.name, Stock(NodeDevices()))
+        stock = self._devices.stocks.get(node.name, _EMPTY)
         now, ever = {}, {}
         for name in self._classes:
-            inside = [device.id for device in stock.offered.devices if self._is_in(name, device)]
-            now[name], ever[name] = sum(each not in stock.taken for each in inside), len(inside)
+            now[name], ever[name] = self._of_class(stock, name)
         for kind in self._kinds:
             weight = self._weights[kind.role.name]
             now[_resource(kind.role.name)] = weight * free[node.name, kind.role.name]
             ever[_resource(kind.role.name)] = weight * capacity[node.name, kind.role.name]
-        return replace(node, free=node.free + Resources(now), capacity=node.capacity + Resources(ever))
+        return self._seen.node(node, Resources(now), Resources(ever))
 
-    def _is_in(self, name: str, device: Device) -> bool:
-        known = self._devices.classes.get(name.removeprefix(_DEVICES))
-        return known is not None and meets(device, known.selectors)
+    def _of_class(self, stock: Stock, name: str) -> tuple[int, int]:
+        """(free, all)"""
+        if (name, True) not in stock.held:
+            found = self._devices.classes.get(name.removeprefix(_DEVICES))
+            inside = [d.id for d in stock.offered.devices if found is not None and meets(d, found.selectors)]
+            stock.held[name, False] = sum(each not in stock.taken for each in inside)
+            stock.held[name, True] = len(inside)
+        return stock.held[name, False], stock.held[name, True]
 
     def _counts(self, allowed: int, *, empty: bool = False) -> _Counts:
         """By (node, kind), the pods that its devices hold, if no other kind is there."""
@@ -244,6 +266,8 @@ class _Ground:
             return 0
         asked = (kind.asked, allowed, empty)
         if asked not in stock.held:
+            if len(stock.held) >= _KINDS_KEPT:
+                stock.held.clear()
             stock.held[asked] = self._holds(stock, kind, allowed, empty)
         return stock.held[asked]
 
@@ -294,6 +318,8 @@ def _classes_of(kind: Kind) -> dict[str, int]:
 _NONE = PodClaims()
 _CLAIMS, _DEVICES = "claims/", "devices/"
 _HEAVY = 1000
+_KINDS_KEPT = 256  # by node
+_EMPTY = Stock(NodeDevices())
 _Counts = dict[tuple[str, str], int]  # (node, kind) -> pods
 
 

@@ -24,7 +24,9 @@ class Stock:
 
     offered: NodeDevices
     taken: frozenset[DeviceId] = frozenset()
-    held: dict[object, int] = field(default_factory=dict, compare=False)  # how many pods of a kind, once worked out
+    held: dict[object, int] = field(
+        default_factory=dict, compare=False
+    )  # pods of a kind, devices of a class: once worked out
 
     def offers_free(self, devices: frozenset[DeviceId]) -> bool:
         return not devices & self.taken and devices <= {device.id for device in self.offered.devices}

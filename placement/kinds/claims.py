@@ -105,6 +105,11 @@ def counted(workload: Workload, used: Sequence[Sequence[ClaimUse]], objects: Seq
     return replace(workload, roles=tuple(placed), warnings=tuple(warnings))
 
 
+def any_named(workload: Workload) -> bool:
+    """Whether its pods name claims or templates that do not travel along."""
+    return any(each.kind in (TEMPLATE, CLAIM) for each in workload.references)
+
+
 def _spec(use: ClaimUse, objects: Sequence[Object], namespace: str) -> ClaimSpec | None:
     for obj in objects:
         metadata = obj["metadata"]

@@ -30,7 +30,8 @@ def a_node(free_nics: set[int], numas: tuple[int, ...] = TWO_SOCKETS) -> Node:
     plain = gpu_node("n")
     gpus = tuple(Gpu(g.index, numa=numas[g.index], links=ALIKE[g.index]) for g in plain.gpus)
     nics = tuple(Nic(RDMA, i, i // 2, free=i in free_nics) for i in range(4))
-    return Node("n", plain.labels, (), plain.capacity, plain.free, plain.devices, gpus, nics=nics)
+    capacity = plain.capacity + Resources({RDMA: 4})
+    return Node("n", plain.labels, (), capacity, plain.free, plain.devices, gpus, nics=nics)
 
 
 def test_where_links_tie_cards_of_one_numa_node_are_taken() -> None:
@@ -57,6 +58,12 @@ def test_cards_near_a_free_nic_are_taken_and_its_index_is_told() -> None:
     assert gpus == (4, 5)
     assert alignment.nics(node, gpus, asks) == ((RDMA, 3),)
     assert NodeCards(node).serve([DeviceNeed(GPU, 2)], Resources({GPU: 2})) == (0, 1)
+
+
+def test_pods_of_one_gang_do_not_count_on_the_same_nic() -> None:
+    node, asks = a_node({0, 2, 3}), Resources({GPU: 2, RDMA: 1})
+    left = NodeCards(node)
+    assert [left.serve([DeviceNeed(GPU, 2)], asks) for _ in range(3)] == [(0, 1), (4, 5), (6, 7)]
 
 
 def test_two_nics_serve_two_numa_nodes() -> None:

@@ -279,6 +279,8 @@ async def test_a_cluster_that_serves_no_claims_works_as_before_and_says_so(tmp_p
     async with stage(tmp_path, node("n1")) as here:
         ack = await here.run("train", job_yaml("train", pods=1, count=1))
         assert "does not serve resource.k8s.io/v1" in ack.refused_message
+        ack = await here.run("theirs", job_yaml("theirs", pods=1, count=1, travels=False))
+        assert "does not serve resource.k8s.io/v1" in ack.refused_message
         assert Event.RUNNING not in here.events("train")
 
 

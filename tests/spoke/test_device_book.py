@@ -5,11 +5,13 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from placement.dra.counts import Counted
 from placement.dra.devices import DeviceId
+from placement.dra.requests import ClaimRefused
 from placement.dra.stock import Stock
 from spoke.cluster.port import Object
 from spoke.device_book import DeviceBook
@@ -135,6 +137,11 @@ def test_slices_that_go_or_cannot_be_read_offer_nothing() -> None:
 def test_a_class_that_changes_is_counted_anew() -> None:
     desk = a_desk()
     desk.classes.upsert({**DEVICE_CLASS, "spec": {"selectors": [{"cel": {"expression": "false"}}]}})
+    assert not desk.stocks["n1"][1].capacity
+    desk.classes.upsert(DEVICE_CLASS)
+    assert desk.stocks["n1"][1].capacity
+    with pytest.raises(ClaimRefused):
+        desk.classes.upsert({**DEVICE_CLASS, "spec": {"selectors": [{"rego": "x"}]}})
     assert not desk.stocks["n1"][1].capacity
     desk.classes.gone(DEVICE_CLASS)
     assert not desk.book.classes

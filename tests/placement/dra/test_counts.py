@@ -17,9 +17,12 @@ def test_devices_are_counted_by_class_and_what_somebody_has_is_not_free() -> Non
 
 
 def test_product_and_memory_are_told_where_all_of_a_class_say_the_same() -> None:
-    made = [device(f"d{i}", productName="H100") | {"capacity": {"memory": {"value": "80Gi"}}} for i in range(2)]
+    made = [
+        device(f"d{i}", productName="NVIDIA H100 80GB HBM3") | {"capacity": {"memory": {"value": "80Gi"}}}
+        for i in range(2)
+    ]
     found = counted(offer(slice_of("n", *made)).nodes["n"], (), CLASSES)
-    assert found.devices == (DeviceClass("dra/gpu", "gpu", "H100", 81920, DeviceForm.DRA),)
+    assert found.devices == (DeviceClass("dra/gpu", "gpu", "NVIDIA-H100-80GB-HBM3", 81920, DeviceForm.DRA),)
     made[1] |= device("d1", productName="A100")
     assert counted(offer(slice_of("n", *made)).nodes["n"], (), CLASSES).devices[0].product == ""
 

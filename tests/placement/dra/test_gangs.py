@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from placement.assignment import PodToPlace, Shortfall
 from placement.dra import gangs
 from placement.dra.gangs import Granted
+from placement.dra.memory import Memory
 from placement.dra.requests import ClaimSpec, ClassSpec
 from placement.dra.stock import Devices, PodClaims, Stock
-from placement.inventory import Node
+from placement.inventory import DEFAULT_LEVELS, Node
 from placement.resources import Resources
 from placement.workload import Role, TopologyMode, TopologyRequest, Workload
 from tests.placement.dra.offers import CLASS, CLASSES, DRIVER, claim, device, exactly, named, offer, slice_of
@@ -181,3 +183,21 @@ def test_equal_pods_fit_exactly_where_counting_says_so(letters: list[str], count
     held = stocks(**{f"n{i}": each for i, each in enumerate(letters)})
     room = sum(len(each) // count for each in letters)
     assert isinstance(place(held, all_ask(pods, claim(exactly("gpu", count)))), Granted) == (pods <= room)
+
+
+@given(st.lists(st.tuples(_NODES, st.integers(1, 3), st.integers(1, 4)), min_size=2, max_size=4))
+def test_what_is_remembered_of_earlier_gangs_changes_nothing(rounds: list[tuple[list[str], int, int]]) -> None:
+    memory = Memory(DEFAULT_LEVELS)
+    known: dict[Any, Any] = {}
+    for letters, count, pods in rounds:
+        # A node that has the same devices as in the round before is the same object, as in the spoke's inventory.
+        names = {f"n{i}": each for i, each in enumerate(letters)}
+        known = {
+            name: known.get((name, each)) or (node(name), stocks(**{name: each})[name]) for name, each in names.items()
+        }
+        asks = all_ask(pods, claim(exactly("gpu", count)))
+        asked = [PodToPlace(name, "worker") for name in asks]
+        nodes, held = [found for found, _ in known.values()], {name: stock for name, (_, stock) in known.items()}
+        ask = partial(gangs.assign, nodes, asked, workload(pods), asks, Devices(held, CLASSES))
+        assert ask(memory=memory) == ask()
+        known = {(name, names[name]): pair for name, pair in known.items()}
