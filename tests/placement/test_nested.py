@@ -53,7 +53,7 @@ clusters = st.lists(blocks | racks | st.integers(0, 8).map(node), min_size=1, ma
 
 
 @given(clusters, st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(0, 3), st.integers(0, 3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_identical_slices_fit_exactly_when_trying_everything_finds_a_way(
     tree: Domain, gpus: int, size: int, count: int, rank: int, ceiling: int
 ) -> None:
@@ -105,7 +105,7 @@ def pods_in(unit: Unit, one: Spec) -> int:
 
 
 @given(node_lists() | racked_nodes(), nested_workloads())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_the_hub_says_fits_the_spoke_assigns(nodes: list[Node], asked: Workload) -> None:
     fit = Capacity.of("c", summary_of(nodes)).fit(asked)
     answer = topology.assign(nodes, pods_of(asked), asked)
@@ -133,7 +133,7 @@ def test_so_it_stays_through_a_cycle_of_takes(nodes: list[Node], asked: list[Wor
 
 
 @given(node_lists(max_nodes=10) | racked_nodes(), nested_workloads(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_gang_that_comes_in_parts_keeps_its_slices(nodes: list[Node], asked: Workload, data: st.DataObject) -> None:
     pods = pods_of(asked)
     if data.draw(st.booleans()):  # names that tell nothing
@@ -163,7 +163,7 @@ def test_the_order_of_nodes_and_pods_does_not_matter(nodes: list[Node], asked: W
 
 
 @given(racked_nodes(max_nodes=5), nested_workloads(max_roles=1, mode="required"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_where_trying_every_node_for_every_pod_finds_a_way_the_spoke_does(nodes: list[Node], asked: Workload) -> None:
     one = asked.roles[0]
     if one.replicas > 4:
