@@ -18,6 +18,7 @@ from placement.inventory import Node
 from placement.nested import Group, Part
 from placement.packing import bin_fills
 from placement.resources import Resources
+from placement.survey import Surveyor
 from placement.verdict import LevelUnknown, ResourcesShort, TopologyShort
 from placement.workload import SliceRequest, TopologyMode, TopologyRequest, Workload
 from tests.placement.worlds import (
@@ -192,6 +193,18 @@ def test_what_the_only_role_asks_for_is_as_if_the_gang_did(nodes: list[Node], as
     if isinstance(by_role, Fit) and isinstance(by_gang, Fit) and isinstance(by_slices, Fit):
         assert by_role.level == by_gang.level == by_slices.level
         assert by_role.left.root.totals == by_gang.left.root.totals == by_slices.left.root.totals
+
+
+@given(
+    st.lists(racked_nodes(max_nodes=8), min_size=2, max_size=3), st.lists(nested_workloads(), min_size=1, max_size=3)
+)
+@settings(max_examples=50, deadline=None)
+def test_a_surveyor_that_is_kept_changes_nothing(states: list[list[Node]], asked: list[Workload]) -> None:
+    surveyor = Surveyor()
+    for nodes in states:
+        for one in asked:
+            kept = topology.assign(nodes, pods_of(one), one, surveyor=surveyor)
+            assert kept == topology.assign(nodes, pods_of(one), one)
 
 
 # ---- by example ----
