@@ -93,6 +93,13 @@ class Seating:
         }
 
     def _seated(self, scope: Chain, owed: Mapping[str, list[Crew]]) -> list[NodeAssignment] | Stuck | None:
+        try:
+            return self._tried(scope, owed)
+        except BaseException:
+            self._tree.put_back()  # others will look at the tree, whatever went wrong here
+            raise
+
+    def _tried(self, scope: Chain, owed: Mapping[str, list[Crew]]) -> list[NodeAssignment] | Stuck | None:
         found: list[NodeAssignment] = []
         fresh: dict[str, list[Crew]] = {}
         # Those that are bound to small domains come first.
