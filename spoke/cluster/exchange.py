@@ -161,7 +161,8 @@ def _answer(got: bytes) -> tuple[int, bytes, bool] | None:
 
 
 def _unchunked(body: bytes) -> bytes | None:
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while (line_end := body.find(b"\r\n", at)) >= 0:
         size = int(body[at:line_end].partition(b";")[0], 16)
         begin = line_end + 2
