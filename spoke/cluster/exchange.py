@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import cast
 
 _HEAD_END = b"\r\n\r\n"
-_LONGEST = 1 << 20  # bytes of an answer; a Status object has some hundred
+_LONGEST_HEAD = 1 << 16  # bytes
+_LONGEST = 1 << 25  # of a whole answer; an API server keeps no object of more than a few MiB
 _CONNECT_S = 10.0
 
 
@@ -138,13 +139,13 @@ class _Connection(asyncio.Protocol):
 
 def _answer(got: bytes) -> tuple[int, bytes, bool] | None:
     """Status, body, and whether the server closes the connection after it; None where more is to come."""
-    if len(got) > _LONGEST:
-        raise BadAnswer(f"more than {_LONGEST} bytes")
-    end = got.find(_HEAD_END)
+    if not b"HTTP/1.".startswith(got[:7]):
+        raise BadAnswer(f"it begins with {got[:20]!r}")
+    end = got.find(_HEAD_END, 0, _LONGEST_HEAD)
+    if len(got) > (_LONGEST if end >= 0 else _LONGEST_HEAD):
+        raise BadAnswer(f"it is longer than {len(got)} bytes")
     if end < 0:
         return None
-    if not got.startswith(b"HTTP/1."):
-        raise BadAnswer(f"begins with {got[:20]!r}")
     status, head, body = int(got[9:12]), got[:end].lower() + b"\r\n", got[end + len(_HEAD_END) :]
     if status < 200:  # a word on the way
         return _answer(body)

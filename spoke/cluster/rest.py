@@ -2,7 +2,8 @@
 
 `kubernetes.aio` reads kubeconfigs and in-cluster credentials (client certificates, tokens and their renewal, exec
 plugins) and makes the TLS session. Objects stay plain JSON read by orjson: the generated models cost several times
-more than the request itself. One attempt a call; who calls decides whether to try again.
+more than the request itself. What is posted, bindings above all, goes over `exchange`; everything else, and all of it
+where there is a proxy, over aiohttp. One attempt a call; who calls decides whether to try again.
 
 Not promised: a client certificate that an exec plugin gives is not renewed while the agent runs; its tokens are.
 """
