@@ -262,8 +262,9 @@ class Domain:
         Where the ceiling is below this domain, the way leads through a unit of that rank. What is remembered in the
         domains that a decision leaves alone makes the next search cost no more than what changed.
         """
-        if rank == HOST_RANK and self.known_nodes is not None:
-            return self._best_node(self.known_nodes, spec, pods, ceiling)
+        if rank == HOST_RANK:
+            nodes = self.bins() if self.known_nodes is None else self.known_nodes
+            return self._best_node(nodes, spec, pods, ceiling)
         asked = (spec, pods, rank, ceiling)
         if asked in self._best:
             return self._best[asked]

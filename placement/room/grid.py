@@ -28,7 +28,7 @@ from placement.bins import (
 from placement.resources import CPU, MEMORY, Resources
 from placement.room.looks import Ints, Looks, packed
 
-# A heap of places is made anew when it has so many entries more than there are places.
+# A heap of places is given up when it has so many more entries than there are places.
 _STALE_TIMES, _STALE_MORE = 4, 64
 
 
@@ -137,7 +137,7 @@ class Grid:
         """Of the places with such nodes those with the least key. Cheap where asked again after a few changes."""
         heaps = self._nearest.setdefault(row, {})
         heap = heaps.get(order)
-        if heap is None or len(heap) > _STALE_TIMES * len(self.where[row]) + _STALE_MORE:
+        if heap is None:
             heap = heaps[order] = [(self.key(place, order), place.index, place) for place in self.where[row]]
             heapify(heap)
         found: list[tuple[int, int, Place]] = []
@@ -208,6 +208,8 @@ class Grid:
             if heaps := known(row):
                 for order, heap in heaps.items():
                     heappush(heap, entries[order])
+                if len(heap) > _STALE_TIMES * len(self.where[row]) + _STALE_MORE:
+                    del self._nearest[row]  # who asks for it again has it made anew
 
     def become(self, root: Domain, *, named: bool = False) -> bool:
         """Takes over another tree of the same cluster, its names too if `named`.

@@ -23,9 +23,6 @@ from placement.verdict import LevelUnknown, Reason
 from placement.workload import Workload
 
 _ASKS_KEPT = 1024
-# What is remembered of looks and specs that nobody may ever see again is forgotten beyond so many.
-_MOST_LOOKS = 20_000
-_MOST_SPECS = 1_000
 
 
 class Spot(NamedTuple):
@@ -116,8 +113,7 @@ class Room:
             raise ValueError("this fit was worked out on another state of the room: ask `fit` again")
         self.version += 1
         self.grid.apply(fit.found.changes)
-        looks = self.grid.looks
-        if len(looks.bins) > _MOST_LOOKS or len(looks.specs) > _MOST_SPECS:
+        if self.grid.looks.crowded:
             self._left = self.grid.root()
             self._drop_grid()
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from placement.bins import HOST_RANK, FitKey, canon, fit_key, held
+from placement.bins import HOST_RANK, canon, fit_key, held
 from placement.room.grid import Change, Grid, Place
 from placement.room.looks import is_beside, packed
 
@@ -81,22 +81,26 @@ class Seeker:
         order = self._looks.orders[self._order]
         numbers = np.where(self._looks.pods[self._number] >= pods, order.present, inf)
         while (least := numbers[numbers.argmin()]) != inf:
-            best: _Way | None = None
             rows = order.alike[float(least)]
             if len(rows) > 1:
                 rows = [row for row in rows if numbers[row] != inf]
-            for row in rows:
-                places = self._with_look(row, ceiling)
-                spot = (places[0], row) if len(places) == 1 else self._best([(place, row) for place in places])
-                if spot is not None and len(rows) == 1:
-                    return spot
-                if spot is not None:
-                    way = self._way(spot, self._grid.top)
-                    best = way if best is None or self._is_better(way, best) else best
+            best = self._best_of_looks([(row, self._with_look(row, ceiling)) for row in rows], self._grid.top)
             if best is not None:
-                return best.spot
+                return best
             numbers[numbers == least] = inf
         return None
+
+    def _best_of_looks(self, looks: Sequence[tuple[int, Sequence[Place]]], top: Place) -> _Spot | None:
+        """Of nodes that are as good a fit as each other, and where they are: first for each look, then among these."""
+        best: _Way | None = None
+        for row, places in looks:
+            spot = (places[0], row) if len(places) == 1 else self._best([(place, row) for place in places], top)
+            if len(looks) == 1:
+                return spot
+            if spot is not None:
+                way = self._way(spot, top)
+                best = way if best is None or self._is_better(way, best) else best
+        return best.spot if best else None
 
     def _with_look(self, row: int, ceiling: int) -> Sequence[Place]:
         """Those that may be the best."""
@@ -107,7 +111,8 @@ class Seeker:
     def _best_place(self, pods: int, rank: int, ceiling: int) -> Place | None:
         places = self._grid.by_rank[rank]
         enough = np.flatnonzero(self._grid.held(rank, self._number) >= pods).tolist()
-        spot = self._best([(place, _ITSELF) for place in self._allowed([places[at] for at in enough], ceiling)])
+        allowed = self._allowed([places[at] for at in enough], ceiling)
+        spot = self._best([(place, _ITSELF) for place in allowed], self._grid.top)
         return spot[0] if spot else None
 
     def _is_free(self, ceiling: int) -> bool:
@@ -118,15 +123,12 @@ class Seeker:
             return places
         return [place for place in places if place.ranks >> ceiling & 1]
 
-    def _best(self, spots: list[_Spot], top: Place | None = None) -> _Spot | None:
-        """The one whose keys, from it upwards to below `top`, are the least."""
+    def _best(self, spots: list[_Spot], top: Place) -> _Spot | None:
+        """Of places, or of nodes of one look, the one whose keys, from it upwards to below `top`, are the least."""
         if len(spots) < 2:
             return spots[0] if spots else None
-        top = top or self._grid.top
         if not self._grid.even:
             return self._winner(spots, top)
-        if len({row for _, row in spots}) > 1:
-            spots = self._least(spots, [fit_key(self._looks.bins[row], self._spec) for _, row in spots])
         # All are as deep as each other: first by their own places, then by those around them, as far as these differ.
         around = [place for place, _ in spots]
         while len(spots) > 1 and len({*around}) > 1:
@@ -137,10 +139,6 @@ class Seeker:
                 around = [place for place, key in zip(around, keys, strict=True) if key == least]
             around = [place.parent or place for place in around]
         return spots[0] if len(spots) == 1 else min(spots, key=lambda spot: self._tie(self._way(spot, around[0])))
-
-    def _least(self, spots: list[_Spot], keys: list[FitKey]) -> list[_Spot]:
-        least = min(keys)
-        return [spot for spot, key in zip(spots, keys, strict=True) if key == least]
 
     def _winner(self, spots: list[_Spot], top: Place) -> _Spot | None:
         """Where some lie deeper than others: place by place upwards, each keeps its best."""
@@ -218,8 +216,16 @@ class Seeker:
         place, row = spot
         if row != _ITSELF:
             return [self._onto(spot, pods, 1)]
-        nodes = [(inside, row) for inside in place.all for row in inside.looks if self._held(row) >= pods]
-        if (node := self._best(nodes, place)) is not None:
+        looks: dict[int, list[Place]] = {}
+        for inside in place.all:
+            for row in inside.looks:
+                if self._held(row) >= pods:
+                    looks.setdefault(row, []).append(inside)
+        if looks:
+            keys = {row: fit_key(self._looks.bins[row], self._spec) for row in looks}
+            least = min(keys.values())
+            node = self._best_of_looks([(row, at) for row, at in looks.items() if keys[row] == least], place)
+            assert node is not None  # noqa: S101  there are some
             return [self._onto(node, pods, 1)]
         for rank in range(1, place.rank):
             inner = [(inside, _ITSELF) for inside in place.all if inside.rank == rank and self._holds(inside) >= pods]
