@@ -29,7 +29,7 @@ from benchmarks.simulation.jobs import Job
 from benchmarks.simulation.muster import Muster
 from benchmarks.simulation.policies import CheapestFirst, FirstAdmit, FirstFit
 
-MUSTER, FIRST_ADMIT = "muster", "first-admit"
+MUSTER, DISPLACING, FIRST_ADMIT = "muster", "muster-displacing", "first-admit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def policies(args: argparse.Namespace, day: Day, seed: int) -> dict[str, Callable[[], Policy]]:
     made: dict[str, Callable[[], Policy]] = {
         MUSTER: lambda: Muster(day.federation, checked=args.check),
+        DISPLACING: lambda: Muster(day.federation, checked=args.check, displaces=True),
         FIRST_ADMIT: lambda: FirstAdmit(seed, args.reconcile_s),
         "cheapest-first": CheapestFirst,
         "first-fit": FirstFit,
