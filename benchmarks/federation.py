@@ -6,7 +6,8 @@ scheduler. docs/benchmarks-federation.md says what each knows, and describes the
 
 A day begins with the federation as busy as the hours before (`--warm-up-h`) left it. Two days for each seed: one of
 `--load`, run to the last job's end, for money and completion times of the jobs of that day; and one of
-`--saturated-load`, stopped when the last job arrives, for how much of the GPUs is at work.
+`--saturated-load` for 24 hours, stopped when the last job arrives, for how much of the GPUs is at work in its second
+half.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from benchmarks.simulation.jobs import Job
 from benchmarks.simulation.muster import Muster
 from benchmarks.simulation.policies import CheapestFirst, FirstAdmit, FirstFit
 
-MUSTER, FIRST_ADMIT = "muster", "first-admit"
+MUSTER, DISPLACING, FIRST_ADMIT = "muster", "muster-displacing", "first-admit"
+SATURATED_FROM_H, SATURATED_TO_H = 12.0, 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def policies(args: argparse.Namespace, day: Day, seed: int) -> dict[str, Callable[[], Policy]]:
+def policies(args: argparse.Namespace, day: Day, seed: int, pace_s: float = 15.0) -> dict[str, Callable[[], Policy]]:
     made: dict[str, Callable[[], Policy]] = {
-        MUSTER: lambda: Muster(day.federation, checked=args.check),
+        MUSTER: lambda: Muster(day.federation, pace_s=pace_s, checked=args.check),
+        DISPLACING: lambda: Muster(day.federation, pace_s=pace_s, checked=args.check, displaces=True),
         FIRST_ADMIT: lambda: FirstAdmit(seed, args.reconcile_s),
         "cheapest-first": CheapestFirst,
         "first-fit": FirstFit,
@@ -76,18 +79,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     saturated: dict[str, list[report.Saturated]] = {name: [] for name in args.policies}
     jobs = 0
     for seed in seeds:
-        day = source.day(args.load, seed)
+        day = source.day(args.load, seed, source.end_h)
         jobs += sum(job.at_s >= source.warm_up_h * HOUR_S for job in day.jobs)
         for name, policy in policies(args, day, seed).items():
             outcome = Simulation(day.federation, day.jobs, policy(), seed=seed, rules=rules).run()
             figures[name].append(report.of_day(outcome, source.warm_up_h, source.end_h))
     if args.saturated_load and not args.arrivals:
         for seed in seeds[: args.saturated_seeds]:
-            day = source.day(args.saturated_load, seed)
-            for name, policy in policies(args, day, seed).items():
+            day = source.day(args.saturated_load, seed, SATURATED_TO_H)
+            for name, policy in policies(args, day, seed, pace_s=60.0).items():
                 run = Simulation(day.federation, day.jobs, policy(), seed=seed, rules=rules)
                 saturated[name].append(
-                    report.of_saturation(run.run(source.end_h * HOUR_S), source.warm_up_h, source.end_h)
+                    report.of_saturation(run.run(SATURATED_TO_H * HOUR_S), SATURATED_FROM_H, SATURATED_TO_H)
                 )
     return _result(args, source, jobs, figures, saturated)
 
@@ -104,8 +107,8 @@ class _Source:
         self._trace = gavel.read(args.gavel, args.throughputs) if args.gavel else None
         self._series = [availability.read(path) for path in args.availability]
 
-    def day(self, load: float, seed: int) -> Day:
-        args, hours = self._args, self.end_h
+    def day(self, load: float, seed: int, hours: float) -> Day:
+        args = self._args
         there = arrivals.with_datasets(self.federation, DataMix(), seed)
         if self._series:
             there = availability.given(there, self._series, hours, seed)
@@ -166,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--hours", type=_above(1), default=24.0, help="of the day")
     add("--warm-up-h", type=_above(-1), default=24.0, help="of arrivals before it; none with --arrivals")
     add("--load", type=_above(0), default=0.5, help="GPU-hours asked for, over those that there are")
-    add("--saturated-load", type=float, default=1.3, help="0: that day is left out")
+    add("--saturated-load", type=float, default=1.5, help="0: that day is left out")
     add("--seeds", type=_whole, default=5)
     add("--saturated-seeds", type=_whole, default=2, help="of the seeds, how many for the saturated day")
     add("--longest-h", type=_above(0), default=24.0, help="jobs of the generator and of traces are cut off there")

@@ -64,13 +64,10 @@ from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
 from placement.data import DataPlace
-from placement.displacement import Displacing
-from placement.fleet import Fleet, PendingJob
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.queues.tree import Queue, QueueTree
-from placement.verdict import Plan
 from wire import private_file, service_loop
 
 log = logging.getLogger(__name__)
@@ -409,17 +406,13 @@ def _assemble(
 
     token_life = timedelta(seconds=settings.join_token_life_s)
     clusters = Clusters(store, federation, authority, directory, clock=clock, token_life=token_life)
-    displacing = Displacing(planner.Planner().plan)
-    planning = Planning(displacing.plan, invariants.check, rendered)
-
-    def planned(fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Plan:
-        """As the placing loop would decide now, with every cluster asked."""
-        return planner.plan_fully(displacing.priced(fleet), pending, now)
-
+    planning = Planning(planner.Planner().plan, invariants.check, rendered)
     return _Parts(
         copies=copies,
         directory=directory,
-        jobs=Jobs(store, federation, backlog, copies.feed, read, refusals, planned, directory, clock=clock, rng=rng),
+        jobs=Jobs(
+            store, federation, backlog, copies.feed, read, refusals, planner.plan_fully, directory, clock=clock, rng=rng
+        ),
         clusters=clusters,
         access=Access(store, clock=clock),
         prices=Prices(store, federation),

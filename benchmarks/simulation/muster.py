@@ -29,13 +29,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Muster:
-    """`checked`: the invariants are asked of every plan; a violation is an AssertionError.
+    """`checked`: the invariants are asked of every plan; a violation is an AssertionError. `displaces`: it plans by
+    `placement.displacement`, which the hub does not do.
 
     Between two cycles lie `pace_s` at least, which the real hub does not wait; it only saves time here.
     """
 
     def __init__(
-        self, federation: Federation, *, pace_s: float = 15.0, checked: bool = False, displaces: bool = True
+        self, federation: Federation, *, pace_s: float = 15.0, checked: bool = False, displaces: bool = False
     ) -> None:
         self._federation = federation
         self._pace_s = pace_s
