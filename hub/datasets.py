@@ -79,7 +79,7 @@ class Datasets:
         """Raises Forbidden, Invalid."""
         for one in changed:
             _may_change(actor, one)
-        problems = [problem for one in changed for problem in self._problems(one, changed, force=force)]
+        problems = [problem for one in changed for problem in self._problems(actor, one, changed, force=force)]
         if len(self._federation.data.datasets) + len(changed) > MAX_DATASETS:
             problems.append(Problem(0, "", f"there would be more than {MAX_DATASETS} datasets", "delete some first"))
         if problems:
@@ -96,7 +96,7 @@ class Datasets:
         """With the regions of the clusters that its replicas lie in."""
         return self._federation.data.datasets.get(dataset.key, dataset)
 
-    def _problems(self, one: Dataset, changed: Sequence[Dataset], *, force: bool) -> Iterator[Problem]:
+    def _problems(self, actor: Actor, one: Dataset, changed: Sequence[Dataset], *, force: bool) -> Iterator[Problem]:
         if one.size_bytes < 0:
             yield _problem(one, "size", f"it is {one.size_bytes}", "give 0 bytes or more")
         if not one.replicas:
@@ -104,6 +104,9 @@ class Datasets:
         for number, replica in enumerate(one.replicas):
             path = f"replicas[{number}]"
             yield from _malformed(one, replica, path, one.replicas[:number])
+            if replica.uri.startswith("file:") and actor.role is not UserRole.ADMIN:
+                message = f"{replica.uri!r} is a file of a machine, which only an admin may declare"
+                yield _problem(one, f"{path}.uri", message, "name an object store or a claim, or ask an admin")
             if not force:
                 yield from self._unknown(one, replica, path, changed)
         if not force and one.residency:

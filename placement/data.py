@@ -243,6 +243,8 @@ def _needed(catalog: DataCatalog, workload: Workload, cluster: str, region: str)
         dataset = catalog.find(use)
         if dataset is None or (dataset.learned and not use.checkpoint and cluster not in catalog.told):
             continue
+        if use.name.startswith(CLAIM) and not use.name.startswith(f"{CLAIM}{workload.namespace}/"):
+            continue  # none that its pods could mount, and none of its to be filled
         if not is_local(use, dataset, cluster, region, workload.namespace):
             yield use, dataset
 

@@ -307,3 +307,11 @@ async def test_a_checkpoint_in_a_claim_draws_the_next_attempt_to_where_it_is(hub
         decision = planned[0].decision
         assert isinstance(decision.verdict, Placed)
         assert decision.verdict.cluster == first.name
+
+
+async def test_files_of_machines_are_an_admins_to_declare(hub: Hub) -> None:
+    await member(hub)
+    keys = Dataset("keys", 1, (Replica("", "east", "file:///etc"),), tenant=ANN.tenant)
+    with pytest.raises(Invalid, match="only an admin may declare"):
+        await hub.datasets.put(ANN, [keys], force=True)
+    await hub.datasets.put(ADMIN, [keys])
