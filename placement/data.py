@@ -173,6 +173,8 @@ def needed_moves(
     catalog: DataCatalog, workload: Workload, cluster: str, region: str, transfers: Transfers
 ) -> tuple[DataMove, ...]:
     """What must be copied into the cluster, or read from afar; each dataset once. `hours` are each move's own."""
+    if not workload.data:
+        return ()
     found: dict[str, DataMove] = {}
     for use, dataset in _needed(catalog, workload, cluster, region):
         place = place_of(use, dataset, workload.namespace)
