@@ -61,15 +61,17 @@ class Datasets:
             )
         return (await self.put(actor, [dataset], force=force))[0]
 
-    async def put(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> Sequence[Dataset]:
-        """Makes them, or puts them in the place of those of the same names and tenants.
+    async def put(
+        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, forget_copies: bool = False
+    ) -> Sequence[Dataset]:
+        """Makes them, or puts them in the place of those of the same names and tenants. What was copied stays known.
 
         Raises Forbidden, Invalid; then none of them counts.
         """
         self.check(actor, changed, force=force)
 
         def write(session: Session) -> None:
-            known = datasets.some(session, [one.key for one in changed])
+            known = {} if forget_copies else datasets.some(session, [one.key for one in changed])
             datasets.save(session, [_with_copies(one, known.get(one.key)) for one in changed])
 
         await self._store.write(write)
