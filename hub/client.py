@@ -284,8 +284,10 @@ class MusterClient:
         body, params = {"name": name, **spec.model_dump()}, {"force": str(force).lower()}
         return self._model(schemas.DatasetOut, self._call("POST", "/datasets", params=params, json=body, again=False))
 
-    def set_dataset(self, name: str, spec: schemas.DatasetSpec, *, force: bool = False) -> schemas.DatasetOut:
-        params = {"force": str(force).lower()}
+    def set_dataset(
+        self, name: str, spec: schemas.DatasetSpec, *, force: bool = False, forget_copies: bool = False
+    ) -> schemas.DatasetOut:
+        params = {"force": str(force).lower(), "forget_copies": str(forget_copies).lower()}
         answer = self._call("PUT", f"/datasets/{_part(name)}", params=params, json=spec.model_dump())
         return self._model(schemas.DatasetOut, answer)
 

@@ -61,15 +61,17 @@ class Datasets:
             )
         return (await self.put(actor, [dataset], force=force))[0]
 
-    async def put(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> Sequence[Dataset]:
-        """Makes them, or puts them in the place of those of the same names and tenants.
+    async def put(
+        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, forget_copies: bool = False
+    ) -> Sequence[Dataset]:
+        """Makes them, or puts them in the place of those of the same names and tenants. What was copied stays known.
 
         Raises Forbidden, Invalid; then none of them counts.
         """
         self.check(actor, changed, force=force)
 
         def write(session: Session) -> None:
-            known = datasets.some(session, [one.key for one in changed])
+            known = {} if forget_copies else datasets.some(session, [one.key for one in changed])
             datasets.save(session, [_with_copies(one, known.get(one.key)) for one in changed])
 
         await self._store.write(write)
@@ -79,7 +81,7 @@ class Datasets:
         """Raises Forbidden, Invalid."""
         for one in changed:
             _may_change(actor, one)
-        problems = [problem for one in changed for problem in self._problems(one, changed, force=force)]
+        problems = [problem for one in changed for problem in self._problems(actor, one, changed, force=force)]
         if len(self._federation.data.datasets) + len(changed) > MAX_DATASETS:
             problems.append(Problem(0, "", f"there would be more than {MAX_DATASETS} datasets", "delete some first"))
         if problems:
@@ -96,7 +98,7 @@ class Datasets:
         """With the regions of the clusters that its replicas lie in."""
         return self._federation.data.datasets.get(dataset.key, dataset)
 
-    def _problems(self, one: Dataset, changed: Sequence[Dataset], *, force: bool) -> Iterator[Problem]:
+    def _problems(self, actor: Actor, one: Dataset, changed: Sequence[Dataset], *, force: bool) -> Iterator[Problem]:
         if one.size_bytes < 0:
             yield _problem(one, "size", f"it is {one.size_bytes}", "give 0 bytes or more")
         if not one.replicas:
@@ -104,6 +106,9 @@ class Datasets:
         for number, replica in enumerate(one.replicas):
             path = f"replicas[{number}]"
             yield from _malformed(one, replica, path, one.replicas[:number])
+            if replica.uri.startswith("file:") and actor.role is not UserRole.ADMIN:
+                message = f"{replica.uri!r} is a file of a machine, which only an admin may declare"
+                yield _problem(one, f"{path}.uri", message, "name an object store or a claim, or ask an admin")
             if not force:
                 yield from self._unknown(one, replica, path, changed)
         if not force and one.residency:

@@ -79,6 +79,8 @@ class Federation:
         self._past: dict[str, Past] = {}
         self._datasets: dict[str, Dataset] = {}  # as they are stored
         self._claims: dict[str, dict[str, int]] = defaultdict(dict)  # cluster -> what was learned of it -> size
+        # cluster -> dataset -> where Muster copied it to
+        self._copies: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._told: set[str] = set()  # clusters that have said what data they hold
         self._data: DataCatalog | None = None  # with the regions of clusters filled in
         self._fleet: Fleet | None = None
@@ -140,14 +142,16 @@ class Federation:
     def _datasets_changed(self, changed: Sequence[Dataset], gone: Sequence[str]) -> None:
         for key in (*gone, *(one.key for one in changed)):
             before = self._datasets.pop(key, None)
-            if before is not None and before.learned:
-                for replica in before.replicas:
-                    self._claims[replica.cluster].pop(key, None)
+            for replica in before.replicas if before is not None else ():
+                self._claims[replica.cluster].pop(key, None)
+                self._copies[replica.cluster].pop(key, None)
         for one in changed:
             self._datasets[one.key] = one
-            if one.learned:
-                for replica in one.replicas:
+            for replica in one.replicas:
+                if one.learned:
                     self._claims[replica.cluster][one.key] = one.size_bytes
+                elif replica.copied:
+                    self._copies[replica.cluster][one.key].add(replica.uri)
         if self._data is not None:
             self._data = self._data.after(*self._known(changed, gone), self._data.told)
 
@@ -299,6 +303,10 @@ class Federation:
         found = [self._with_regions(one) for one in datasets]
         lost = [one.key for one in found if one.learned and not one.replicas]
         return [one for one in found if one.replicas or not one.learned], [*gone, *lost]
+
+    def copies_in(self, cluster: str) -> Mapping[str, frozenset[str]]:
+        """What Muster copied there: the places by dataset."""
+        return {key: frozenset(held) for key, held in self._copies[cluster].items() if held}
 
     @property
     def learned(self) -> int:

@@ -85,12 +85,21 @@ class Uplink:
     async def data(self, cluster: str, found: Sequence[DataFound]) -> None:
         self._member(cluster)
         known, new = self._federation.claims_of(cluster), {one.uri: one.size_bytes for one in found}
+        copied = self._federation.copies_in(cluster)
+        lost = {key: uris for key, held in copied.items() if (uris := held - new.keys())}
+        for uri in (uri for held in copied.values() for uri in held):
+            new.pop(uri, None)  # the datasets that they are copies of say it
         gone = known.keys() - new.keys()
         # A size that others share is the largest of theirs: one that says less says nothing.
         changed = {uri: size for uri, size in new.items() if uri not in known or known[uri] != size}
-        if gone or changed:
+        if gone or changed or lost:
             room = learned.AT_MOST - self._federation.learned
-            await self._store.write(lambda session: learned.told(session, cluster, changed, gone, room))
+
+            def write(session: Session) -> None:
+                learned.told(session, cluster, changed, gone, room)
+                copies.gone(session, cluster, lost)
+
+            await self._store.write(write)
         self._federation.data_told(cluster)
 
     async def renew(self, cluster: str, certificate_serial: str, csr_pem: bytes) -> tuple[bytes, bytes]:

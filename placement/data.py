@@ -173,6 +173,8 @@ def needed_moves(
     catalog: DataCatalog, workload: Workload, cluster: str, region: str, transfers: Transfers
 ) -> tuple[DataMove, ...]:
     """What must be copied into the cluster, or read from afar; each dataset once. `hours` are each move's own."""
+    if not workload.data:
+        return ()
     found: dict[str, DataMove] = {}
     for use, dataset in _needed(catalog, workload, cluster, region):
         place = place_of(use, dataset, workload.namespace)
@@ -243,6 +245,8 @@ def _needed(catalog: DataCatalog, workload: Workload, cluster: str, region: str)
         dataset = catalog.find(use)
         if dataset is None or (dataset.learned and not use.checkpoint and cluster not in catalog.told):
             continue
+        if use.name.startswith(CLAIM) and not use.name.startswith(f"{CLAIM}{workload.namespace}/"):
+            continue  # none that its pods could mount, and none of its to be filled
         if not is_local(use, dataset, cluster, region, workload.namespace):
             yield use, dataset
 

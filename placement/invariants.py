@@ -136,6 +136,9 @@ def _data_out_of_place(verdict: Placed, cluster: Cluster, fleet: Fleet) -> Itera
     """A dataset read where it must not be, or read there though nobody brings it."""
     brought = {move.dataset for move in verdict.moves if move.target == cluster.name}
     namespace = verdict.reservation.workload.namespace
+    for move in verdict.moves:
+        if move.place and move.place.split("/")[2] != namespace:
+            yield f"dataset {move.dataset} would be copied into {move.place}, beyond the namespace {namespace}"
     for use in verdict.reservation.workload.data:
         dataset = fleet.data.find(use)
         if dataset is None or (dataset.learned and cluster.name not in fleet.data.told):
@@ -146,6 +149,8 @@ def _data_out_of_place(verdict: Placed, cluster: Cluster, fleet: Fleet) -> Itera
             yield f"dataset {dataset.name} must stay in {', '.join(dataset.residency)}, not go to {cluster.region}"
         # A claim is there for those who mount it, or are beside it; a store for everybody in its region.
         mounts = use.name.startswith("pvc://")
+        if mounts and use.name.split("/")[2] != namespace:
+            continue
         claims = [one.uri for one in dataset.replicas if one.cluster == cluster.name and one.uri.startswith("pvc://")]
         beside = [uri for uri in claims if uri.split("/")[2] == namespace]
         stores = [(one.cluster, one.region) for one in dataset.replicas if not one.uri.startswith("pvc://")]

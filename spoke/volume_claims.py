@@ -1,8 +1,8 @@
 """What data this cluster holds by its own account: its claims, and Fluid's datasets, which come as claims too.
 
 A claim's size is its capacity (whole MiB), or what Fluid says that its dataset has under it. Claims that are not bound
-yet are told as well, without a size: a job that mounts one can run here. The copies that Muster made are the hub's to
-know; what lies in the namespaces of the cluster itself is nobody's data.
+yet are told as well, without a size: a job that mounts one can run here. Copies that Muster made are told too, so
+that the hub hears of one that is gone; what lies in the namespaces of the cluster itself is nobody's data.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from placement import sizes
 from placement.data import CLAIM
 from placement.kinds import quantity
 from spoke.cluster.port import Object
-from spoke.staging.kube import DATASET_ANNOTATION
 from spoke.watch import Sink, take_each
 from wire.orders import DataFound
 
 FLUID = ("data.fluid.io/v1alpha1", "Dataset")
-AT_MOST = 5000  # the largest
+AT_MOST = 5000  # copies of the hub's datasets, and the largest of the others
 
 _SYSTEM = re.compile(r"kube-.*|muster-system")
 
@@ -47,7 +46,7 @@ class VolumeClaims:
 
     def found(self) -> Sequence[DataFound]:
         every = [DataFound(uri, self._fluid.get(uri) or size) for uri, size in self._claims.items()]
-        return sorted(every, key=lambda one: (-one.size_bytes, one.uri))[:AT_MOST]
+        return sorted(every, key=lambda one: (not _is_copy(one.uri), -one.size_bytes, one.uri))[:AT_MOST]
 
     def _sink(self, known: dict[str, int], size_of: Callable[[Object], int | None]) -> Sink:
         def reset(objects: Sequence[Object]) -> None:
@@ -87,6 +86,11 @@ class VolumeClaims:
             self._changed.notify_all()
 
 
+def _is_copy(uri: str) -> bool:
+    """By its name. These are told before all: one that is not is forgotten by the hub."""
+    return uri.partition("/dataset-")[1] != ""
+
+
 def _uri(obj: Object) -> str:
     metadata = obj["metadata"]
     return f"{CLAIM}{metadata.get('namespace', 'default')}/{metadata['name']}"
@@ -99,8 +103,6 @@ def _claim_size(obj: Object) -> int | None:
         return None
     if status.get("phase") == "Lost" or "deletionTimestamp" in metadata:
         return None  # no pod can mount it any more
-    if DATASET_ANNOTATION in (metadata.get("annotations") or {}):
-        return None
     storage = (status.get("capacity") or {}).get("storage")
     return quantity.amount("memory", storage) << 20 if storage is not None else 0
 

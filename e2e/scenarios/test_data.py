@@ -9,6 +9,7 @@ import pytest
 from e2e import manifests
 from e2e.federation import PRICES, Federation
 from e2e.objects import Object
+from e2e.processes import ProcessFederation
 from e2e.waiting import until
 from hub.api import schemas
 from placement.lifecycle import Phase
@@ -84,6 +85,22 @@ def test_data_is_copied_by_a_job_before_the_gang_and_only_once(federation: Feder
     decision = federation.admin.explain(again.id).decision
     assert decision is not None
     assert decision.chosen == "onprem-a"
+
+
+def test_a_spoke_that_was_killed_goes_on_with_the_copy(federation: ProcessFederation, imagenet: str) -> None:
+    onprem, spoke = federation.clusters["onprem-a"].client, federation.spokes["onprem-a"]
+    job = federation.submit(training("resumed", "4"))
+    labels = f"muster.dev/copies-for={job.id}"
+    [before] = until("a Job that copies", lambda: onprem.list("batch/v1", "Job", labels=labels))
+    spoke.kill()
+    assert [one["metadata"]["uid"] for one in onprem.list("batch/v1", "Job", labels=labels)] == [
+        before["metadata"]["uid"]
+    ]
+    spoke.start()
+    federation.wait_phase(job.id, Phase.SUCCEEDED, timeout_s=60)
+    assert not onprem.list("batch/v1", "Job", labels=labels)
+    assert [one.cluster for one in federation.admin.dataset(imagenet).replicas if one.copied] == ["onprem-a"]
+    assert federation.admin.job(job.id).epoch == 1
 
 
 def test_cancelled_while_it_copies_nothing_is_left(federation: Federation, imagenet: str) -> None:

@@ -18,6 +18,7 @@ Force = Annotated[bool, Query(description="Also where it names a cluster or regi
 Tenant = Annotated[
     str | None, Query(description="Whose; \"\": everybody's. Without it: the caller's, then everybody's.")
 ]
+Forget = Annotated[bool, Query(description="What was copied counts no more: the next job copies it anew.")]
 Learned = Annotated[bool, Query(description="Also what was read off clusters.")]
 
 
@@ -38,12 +39,12 @@ async def show_dataset(name: str, served: Served, actor: Caller, tenant: Tenant 
 
 @router.put("/datasets/{name:path}", tags=["datasets"])
 async def replace_dataset(
-    name: str, body: DatasetSpec, served: Served, actor: Caller, force: Force = False
+    name: str, body: DatasetSpec, served: Served, actor: Caller, force: Force = False, forget_copies: Forget = False
 ) -> DatasetOut:
-    """The whole dataset as given; it must exist."""
+    """The whole dataset as given; it must exist. What was copied stays known where its size is the same."""
     changed = of_spec(name, body, actor)
     await served.datasets.show(actor, name, tenant=changed.tenant)
-    return present.dataset((await served.datasets.put(actor, [changed], force=force))[0])
+    return present.dataset((await served.datasets.put(actor, [changed], force=force, forget_copies=forget_copies))[0])
 
 
 @router.delete("/datasets/{name:path}", tags=["datasets"], status_code=204)

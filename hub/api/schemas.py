@@ -556,7 +556,7 @@ class DatasetSpec(Wire):
     residency: Annotated[list[Region], Field(max_length=100)] = Field(
         default=[], description="The regions that it must not leave; none: it may go anywhere."
     )
-    secret: Annotated[str, Field(max_length=253)] = Field(
+    secret: Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")] = Field(
         default="", description="The name of a Secret in the jobs' namespace, with what reading the stores takes."
     )
     tenant: Annotated[str | None, Field(max_length=253)] = Field(

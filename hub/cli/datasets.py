@@ -90,6 +90,9 @@ def edit(
     residency: Residency = None,
     secret: SecretFlag = None,
     tenant: Tenant = None,
+    forget_copies: Annotated[
+        bool, typer.Option("--forget-copies", help="What was copied counts no more: the next job copies it anew.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Change a dataset; what is not given stays as it is. --replica gives all of them anew."""
@@ -107,7 +110,7 @@ def edit(
             known.secret if secret is None else secret,
             known.tenant,
         )
-        muster.set_dataset(name, spec, force=force)
+        muster.set_dataset(name, spec, force=force, forget_copies=forget_copies)
     typer.echo(f"{name} changed")
 
 

@@ -6,7 +6,8 @@ placement was to bring, and for nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,6 +22,17 @@ def arrived(session: Session, ref: JobRef, cluster: str, names: Sequence[str]) -
     for move in _moves(session, ref, cluster):
         if move.place and move.dataset in names:
             datasets.add_replica(session, move.dataset, Replica("", cluster, move.place, copied=True))
+
+
+def gone(session: Session, cluster: str, lost: Mapping[str, Collection[str]]) -> None:
+    """Copies that the cluster no longer has: places by dataset."""
+    changed = []
+    for key, dataset in datasets.some(session, lost).items():
+        left = tuple(
+            one for one in dataset.replicas if not (one.copied and one.cluster == cluster and one.uri in lost[key])
+        )
+        changed.append(replace(dataset, replicas=left))
+    datasets.save(session, changed)
 
 
 def checkpointed(session: Session, job: str, cluster: str) -> None:

@@ -86,6 +86,8 @@ class Staging:
 
     async def _one(self, job: Job, move: DataMove, told: _Telling) -> None:
         wanted = copy_of(job.ref, move)
+        if job.workload is None or wanted.namespace != job.workload.namespace:
+            raise CannotStage(f"{wanted.place} is in another namespace than the job")
         backoff = Backoff(self._rng)
         if self._places[wanted.place].locked():
             told.waits(move)

@@ -116,6 +116,9 @@ async def test_copies_outlive_a_declaration_of_the_same_data(hub: Hub) -> None:
     await hub.store.write(lambda session: datasets.add_replica(session, "gone", copy))
     [again] = await hub.datasets.put(ADMIN, [replace(IMAGENET, secret="")])
     assert [one.copied for one in again.replicas] == [False, True]
+    [without] = await hub.datasets.put(ADMIN, [IMAGENET], forget_copies=True)
+    assert [one.copied for one in without.replicas] == [False]
+    await hub.store.write(lambda session: datasets.add_replica(session, "imagenet", copy))
     [other] = await hub.datasets.put(ADMIN, [replace(IMAGENET, size_bytes=2)])
     assert [one.copied for one in other.replicas] == [False]
 
@@ -307,3 +310,21 @@ async def test_a_checkpoint_in_a_claim_draws_the_next_attempt_to_where_it_is(hub
         decision = planned[0].decision
         assert isinstance(decision.verdict, Placed)
         assert decision.verdict.cluster == first.name
+
+
+async def test_files_of_machines_are_an_admins_to_declare(hub: Hub) -> None:
+    await member(hub)
+    keys = Dataset("keys", 1, (Replica("", "east", "file:///etc"),), tenant=ANN.tenant)
+    with pytest.raises(Invalid, match="only an admin may declare"):
+        await hub.datasets.put(ANN, [keys], force=True)
+    await hub.datasets.put(ADMIN, [keys])
+
+
+async def test_a_copy_that_its_cluster_lost_is_known_no_more(hub: Hub) -> None:
+    _, ref = await staging(hub)
+    await hub.uplink.reported("east", [tell(ref, 1, 10, "imagenet")])
+    await hub.uplink.data("east", [DataFound(COPY.uri, 10**12), DataFound(IMAGES, 5)])
+    assert hub.federation.data.datasets["imagenet"].replicas == (STORE, COPY)
+    assert [one.name for one in await hub.datasets.list(ADMIN, learned=True)] == ["imagenet", IMAGES]
+    await hub.uplink.data("east", [DataFound(IMAGES, 5)])
+    assert hub.federation.data.datasets["imagenet"].replicas == (STORE,)

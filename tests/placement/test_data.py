@@ -124,8 +124,10 @@ def test_a_uri_is_found_by_the_longest_place_that_holds_it() -> None:
 IMAGES = DataUse("images")
 
 
-def moves_of(known: Dataset, cluster: str, region: str, *uses: DataUse) -> tuple[DataMove, ...]:
-    asked = replace(workload(role()), data=uses or (IMAGES,))
+def moves_of(
+    known: Dataset, cluster: str, region: str, *uses: DataUse, namespace: str = "default"
+) -> tuple[DataMove, ...]:
+    asked = replace(workload(role()), namespace=namespace, data=uses or (IMAGES,))
     return needed_moves(DataCatalog({known.key: known}), asked, cluster, region, TRANSFERS)
 
 
@@ -150,8 +152,9 @@ def test_it_is_copied_into_a_claim_beside_the_job_or_into_the_one_that_the_job_m
     known = replace(dataset(Replica("eu", uri="s3://images"), Replica("eu", "eu-1", "pvc://ml/images")), secret="keys")
     [by_name] = moves_of(known, "us-1", "us")
     assert (by_name.place, by_name.secret) == ("pvc://default/dataset-images", "keys")
-    [mounted] = moves_of(known, "us-1", "us", IMAGES, DataUse("pvc://ml/images/train"))
+    [mounted] = moves_of(known, "us-1", "us", IMAGES, DataUse("pvc://ml/images/train"), namespace="ml")
     assert mounted.place == "pvc://ml/images"
+    assert moves_of(known, "us-1", "us", DataUse("pvc://ml/images/train"), namespace="other") == ()
     [read_from_afar] = moves_of(known, "us-1", "us", DataUse("s3://images/train"))
     assert (read_from_afar.place, read_from_afar.usd) == ("", 50)
 

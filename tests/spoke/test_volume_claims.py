@@ -31,6 +31,7 @@ def test_claims_are_found_with_their_sizes() -> None:
     claims = VolumeClaims()
     asyncio.run(fill(claims))
     assert claims.found() == [
+        DataFound("pvc://ml/dataset-x", 10 * GI),
         DataFound("pvc://ml/big", 100 << 40),
         DataFound("pvc://ml/fluid", 5 * GI),
         DataFound("pvc://ml/images", GI),
@@ -39,7 +40,6 @@ def test_claims_are_found_with_their_sizes() -> None:
 
 
 async def fill(claims: VolumeClaims) -> None:
-    copy = {"annotations": {"muster.dev/dataset": "x"}}
     claims.claims().reset(
         [
             claim("images", "1Gi"),
@@ -48,7 +48,7 @@ async def fill(claims: VolumeClaims) -> None:
             claim("fluid", "1Pi"),
             claim("broken", "many"),
             claim("lost", phase="Lost"),
-            claim("dataset-x", metadata=copy),
+            claim("dataset-x"),
             claim("etcd", namespace="kube-system"),
         ]
     )

@@ -470,7 +470,12 @@ class FakeDatasets:
             raise ConflictError(f"there is a dataset {dataset.name} already", code="dataset-exists")
         return (await self.put(actor, [dataset], force=force))[0]
 
-    async def put(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> Sequence[Dataset]:
+    async def put(
+        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, forget_copies: bool = False
+    ) -> Sequence[Dataset]:
+        if not forget_copies:
+            copies = {one.name: [r for r in one.replicas if r.copied] for one in self.known.values()}
+            changed = [replace(one, replicas=(*one.replicas, *copies.get(one.name, ()))) for one in changed]
         self.check(actor, changed, force=force)
         self.known.update((one.name, one) for one in changed)
         return changed

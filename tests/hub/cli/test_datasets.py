@@ -25,6 +25,8 @@ def test_create_edit_show_delete(admin: Muster) -> None:
     copy = Replica("us", "cloud-b", "pvc://default/dataset-x", copied=True)
     admin.hub.datasets.known["x"] = replace(admin.hub.datasets.known["x"], replicas=(*replicas, copy))
     assert admin("dataset", "edit", "x", "--size", "7GiB", "--residency", "none").stdout == "x changed\n"
+    assert admin.hub.datasets.known["x"] == Dataset("x", 7 << 30, (*replicas, copy), secret="keys")
+    assert admin("dataset", "edit", "x", "--forget-copies").stdout == "x changed\n"
     assert admin.hub.datasets.known["x"] == Dataset("x", 7 << 30, replicas, secret="keys")
     rows = [line.split() for line in admin("dataset", "list", columns=120).stdout.splitlines()]
     assert rows == [

@@ -38,7 +38,7 @@ from tests.hub.loops.rig import (
 from wire.orders import JobRef, Report
 
 SPOKES = ("east", "west")
-REPORTED = (Event.RUNNING, Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL)
+REPORTED = (Event.RUNNING, Event.STARTING, Event.STAGING, Event.RUNNING, Event.SUCCEED, Event.FAIL)
 
 
 class World:
@@ -103,7 +103,7 @@ class World:
         spoke = self.spokes[SPOKES[n % 2]]
         live = sorted(spoke.live)
         if live:
-            spoke.advance(live[n // 10 % len(live)], REPORTED[n // 2 % 5])
+            spoke.advance(live[n // 10 % len(live)], REPORTED[n // 2 % 6])
 
     def summarise(self, n: int) -> None:
         if SPOKES[n % 2] in self.connected:

@@ -105,6 +105,12 @@ async def test_what_no_other_cluster_can_read_is_refused(tmp_path: Path, source:
         assert "no other cluster can read it" in (await s.told("j-1", Event.REFUSE)).reason
 
 
+async def test_nothing_is_copied_into_another_namespace(tmp_path: Path) -> None:
+    async with stage(tmp_path, node("n1"), stager=Puppet()) as s:
+        await s.run("j-1", job_yaml("a"), moves=[move(place="pvc://others/theirs")])
+        assert "is in another namespace" in (await s.told("j-1", Event.REFUSE)).reason
+
+
 async def test_cancelled_it_copies_no_longer(tmp_path: Path) -> None:
     puppet = Puppet()
     async with stage(tmp_path, node("n1"), stager=puppet) as s:
