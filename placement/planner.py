@@ -28,6 +28,8 @@ from placement.feasibility import could_ever, judge, left_out, may_fit, telling
 from placement.fleet import Cluster, Fleet, PendingJob, Reservation
 from placement.inventory import DeviceForm, JobEpoch, Summary
 from placement.money import PriceBook
+from placement.preemption import promises
+from placement.preemption.planning import Ground, preempt
 from placement.queues import usage
 from placement.queues.admission import Admission, given_up
 from placement.queues.backfill import Holds
@@ -40,6 +42,7 @@ from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
     Decision,
+    Eviction,
     NoClusters,
     Placed,
     Plan,
@@ -169,9 +172,18 @@ class Planner:
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
         cycle = Cycle(now, admission, Holds(now))
+        if fleet.leaving or any(job.promised for job in pending):
+            promises.keep(cycle.holds, fleet, pending, {name: each.capacity for name, each in self._members.items()})
         decisions = tuple(self._decide(job, cycle) for job in admission.turns(pending))
+        evictions: tuple[Eviction, ...] = ()
+        if fleet.reservations and any(isinstance(one.verdict, Waiting) for one in decisions):
+            decisions, evictions = preempt(self._ground(fleet, admission, now), decisions, pending)
         self._forget()
-        return Plan(decisions)
+        return Plan(decisions, evictions)
+
+    def _ground(self, fleet: Fleet, admission: Admission, now: datetime) -> Ground:
+        capacities = {name: each.capacity for name, each in self._members.items() if each.capacity is not None}
+        return Ground(fleet, capacities, self._limits, self._capacity(), admission, now, _usd_per_hour)
 
     # ---- what changed since the last cycle ----
 
@@ -252,7 +264,7 @@ class Planner:
             if answer.bid is not None:
                 nowhere = False
                 if limited:
-                    answer = self._admitted(answer, job.workload, shape, cycle)
+                    answer = self._admitted(answer, job, shape, cycle)
             candidates[index] = answer.candidate
             if answer.bid is not None:
                 key = round(answer.bid.offer.score.total_usd, _CENTS), name
@@ -305,16 +317,16 @@ class Planner:
             verdict = Rejected((gave_up, *verdict.reasons))
         return Decision(job.job, job.epoch, verdict, candidates)
 
-    def _admitted(self, answer: _Answer, workload: Workload, shape: _Shape, cycle: Cycle) -> _Answer:
+    def _admitted(self, answer: _Answer, job: PendingJob, shape: _Shape, cycle: Cycle) -> _Answer:
         """The answer, unless the job's queue or a job ahead has something against it."""
-        bid, name = answer.bid, answer.member.cluster.name
+        bid, name, workload = answer.bid, answer.member.cluster.name, job.workload
         if bid is None:
             return answer
         reason: Reason | None = None
         if cycle.admission.limits(workload.hints.queue):
             reason = cycle.admission.refusal(name, workload, bid.uses, bid.usd_per_hour)
         if reason is None:
-            reason = cycle.holds.refusal(workload, name, id(shape))
+            reason = cycle.holds.refusal(job.job, workload, name, id(shape))
         return answer if reason is None else _Answer(answer.member, Candidate(name, (reason,)))
 
     def _may_have(self, workload: Workload, forecast: Forecast, cycle: Cycle) -> bool:
@@ -381,7 +393,7 @@ class Planner:
         )
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
-        cycle.holds.take(job.workload, name, id(shape))
+        cycle.holds.take(job.job, job.workload, name, id(shape))
         return Placed(made, bid.offer.score, shape.prospects[name].moves)
 
     def _refusal(self, workload: Workload, candidates: Sequence[Candidate]) -> Verdict:

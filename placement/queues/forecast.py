@@ -142,7 +142,7 @@ def _probe(
     for *_, one in ended:
         if (one.job, one.epoch) in counted:
             for spec, pods in pairs(inventory.demands.of(one.workload.roles)[-1]):
-                root, _ = _given_back(root, spec, pods, inventory)
+                root, _ = given_back(root, spec, pods, inventory)
     capacity = Capacity(inventory, root)
     for one in held:
         if (one.job, one.epoch) not in gone and (one.job, one.epoch) not in counted:
@@ -151,12 +151,12 @@ def _probe(
     return capacity, fit if isinstance(fit, Fit) else None
 
 
-def _given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tuple[Unit, int]:
+def given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tuple[Unit, int]:
     """With up to `pods` such pods gone from nodes that have as much taken; and how many that was."""
     if isinstance(unit, Bin):
         gone = min(pods, _taken(unit, spec, inventory))
         return (_freed(unit, spec, gone, inventory) if gone else unit), gone
-    tried = [(_given_back(inner, spec, pods, inventory), inner, count) for inner, count in unit.units.items()]
+    tried = [(given_back(inner, spec, pods, inventory), inner, count) for inner, count in unit.units.items()]
     tried.sort(key=lambda each: (-each[0][1], each[1].rank, canon(each[1])))
     changes: list[tuple[Unit, Unit, int]] = []
     left = pods
@@ -166,7 +166,7 @@ def _given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tupl
             changes.append((inner, after, whole))
             left -= whole * each
         if each and left and whole < count:
-            part, gone = _given_back(inner, spec, left, inventory)
+            part, gone = given_back(inner, spec, left, inventory)
             changes.append((inner, part, 1))
             left -= gone
     spent = Resources()

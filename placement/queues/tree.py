@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from math import inf, isfinite
 
@@ -44,6 +45,23 @@ class Budget:
         return self != Budget()
 
 
+class Reach(StrEnum):
+    """Whose jobs may be evicted."""
+
+    NEVER = "never"
+    LOWER_PRIORITY = "lower-priority"  # strictly
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """What a job that waits in this queue may have evicted (`placement.preemption.rights`)."""
+
+    within_queue: Reach = Reach.LOWER_PRIORITY  # jobs of the same queue; `any` would have no end, and is refused
+    reclaim: Reach = Reach.ANY  # jobs that use what they borrowed, while this queue stays within its own
+    fair_share: Reach = Reach.LOWER_PRIORITY  # jobs of queues that have more than their share, while this has less
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     name: str
@@ -51,6 +69,7 @@ class Queue:
     quotas: Mapping[str, Quota] = field(default_factory=dict)  # by device class
     weight: float = 1.0  # of its fair share among its siblings; 0: after all others
     budget: Budget = Budget()
+    preemption: Preemption = Preemption()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +163,9 @@ def _faults_of(queue: Queue, tree: QueueTree) -> Iterator[Fault]:
         way = " → ".join([*(each.name for each in tree.paths[queue.name]), queue.name])
         yield Fault(queue.name, "cohort", f"its cohorts lead back to itself ({way})", "name another cohort, or none")
     yield from _wrong_amount(queue.name, "weight", queue.weight, "give 0 or more")
+    if queue.preemption.within_queue is Reach.ANY:
+        mend = f"say {Reach.NEVER} or {Reach.LOWER_PRIORITY}"
+        yield Fault(queue.name, "preemption.within_queue", "equals would evict each other for ever", mend)
     for device, quota in sorted(queue.quotas.items()):
         yield from _faults_of_quota(queue, device, quota)
     for name in Budget.__dataclass_fields__:

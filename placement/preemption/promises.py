@@ -1,0 +1,59 @@
+"""Room that was made for a job by evictions, and is kept for it until it is placed.
+
+What is known of it is in the fleet and with the job: running attempts that leave for it, and the cluster it was
+promised. So a hub that starts anew keeps its promises, but for a moment between the victims' end and the next report
+of the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from placement.capacity import Capacity
+from placement.fleet import Fleet, PendingJob, Reservation
+from placement.preemption.emptied import without
+from placement.queues.backfill import Holds
+
+
+def made(fleet: Fleet, pending: Sequence[PendingJob]) -> Mapping[str, str]:
+    """Of those that wait: job -> cluster."""
+    found = {job.job: job.promised for job in pending if job.promised}
+    if fleet.leaving:
+        waiting = {job.job for job in pending}
+        for one in fleet.reservations:
+            leaving = fleet.leaving.get(one.job)
+            if leaving is not None and leaving.epoch == one.epoch and leaving.for_job in waiting:
+                found.setdefault(leaving.for_job, one.cluster)
+    return found
+
+
+def is_behind(fleet: Fleet, cluster: str) -> bool:
+    """Whether the cluster's last summary still counts an attempt that has ended: its room is free, and not told yet."""
+    known = fleet.clusters.get(cluster)
+    summary = known.summary if known is not None else None
+    if summary is None or not summary.counted:
+        return False
+    held = {(one.job, one.epoch) for one in fleet.reservations if one.cluster == cluster}
+    return not summary.counted <= held
+
+
+def keep(holds: Holds, fleet: Fleet, pending: Sequence[PendingJob], capacities: Mapping[str, Capacity | None]) -> None:
+    """Before anybody is placed: so that those whose turn comes earlier do not take it either."""
+    by_cluster: dict[str, list[PendingJob]] = {}
+    kept = made(fleet, pending)
+    for job in pending:
+        if job.job in kept:
+            by_cluster.setdefault(kept[job.job], []).append(job)
+    for cluster, jobs in by_cluster.items():
+        capacity = capacities.get(cluster)
+        if capacity is not None:
+            then = without(capacity, _leaving_for(fleet, cluster, {job.job for job in jobs}))
+            holds.keep(cluster, {job.job: job.workload for job in jobs}, then)
+
+
+def _leaving_for(fleet: Fleet, cluster: str, jobs: set[str]) -> list[Reservation]:
+    return [
+        one
+        for one in fleet.reservations
+        if one.cluster == cluster and one.job in fleet.leaving and fleet.leaving[one.job].for_job in jobs
+    ]
