@@ -20,7 +20,9 @@ from hub.store.changes import (
     Change,
     ClusterRecord,
     ClusterSaved,
+    Leaves,
     PricesReplaced,
+    Progressed,
     QueuesSaved,
     Released,
     Reserved,
@@ -28,7 +30,7 @@ from hub.store.changes import (
 )
 from hub.store.clusters import Sighting
 from hub.store.jobs import Name, name_of
-from placement.fleet import Cluster, Fleet, Health, Reservation
+from placement.fleet import Cluster, Fleet, Health, Leaving, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past, past_with, spendings
@@ -74,6 +76,8 @@ class Federation:
         self._names: dict[Name, set[str]] = defaultdict(set)  # of the objects of holding jobs -> clusters
         self._prices = PriceBook()
         self._past: dict[str, Past] = {}
+        self._progress: dict[str, Progress] = {}  # of live attempts
+        self._leaving: dict[str, Leaving] = {}  # likewise
         self._fleet: Fleet | None = None
 
     def load(
@@ -86,6 +90,8 @@ class Federation:
         *,
         queues: QueueTree | None = None,
         spent: Iterable[Spent] = (),
+        progress: Mapping[str, Progress] | None = None,
+        leaving: Mapping[str, Leaving] | None = None,
     ) -> None:
         """What the store knows, at start. The hub's own absence is not held against the clusters."""
         for record in records:
@@ -100,6 +106,7 @@ class Federation:
         self._prices = prices
         self.queues = queues or self.queues
         self._charge(spent, now)
+        self._progress, self._leaving = dict(progress or {}), dict(leaving or {})
         self._improved()
 
     # ---- what the store committed ----
@@ -111,6 +118,12 @@ class Federation:
             case Released(ref, cluster):
                 self._release(ref, cluster)
                 self._improved()
+            case Progressed(job, progress):
+                self._progress[job] = progress
+                self._fleet = None
+            case Leaves(job, leaving):
+                self._leaving[job] = leaving
+                self._fleet = None
             case ClusterSaved(record):
                 self._saved(record, now)
                 self._improved()
@@ -145,6 +158,9 @@ class Federation:
             self._names[name].discard(cluster)
             if not self._names[name]:
                 del self._names[name]
+        for known in (self._progress, self._leaving):
+            if ref.job in known and known[ref.job].epoch == ref.epoch:
+                del known[ref.job]
         self._fleet = None
 
     def _saved(self, record: ClusterRecord, now: datetime) -> None:
@@ -240,6 +256,8 @@ class Federation:
                 prices=self._prices,
                 queues=self.queues,
                 past=self._past,
+                progress=dict(self._progress),
+                leaving=dict(self._leaving),
                 half_life_h=self.half_life_h,
             )
         return self._fleet

@@ -149,6 +149,11 @@ def queue_spec(one: Queue) -> schemas.QueueSpec:
         weight=one.weight,
         quotas={device: schemas.QuotaDoc(**asdict(quota)) for device, quota in one.quotas.items()},
         budget=schemas.BudgetDoc(**asdict(one.budget)),
+        preemption=schemas.PreemptionDoc(
+            within_queue=one.preemption.within_queue.value,
+            reclaim=one.preemption.reclaim.value,
+            fair_share=one.preemption.fair_share.value,
+        ),
     )
 
 

@@ -353,6 +353,19 @@ class BudgetDoc(Wire):
     usd_per_month: Amount | None = None
 
 
+ReachWord = Literal["never", "lower-priority", "any"]
+
+
+class PreemptionDoc(Wire):
+    """Whose jobs may be evicted for one that waits in the queue."""
+
+    within_queue: ReachWord = Field(default="lower-priority", description="Of the same queue; `any` is not possible.")
+    reclaim: ReachWord = Field(default="any", description="Those that use what this queue lent.")
+    fair_share: ReachWord = Field(
+        default="lower-priority", description="Of queues with more than their share, while this one has less."
+    )
+
+
 class QueueSpec(Wire):
     """A queue as people declare it, without its name."""
 
@@ -362,6 +375,7 @@ class QueueSpec(Wire):
         default={}, description="By product; * is every GPU that nobody in the tree names, cpu the cores of CPU pods."
     )
     budget: BudgetDoc = BudgetDoc()
+    preemption: PreemptionDoc = PreemptionDoc()
 
 
 class QueueIn(QueueSpec):

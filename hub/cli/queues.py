@@ -12,6 +12,8 @@ from hub.cli.context import connect
 if TYPE_CHECKING:
     from hub.api import schemas
 
+_REACHES = ("never", "lower-priority", "any")
+
 app = typer.Typer(no_args_is_help=True, help="Where jobs wait: quota, shares and budgets (changes: admins).")
 files = typer.Typer()
 
@@ -32,6 +34,15 @@ BudgetFlag = Annotated[
         "--budget",
         metavar="NAME=AMOUNT",
         help="usd_per_day, usd_per_month, gpu_hours_per_day, gpu_hours_per_month. May be repeated; =none lifts one.",
+    ),
+]
+
+PreemptionFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preemption",
+        metavar="RIGHT=WHOM",
+        help="RIGHT is within_queue, reclaim or fair_share; WHOM is never, lower-priority or any. May be repeated.",
     ),
 ]
 
@@ -64,11 +75,12 @@ def create(
     weight: Weight = None,
     quota: QuotaFlag = None,
     budget: BudgetFlag = None,
+    preemption: PreemptionFlag = None,
 ) -> None:
     """Make a queue; without --quota it has no limit of its own."""
     from hub.api import schemas
 
-    spec = _changed(schemas.QueueSpec(), cohort, weight, quota, budget)
+    spec = _changed(schemas.QueueSpec(), cohort, weight, quota, budget, preemption)
     with connect(ctx) as muster:
         muster.create_queue(name, spec)
     typer.echo(f"{name} created")
@@ -82,6 +94,7 @@ def edit(
     weight: Weight = None,
     quota: QuotaFlag = None,
     budget: BudgetFlag = None,
+    preemption: PreemptionFlag = None,
     force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
 ) -> None:
     """Change a queue; what is not given stays as it is."""
@@ -89,8 +102,14 @@ def edit(
 
     with connect(ctx) as muster:
         known = muster.queue(name)
-        before = schemas.QueueSpec(cohort=known.cohort, weight=known.weight, quotas=known.quotas, budget=known.budget)
-        muster.set_queue(name, _changed(before, cohort, weight, quota, budget), force=force)
+        before = schemas.QueueSpec(
+            cohort=known.cohort,
+            weight=known.weight,
+            quotas=known.quotas,
+            budget=known.budget,
+            preemption=known.preemption,
+        )
+        muster.set_queue(name, _changed(before, cohort, weight, quota, budget, preemption), force=force)
     typer.echo(f"{name} changed")
 
 
@@ -121,10 +140,11 @@ def _changed(
     weight: float | None,
     quotas: list[str] | None,
     budgets: list[str] | None,
+    preemptions: list[str] | None,
 ) -> schemas.QueueSpec:
     from hub.api import schemas
 
-    by_device, budget = dict(spec.quotas), spec.budget.model_dump()
+    by_device, budget, rights = dict(spec.quotas), spec.budget.model_dump(), spec.preemption.model_dump()
     for flag in quotas or ():
         device, _, text = flag.rpartition("=") if flag.endswith("=none") else flag.partition("=")
         if text == "none":
@@ -136,11 +156,18 @@ def _changed(
         if name not in budget:
             exits.stop(f"--budget {flag}: there is no {name}", f"one of {', '.join(budget)}", exits.USAGE)
         budget[name] = None if text == "none" else _amount(f"--budget {flag}", text)
+    for flag in preemptions or ():
+        name, _, text = flag.partition("=")
+        if name not in rights or text not in _REACHES:
+            mend = f"RIGHT is one of {', '.join(rights)}, WHOM one of {', '.join(_REACHES)}"
+            exits.stop(f"--preemption {flag} is none", mend, exits.USAGE)
+        rights[name] = text
     return schemas.QueueSpec(
         cohort=spec.cohort if cohort is None else cohort,
         weight=spec.weight if weight is None else weight,
         quotas=by_device,
         budget=schemas.BudgetDoc(**budget),
+        preemption=schemas.PreemptionDoc(**rights),
     )
 
 

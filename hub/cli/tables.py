@@ -234,6 +234,9 @@ def queue(one: schemas.QueueOut) -> RenderableType:
         ("month", "USD", one.usd_month, one.budget.usd_per_month),
     ):
         facts.append((name, f"{spent:,.2f} {unit}" + (f" of {limit:,.2f}" if limit is not None else "")))
+    rights = one.preemption
+    evicts = f"in the queue {rights.within_queue}, what it lent {rights.reclaim}, for its share {rights.fair_share}"
+    facts.append(("evicts", evicts))
     table = _table()
     _column(table, "DEVICE", cut=True)
     for head in ("NOMINAL", "MAY BORROW", "LENDS", "USES", "LEFT"):

@@ -113,7 +113,7 @@ class Backlog:
                 pending = self._jobs.get(id_)
                 # Cancelled or placed since, or queued again with a later epoch, which has an entry of its own.
                 if pending is not None and pending.epoch == epoch:
-                    taken[id_] = pending
+                    taken[id_] = self._with_promise(pending)
                 if len(taken) == at_most:
                     break
         if taken:
@@ -121,12 +121,23 @@ class Backlog:
         return tuple(taken.values())
 
     def heads(self) -> tuple[PendingJob, ...]:
-        """The jobs that were told when they start: room is kept for them."""
+        """The jobs that were told when they start, or for which others are evicted: room is kept for them."""
         return tuple(
-            self._jobs[job]
+            self._with_promise(self._jobs[job])
             for job, decision in self._decisions.items()
-            if isinstance(decision.verdict, Waiting) and decision.verdict.start is not None and job in self._jobs
+            if isinstance(decision.verdict, Waiting)
+            and (decision.verdict.start is not None or decision.verdict.room is not None)
+            and job in self._jobs
         )
+
+    def _with_promise(self, pending: PendingJob) -> PendingJob:
+        """As the last decision says; until there is one, as it was when this hub began."""
+        decision = self._decisions.get(pending.job)
+        if decision is None:
+            return pending
+        room = decision.verdict.room if isinstance(decision.verdict, Waiting) else None
+        promised = room.cluster if room is not None else ""
+        return pending if pending.promised == promised else replace(pending, promised=promised)
 
     def queues(self) -> dict[str, int]:
         """How many jobs wait in each."""
@@ -187,6 +198,8 @@ class Backlog:
         if isinstance(decision.verdict, Waiting):
             if decision.verdict.start is not None:
                 heapq.heappush(self._timers, (decision.verdict.start.at, decision.job))
+            if decision.verdict.look_again is not None:
+                heapq.heappush(self._timers, (decision.verdict.look_again, decision.job))
             if any(isinstance(reason, BudgetShort) for reason in decision.verdict.reasons):
                 heapq.heappush(self._timers, (day_of(now) + timedelta(days=1), decision.job))
         return True

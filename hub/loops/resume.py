@@ -19,7 +19,7 @@ from hub.store.changes import Change, ClusterRecord, Spent
 from hub.store.feed import TAIL, Feed
 from hub.store.outbox import Outbox
 from hub.store.store import Store
-from placement.fleet import PendingJob, Reservation
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
@@ -55,6 +55,8 @@ async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) ->
         now,
         queues=found.queues,
         spent=found.spent,
+        progress=found.progress,
+        leaving=found.leaving,
     )
     copies.backlog.load(found.pending)
     copies.outbox.load(found.commands)
@@ -78,11 +80,14 @@ class _Found:
     queues: QueueTree | None
     spent: tuple[Spent, ...]
     pending: tuple[PendingJob, ...]
+    progress: dict[str, Progress]
+    leaving: dict[str, Leaving]
     commands: tuple[tuple[str, Command], ...]
     events: list[JobEvent]
 
 
 def _everything(session: Session, now: datetime) -> _Found:
+    progress, leaving = jobs.standing(session)
     return _Found(
         clusters=clusters.records(session),
         summaries=clusters.summaries(session),
@@ -91,6 +96,8 @@ def _everything(session: Session, now: datetime) -> _Found:
         queues=queues.tree(session),
         spent=attempts.ended_after(session, now - REMEMBERED),
         pending=moves.pending_jobs(session),
+        progress=progress,
+        leaving=leaving,
         commands=commands.open_commands(session),
         events=events.latest(session, TAIL),
     )

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
-from placement.fleet import PendingJob, Reservation
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
 from wire.orders import Command, JobRef
@@ -62,6 +62,22 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Progressed:
+    """A live attempt began to run, or saved what it needs to go on."""
+
+    job: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """A live attempt is being stopped."""
+
+    job: str
+    leaving: Leaving
+
+
+@dataclass(frozen=True, slots=True)
 class Ordered:
     cluster: str
     command: Command
@@ -107,6 +123,8 @@ Change = (
     | Unqueued
     | Reserved
     | Released
+    | Progressed
+    | Leaves
     | Ordered
     | Closed
     | ClusterSaved

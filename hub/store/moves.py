@@ -18,12 +18,12 @@ from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
 from hub.store import attempts, codec, commands, rows
-from hub.store.changes import Happened, Queued, Released, Reserved, Spent, Unqueued, announce
+from hub.store.changes import Happened, Leaves, Progressed, Queued, Released, Reserved, Spent, Unqueued, announce
 from hub.store.commands import NewCommand
 from hub.store.numbers import next_number
 from hub.store.pieces import in_pieces
 from placement import lifecycle
-from placement.fleet import PendingJob, Reservation
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.lifecycle import HOLDING, TERMINAL, Event, IllegalTransition, Phase
 from placement.verdict import Decision
 from placement.workload import Workload
@@ -55,6 +55,8 @@ class Move:
     pods: tuple[PodPlace, ...] = ()
     placing: Placing | None = None  # with PLACE
     stop: Stop | None = None  # with EVICT and CANCEL: sent to the cluster that holds the job, if one does
+    checkpoint_at: datetime | None = None  # of a report
+    evicted_for: str = ""  # with EVICT: the job that gets its room
 
 
 class Outcome(StrEnum):
@@ -87,12 +89,17 @@ class _Job:
     was_queued: bool
     queue: str
     queued_at: datetime | None
+    checkpoint_at: datetime | None
+    evicted_for: str | None
+    promised: str | None
     held_uses: tuple[tuple[str, float], ...] = ()
     held_usd_per_hour: float = 0.0
     held_since: datetime | None = None
     moved_at: datetime | None = None  # of the last move
     placing: Placing | None = None
     touched: bool = False
+    progressed: bool = False
+    leaves: bool = False
 
 
 @dataclass(slots=True)
@@ -148,6 +155,9 @@ _HOT = (
     rows.jobs.c.usd_per_hour,
     rows.jobs.c.spot,
     rows.jobs.c.queued_at,
+    rows.jobs.c.checkpoint_at,
+    rows.jobs.c.evicted_for,
+    rows.jobs.c.promised,
 )
 
 
@@ -191,6 +201,9 @@ def _job(row: Row[Any]) -> _Job:
         was_queued=phase is Phase.QUEUED,
         queue=row.queue,
         queued_at=row.queued_at,
+        checkpoint_at=row.checkpoint_at,
+        evicted_for=row.evicted_for,
+        promised=row.promised,
         held_uses=codec.uses_of(row.held_uses_json) if row.held_uses_json else (),
         held_usd_per_hour=row.held_usd_per_hour or 0.0,
         held_since=row.held_since,
@@ -260,6 +273,13 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         _place(job, move.placing, at)
     if after is Phase.RUNNING and job.started_at is None:
         job.started_at = at
+        job.progressed = True
+    if move.checkpoint_at is not None and (job.checkpoint_at is None or move.checkpoint_at > job.checkpoint_at):
+        job.checkpoint_at = move.checkpoint_at
+        job.progressed = True
+    if after in _STOPPING and before not in _STOPPING:
+        job.evicted_for = move.evicted_for or None
+        job.leaves = True
     if after in TERMINAL:
         job.finished_at = at
     if after is Phase.QUEUED:
@@ -267,7 +287,7 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.cluster = None
         job.report_seq = 0
         job.roles_json = job.pods_json = "[]"
-        job.placed_at = job.started_at = job.usd_per_hour = None
+        job.placed_at = job.started_at = job.usd_per_hour = job.checkpoint_at = job.evicted_for = None
         job.spot = False
         job.placing = None
         job.queued_at = at
@@ -281,6 +301,7 @@ def _says_that_all_is_well(job: _Job, move: Move, before: Phase, after: Phase) -
 
 def _place(job: _Job, placing: Placing, at: datetime) -> None:
     job.placing = placing
+    job.promised = None
     job.report_seq = 0  # each attempt's reports are numbered from 1
     job.cluster = placing.reservation.cluster
     job.spot = placing.reservation.spot
@@ -316,6 +337,9 @@ def _write_jobs(session: Session, jobs: Sequence[_Job]) -> None:
                 "usd_per_hour": job.usd_per_hour,
                 "spot": job.spot,
                 "queued_at": job.queued_at,
+                "checkpoint_at": job.checkpoint_at,
+                "evicted_for": job.evicted_for,
+                "promised": job.promised,
             }
             for job in jobs
         ],
@@ -375,7 +399,18 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
             announce(session, Released(job.held, job.held_cluster))
     for one in reserved:
         announce(session, Reserved(one))
+    for job in jobs:
+        _tell_how_it_stands(session, job)
     _requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
+
+
+def _tell_how_it_stands(session: Session, job: _Job) -> None:
+    if job.phase not in HOLDING:
+        return
+    if job.progressed:
+        announce(session, Progressed(job.id, Progress(job.epoch, job.started_at, job.checkpoint_at)))
+    if job.leaves and job.phase in _STOPPING:
+        announce(session, Leaves(job.id, Leaving(job.epoch, job.evicted_for or "")))
 
 
 def _charge(session: Session, released: Sequence[_Job]) -> None:
@@ -420,7 +455,7 @@ def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[Pe
     """The queued jobs among `ids` (None: all of them), oldest first."""
     job, spec = rows.jobs.c, rows.job_specs.c
     query = (
-        select(job.id, job.epoch, job.tenant, job.submitted_at, job.queued_at, spec.workload_json)
+        select(job.id, job.epoch, job.tenant, job.submitted_at, job.queued_at, job.promised, spec.workload_json)
         .join_from(rows.jobs, rows.job_specs, spec.job == job.id)
         .where(job.phase == Phase.QUEUED.value)
         .order_by(job.submitted_at, job.id)
@@ -428,6 +463,6 @@ def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[Pe
     if ids is not None:
         query = query.where(job.id.in_(list(ids)))
     return tuple(
-        PendingJob(id_, epoch, codec.workload_of(workload), tenant, at, waits_since=queued_at)
-        for id_, epoch, tenant, at, queued_at, workload in session.connection().execute(query)
+        PendingJob(id_, epoch, codec.workload_of(workload), tenant, at, waits_since=queued_at, promised=promised or "")
+        for id_, epoch, tenant, at, queued_at, promised, workload in session.connection().execute(query)
     )

@@ -13,7 +13,9 @@ from placement.queues.tree import QueueTree
 def tree(session: Session) -> QueueTree | None:
     """None where there never were any."""
     row = rows.queues.c
-    query = select(row.name, row.cohort, row.weight, row.quotas_json, row.budget_json).order_by(row.name)
+    query = select(row.name, row.cohort, row.weight, row.quotas_json, row.budget_json, row.preemption_json).order_by(
+        row.name
+    )
     found = [codec.queue_of(*each) for each in session.connection().execute(query)]
     return QueueTree.of(found) if found else None
 
@@ -29,6 +31,7 @@ def save(session: Session, new: QueueTree) -> None:
                 "weight": queue.weight,
                 "quotas_json": codec.dump(queue.quotas),
                 "budget_json": codec.dump(queue.budget),
+                "preemption_json": codec.dump(queue.preemption),
             }
             for queue in new.queues.values()
         ],

@@ -153,6 +153,9 @@ class JobRow(Row, table=True):
     spot: bool = Field(sa_column=Column(Boolean, nullable=False))
     client_key: str | None = Field(sa_column=Column(String(253)))
     queued_at: datetime | None = Field(sa_column=Column(Utc))  # when it was last put back; None: when it was submitted
+    checkpoint_at: datetime | None = Field(sa_column=Column(Utc))  # of the present attempt, as it told
+    evicted_for: str | None = Field(sa_column=Column(String(16)))  # while it is stopped: who gets its room
+    promised: str | None = Field(sa_column=Column(String(253)))  # while it waits: where room was made for it
 
 
 class JobSpecRow(Row, table=True):
@@ -225,6 +228,7 @@ class QueueRow(Row, table=True):
     weight: float = Field(sa_column=Column(Float, nullable=False))
     quotas_json: str = Field(sa_column=Column(Text, nullable=False))
     budget_json: str = Field(sa_column=Column(Text, nullable=False))
+    preemption_json: str = Field(sa_column=Column(Text, nullable=False, server_default="{}"))
 
 
 class PlacementRow(Row, table=True):

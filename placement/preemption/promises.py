@@ -1,8 +1,7 @@
 """Room that was made for a job by evictions, and is kept for it until it is placed.
 
 What is known of it is in the fleet and with the job: running attempts that leave for it, and the cluster it was
-promised. So a hub that starts anew keeps its promises, but for a moment between the victims' end and the next report
-of the cluster.
+promised. Both are on disk, so that a hub that starts anew keeps its promises.
 """
 
 from __future__ import annotations
