@@ -131,14 +131,20 @@ def handed_back(entry: Entry, event: Event, reason: str, grace_s: float | None) 
 
 
 def reported(
-    entry: Entry, event: Event, reason: str, roles: Sequence[RoleCount], pods: Sequence[PodPlace], now: datetime
+    entry: Entry,
+    event: Event,
+    reason: str,
+    roles: Sequence[RoleCount],
+    pods: Sequence[PodPlace],
+    now: datetime,
+    checkpoint_at: datetime | None = None,
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods))
-    if last is not None and said == (last.event, last.reason, last.roles, last.pods):
+    said = (event, reason, tuple(roles), tuple(pods), checkpoint_at)
+    if last is not None and said == (last.event, last.reason, last.roles, last.pods, last.checkpoint_at):
         return entry
-    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods))
+    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), checkpoint_at)
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))
 

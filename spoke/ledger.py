@@ -179,12 +179,13 @@ class Ledger:
         roles: Sequence[RoleCount],
         pods: Sequence[PodPlace],
         now: datetime,
+        checkpoint_at: datetime | None = None,
     ) -> Report | None:
         """The report to send, numbered; None where it says nothing new or the epoch is not the present one here."""
         entry = self._current(ref)
         if entry is None:
             return None
-        after = rules.reported(entry, event, reason, roles, pods, now)
+        after = rules.reported(entry, event, reason, roles, pods, now, checkpoint_at)
         if after is entry:
             return None
         self._put(after)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -15,6 +16,7 @@ from placement.kinds import requests
 from placement.kinds.problems import Findings
 from placement.resources import Resources
 from placement.workload import DeviceNeed
+from spoke import checkpoints
 from spoke.cluster.port import Object
 from wire.orders import JobRef
 
@@ -58,6 +60,7 @@ class PodFacts:
     waits: str = ""  # what its containers wait for, where that may pass by itself: ContainerCreating
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
     rejected: str = ""  # why its node's kubelet would not take it
+    checkpoint_at: datetime | None = None  # as it says
 
     @property
     def over(self) -> bool:
@@ -105,6 +108,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         waits=_waits(status) if life is Life.PENDING else "",
         disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
         rejected=_rejection(status) if life is Life.FAILED else "",
+        checkpoint_at=checkpoints.told(metadata),
     )
 
 

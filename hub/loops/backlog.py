@@ -55,6 +55,7 @@ class Backlog:
         self._timers: list[tuple[datetime, str]] = []  # a heap
         self._decisions: dict[str, Decision] = {}
         self._refusals: dict[str, dict[str, Refusal]] = {}
+        self._promised: set[str] = set()  # before this hub began, and not decided since
 
     def load(self, pending: Iterable[PendingJob]) -> None:
         for job in pending:
@@ -67,6 +68,7 @@ class Backlog:
             case Unqueued(job):
                 self._jobs.pop(job, None)
                 self._decisions.pop(job, None)
+                self._promised.discard(job)
             case Happened(event) if event.phase is Phase.RUNNING or event.phase in TERMINAL:
                 self._refusals.pop(event.job, None)
             case _:
@@ -75,6 +77,8 @@ class Backlog:
     def _add(self, job: PendingJob) -> None:
         self._jobs[job.job] = job
         self._decisions.pop(job.job, None)
+        if job.promised:
+            self._promised.add(job.job)
         if (moment := gives_up_at(job)) is not None:
             heapq.heappush(self._timers, (moment, job.job))
         self.reconsider(job.job)
@@ -122,13 +126,13 @@ class Backlog:
 
     def heads(self) -> tuple[PendingJob, ...]:
         """The jobs that were told when they start, or for which others are evicted: room is kept for them."""
-        return tuple(
-            self._with_promise(self._jobs[job])
+        told = [
+            job
             for job, decision in self._decisions.items()
             if isinstance(decision.verdict, Waiting)
             and (decision.verdict.start is not None or decision.verdict.room is not None)
-            and job in self._jobs
-        )
+        ]
+        return tuple(self._with_promise(self._jobs[job]) for job in (*told, *self._promised) if job in self._jobs)
 
     def _with_promise(self, pending: PendingJob) -> PendingJob:
         """As the last decision says; until there is one, as it was when this hub began."""
@@ -195,6 +199,7 @@ class Backlog:
         if pending is None or pending.epoch != decision.epoch:
             return False
         self._decisions[decision.job] = decision
+        self._promised.discard(decision.job)
         if isinstance(decision.verdict, Waiting):
             if decision.verdict.start is not None:
                 heapq.heappush(self._timers, (decision.verdict.start.at, decision.job))
