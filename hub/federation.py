@@ -78,6 +78,7 @@ class Federation:
         self._past: dict[str, Past] = {}
         self._progress: dict[str, Progress] = {}  # of live attempts
         self._leaving: dict[str, Leaving] = {}  # likewise
+        self._emptied: dict[str, datetime] = {}
         self._fleet: Fleet | None = None
 
     def load(
@@ -116,7 +117,7 @@ class Federation:
             case Reserved(reservation):
                 self._reserve(reservation)
             case Released(ref, cluster):
-                self._release(ref, cluster)
+                self._release(ref, cluster, now)
                 self._improved()
             case Progressed(job, progress):
                 self._progress[job] = progress
@@ -150,7 +151,7 @@ class Federation:
         self._names[name_of(reservation.workload)].add(reservation.cluster)
         self._fleet = None
 
-    def _release(self, ref: JobRef, cluster: str) -> None:
+    def _release(self, ref: JobRef, cluster: str, now: datetime) -> None:
         held = self._held[cluster].get(ref.job)
         if held is not None and held.epoch == ref.epoch:
             del self._held[cluster][ref.job]
@@ -158,6 +159,9 @@ class Federation:
             self._names[name].discard(cluster)
             if not self._names[name]:
                 del self._names[name]
+        left = self._leaving.get(ref.job)
+        if left is not None and left.epoch == ref.epoch and left.for_job:
+            self._emptied[cluster] = now
         for known in (self._progress, self._leaving):
             if ref.job in known and known[ref.job].epoch == ref.epoch:
                 del known[ref.job]
@@ -258,6 +262,7 @@ class Federation:
                 past=self._past,
                 progress=dict(self._progress),
                 leaving=dict(self._leaving),
+                emptied=dict(self._emptied),
                 half_life_h=self.half_life_h,
             )
         return self._fleet

@@ -59,6 +59,7 @@ class Job:
     usd_per_hour: float | None  # of the present placement
     spot: bool
     client_key: str | None
+    checkpoint_at: datetime | None = None  # of the present attempt, as it told
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,4 +101,5 @@ class Fleet:
     data: DataCatalog = field(default_factory=DataCatalog)
     progress: Mapping[str, Progress] = field(default_factory=dict)  # by job, of live attempts
     leaving: Mapping[str, Leaving] = field(default_factory=dict)  # by job, of live attempts
+    emptied: Mapping[str, datetime] = field(default_factory=dict)  # by cluster, when an evicted job left it last
     half_life_h: float = 24.0  # what a queue used so long ago counts half as much for its share

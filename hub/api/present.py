@@ -26,6 +26,7 @@ def plan(planned: Planned) -> schemas.PlanOut:
         warnings=list(workload.warnings),
         domain=next((c.domain for c in candidates if c.cluster == chosen), ""),
         start=_start(verdict),
+        room=_room(verdict),
     )
 
 
@@ -65,6 +66,7 @@ def job(one: Job) -> schemas.JobOut:
         placed_at=one.placed_at,
         started_at=one.started_at,
         finished_at=one.finished_at,
+        checkpoint_at=one.checkpoint_at,
         client_key=one.client_key,
     )
 
@@ -169,6 +171,7 @@ def _decision(decision: Decision) -> schemas.DecisionOut:
         reasons=_verdict_reasons(decision.verdict),
         candidates=_candidates(decision.candidates),
         start=_start(decision.verdict),
+        room=_room(decision.verdict),
     )
 
 
@@ -177,6 +180,20 @@ def _start(verdict: Verdict) -> schemas.StartOut | None:
     if start is None:
         return None
     return schemas.StartOut(cluster=start.cluster, at=start.at, after=list(start.after), message=start.message)
+
+
+def _room(verdict: Verdict) -> schemas.RoomOut | None:
+    room = verdict.room if isinstance(verdict, Waiting) else None
+    if room is None:
+        return None
+    return schemas.RoomOut(
+        cluster=room.cluster,
+        at=room.at,
+        victims=list(room.victims),
+        lost_gpu_hours=room.lost_gpu_hours,
+        usd=room.usd,
+        message=room.message,
+    )
 
 
 def _workload(workload: Workload) -> schemas.WorkloadOut:

@@ -111,6 +111,17 @@ class StartOut(Wire):
     message: str
 
 
+class RoomOut(Wire):
+    """Room is being emptied for the job on that cluster, and kept for it."""
+
+    cluster: str
+    at: datetime = Field(description="When the last of them has had its grace.")
+    victims: list[str] = Field(description="Jobs that still have to leave.")
+    lost_gpu_hours: float = 0.0
+    usd: float = 0.0
+    message: str
+
+
 class PlanOut(Wire):
     workload: WorkloadOut
     verdict: PlanVerdict
@@ -120,6 +131,7 @@ class PlanOut(Wire):
     warnings: list[str] = []
     domain: str = ""
     start: StartOut | None = None
+    room: RoomOut | None = None
 
 
 class PlanList(RootModel[list[PlanOut]]):
@@ -172,6 +184,7 @@ class JobOut(Wire):
     started_at: datetime | None
     finished_at: datetime | None
     client_key: str | None
+    checkpoint_at: datetime | None = Field(default=None, description="Of the present attempt, as the job told.")
 
 
 class JobDetailOut(JobOut):
@@ -216,6 +229,7 @@ class DecisionOut(Wire):
     reasons: list[ReasonOut]
     candidates: list[CandidateOut]
     start: StartOut | None = None
+    room: RoomOut | None = None
 
 
 class ExplanationOut(Wire):

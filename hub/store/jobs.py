@@ -408,4 +408,5 @@ def _job(row: Row[Any]) -> Job:
         usd_per_hour=row.usd_per_hour,
         spot=row.spot,
         client_key=row.client_key,
+        checkpoint_at=row.checkpoint_at,
     )

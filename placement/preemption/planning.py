@@ -27,7 +27,7 @@ from placement.preemption.rights import Rights, Standing
 from placement.preemption.victims import Found, Victim
 from placement.queues.admission import Admission
 from placement.queues.quota import Limits
-from placement.queues.reasons import QuotaShort
+from placement.queues.reasons import KeptForAnother, QuotaShort
 from placement.queues.tree import Preemption, Reach
 from placement.queues.usage import of_fit, of_reservation, of_workload
 from placement.scoring import Offer, offer
@@ -45,8 +45,6 @@ from placement.workload import Workload
 
 # Searches cost; a queue of thousands is looked through from its head, some in each cycle.
 MOST_SEARCHES = 16
-# From the signal to the first report of the emptied room, beside the grace.
-_SETTLES = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +179,8 @@ class _Search:
         if cluster is not None:
             room = self._room_under_way(job, cluster)
             if room is not None and _may_go(decision, cluster):
-                return replace(decision, verdict=replace(verdict, start=None, room=room)), ()
+                again = None if room.victims else room.at
+                return replace(decision, verdict=replace(verdict, start=None, room=room, look_again=again)), ()
             # What was emptied is not enough after all, or the cluster is closed: it is as any other job again.
             self._standing.remove(job.workload.hints.queue, of_workload(job.workload))
         key = (job.workload.roles, job.workload.topology, job.workload.hints)
@@ -197,19 +196,25 @@ class _Search:
     def _room_under_way(self, job: PendingJob, cluster: str) -> RoomMade | None:
         leaving = self._ground.fleet.leaving
         theirs = [one for one in self._leaving.get(cluster, ()) if leaving[one.job].for_job == job.job]
-        if not theirs and not promises.is_behind(self._ground.fleet, cluster):
-            return None
-        grace_s = max((one.workload.hints.grace_s for one in theirs), default=0.0)
-        at = self._ground.now + timedelta(seconds=grace_s) + _SETTLES
+        now = self._ground.now
+        settled = promises.behind_until(self._ground.fleet, cluster, now)
+        if not theirs:
+            return None if settled is None else RoomMade(cluster, settled)
+        grace_s = max(one.workload.hints.grace_s for one in theirs)
+        at = now + timedelta(seconds=grace_s) + promises.SETTLES
         return RoomMade(cluster, at, tuple(sorted(one.job for one in theirs)))
 
     def _best(self, job: PendingJob, candidates: Sequence[Candidate]) -> tuple[_Offer | None, datetime | None]:
-        """And, where there is none, when a min-runtime ends that stood in the way."""
+        """And, where there is none, when one may be found by the passing of time."""
         best: _Offer | None = None
         again: list[datetime] = []
         for candidate in candidates:
             name = candidate.cluster
-            if not is_only_short(candidate) or name in job.refused_by or promises.is_behind(self._ground.fleet, name):
+            if not is_only_short(candidate) or name in job.refused_by:
+                continue
+            settled = promises.behind_until(self._ground.fleet, name, self._ground.now)
+            if settled is not None:
+                again.append(settled)
                 continue
             found, safe = self._on_cluster(job, name)
             again.extend(safe)
@@ -294,7 +299,7 @@ class _Search:
         grace_s = max(one.workload.hints.grace_s for one in gone)
         room = RoomMade(
             best.cluster,
-            self._ground.now + timedelta(seconds=grace_s) + _SETTLES,
+            self._ground.now + timedelta(seconds=grace_s) + promises.SETTLES,
             tuple(sorted(one.job for one in gone)),
             sum(one.lost_gpu_hours for one in evictions),
             sum(one.usd for one in evictions),
@@ -344,7 +349,14 @@ def is_only_short(candidate: Candidate) -> bool:
 
 
 def _may_go(decision: Decision, cluster: str) -> bool:
-    return any(one.cluster == cluster and (one.feasible or is_only_short(one)) for one in decision.candidates)
+    """Whether nothing new stands in the way there; what is kept for others ahead passes."""
+    return any(
+        one.cluster == cluster
+        and all(
+            isinstance(reason, ResourcesShort | TopologyShort | QuotaShort | KeptForAnother) for reason in one.reasons
+        )
+        for one in decision.candidates
+    )
 
 
 def _missing(workload: Workload, capacity: Capacity) -> float:

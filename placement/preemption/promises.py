@@ -7,6 +7,7 @@ promised. Both are on disk, so that a hub that starts anew keeps its promises.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from placement.capacity import Capacity
 from placement.fleet import Fleet, PendingJob, Reservation
@@ -26,8 +27,22 @@ def made(fleet: Fleet, pending: Sequence[PendingJob]) -> Mapping[str, str]:
     return found
 
 
-def is_behind(fleet: Fleet, cluster: str) -> bool:
-    """Whether the cluster's last summary still counts an attempt that has ended: its room is free, and not told yet."""
+# A cluster tells of room that came free at most once a second, and its watches take a moment.
+SETTLES = timedelta(seconds=5)
+
+
+def behind_until(fleet: Fleet, cluster: str, now: datetime) -> datetime | None:
+    """Until when room that has come free there may not be told yet; None where all is told, as far as one can know.
+
+    So it is for a while after an evicted job left it, and while the last summary counts an attempt that has ended.
+    """
+    emptied = fleet.emptied.get(cluster)
+    if emptied is not None and now < emptied + SETTLES:
+        return emptied + SETTLES
+    return now + SETTLES if _counts_what_ended(fleet, cluster) else None
+
+
+def _counts_what_ended(fleet: Fleet, cluster: str) -> bool:
     known = fleet.clusters.get(cluster)
     summary = known.summary if known is not None else None
     if summary is None or not summary.counted:

@@ -211,6 +211,17 @@ def test_until_the_cluster_says_that_the_victims_are_gone_nothing_more_is_evicte
     assert getattr(room_of(found), "message") == "room was made on a; waits for its next report"  # noqa: B009
 
 
+def test_nor_for_a_moment_after_a_victim_left() -> None:
+    """Its pods may count no more, and take their room still."""
+    on = world(runs("x", gang(), hours=1), runs("y", gang(), hours=2))
+    left = replace(on, emptied={"a": NOW - timedelta(seconds=1)})
+    found = decide(left, replace(pending("j-0", gang(priority=5)), promised="a"), gang(priority=6))
+    assert found.evictions == ()
+    assert {getattr(one.verdict, "look_again", None) for one in found.decisions} == {NOW + timedelta(seconds=4)}
+    later = replace(on, emptied={"a": NOW - timedelta(seconds=6)})
+    assert victims(decide(later, replace(pending("j-0", gang(priority=5)), promised="a"))) == ["x"]
+
+
 def test_where_that_was_not_enough_it_is_planned_again() -> None:
     on = world(runs("x", gang(), hours=1), runs("y", gang(), hours=2))
     assert victims(decide(on, replace(pending("j-0", gang(priority=5)), promised="a"))) == ["x"]
