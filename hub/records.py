@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from placement.lifecycle import Phase
+from placement.outlook.outlook import Outlook
 from placement.verdict import Decision
 from placement.workload import Workload
 from wire.orders import PodPlace, RoleCount
@@ -98,6 +99,7 @@ class Planned:
 
     workload: Workload
     decision: Decision
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Explanation:
     job: Job
     decision: Decision | None  # of the last cycle while waiting; of the placement after it
     history: tuple[JobEvent, ...]
+    outlook: Outlook | None = None  # while it waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from placement.capacity import Capacity, Fit
 from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
 from placement.fleet import Cluster, Fleet, PendingJob, Reservation
-from placement.inventory import DeviceForm, JobEpoch, Summary
+from placement.inventory import JobEpoch, Summary
 from placement.money import PriceBook
 from placement.preemption import promises
 from placement.preemption.planning import Ground, preempt
@@ -36,8 +36,7 @@ from placement.queues.backfill import Holds
 from placement.queues.forecast import Forecast, earliest_start
 from placement.queues.quota import Limits
 from placement.queues.reasons import BudgetShort, QuotaShort
-from placement.queues.tree import CPU_CORES, QueueTree
-from placement.resources import CPU
+from placement.queues.tree import QueueTree
 from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
@@ -226,7 +225,7 @@ class Planner:
                 continue
             known = self._there.get(name)
             if known is None or known[0] is not member.summary:
-                known = self._there[name] = member.summary, _there(member.summary)
+                known = self._there[name] = member.summary, usage.of_summary(member.summary)
             for product, amount in known[1].items():
                 total[product] = total.get(product, 0.0) + amount
         return total
@@ -483,20 +482,6 @@ def _beyond_its_queue(candidates: Sequence[Candidate]) -> bool:
 
 def _usd_per_hour(workload: Workload, made: Offer) -> float:
     return sum(made.score.terms.get(term, 0.0) for term in PAID) / workload.hints.expected_hours
-
-
-def _there(summary: Summary) -> dict[str, float]:
-    """Cards by product (parts of cards count as cards), and cores, of a whole cluster."""
-    found: dict[str, float] = {}
-    for shape in summary.shapes:
-        node_class = summary.node_classes[shape.node_class]
-        found[CPU_CORES] = found.get(CPU_CORES, 0.0) + node_class.capacity[CPU] / 1000 * shape.nodes
-        for device in node_class.devices:
-            cards = node_class.capacity[device.resource] * shape.nodes
-            if device.form is DeviceForm.SHARED_MEMORY:
-                cards = len(shape.shares) * shape.nodes
-            found[device.product] = found.get(device.product, 0.0) + cards
-    return found
 
 
 def _most_telling(candidates: Sequence[Candidate]) -> tuple[Reason, ...]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
+from placement.outlook.outlook import Outlook
 from placement.queues.tree import Queue
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, Workload
@@ -27,6 +28,7 @@ def plan(planned: Planned) -> schemas.PlanOut:
         domain=next((c.domain for c in candidates if c.cluster == chosen), ""),
         start=_start(verdict),
         room=_room(verdict),
+        outlook=_outlook(planned.outlook),
     )
 
 
@@ -85,6 +87,7 @@ def explanation(found: Explanation) -> schemas.ExplanationOut:
         job=job_detail(found.job),
         decision=_decision(found.decision) if found.decision is not None else None,
         history=[event(one) for one in found.history],
+        outlook=_outlook(found.outlook),
     )
 
 
@@ -193,6 +196,31 @@ def _room(verdict: Verdict) -> schemas.RoomOut | None:
         lost_gpu_hours=room.lost_gpu_hours,
         usd=room.usd,
         message=room.message,
+    )
+
+
+def _outlook(seen: Outlook | None) -> schemas.OutlookOut | None:
+    if seen is None:
+        return None
+    eta = seen.eta
+    return schemas.OutlookOut(
+        gpus=[
+            schemas.GpuUseOut(
+                cluster=one.cluster,
+                total=one.total,
+                free=one.free,
+                usable=one.usable,
+                rest=[schemas.NotForItOut(gpus=each.gpus, why=each.why) for each in one.rest],
+            )
+            for one in seen.gpus
+        ],
+        eta=None
+        if eta is None
+        else schemas.EtaOut(at=eta.at, cluster=eta.cluster, basis=eta.basis, reserved=eta.reserved),
+        mends=list(seen.mends),
+        preemption=seen.preemption,
+        place=seen.place,
+        ahead=list(seen.ahead),
     )
 
 

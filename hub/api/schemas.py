@@ -122,6 +122,37 @@ class RoomOut(Wire):
     message: str
 
 
+class NotForItOut(Wire):
+    gpus: int
+    why: str
+
+
+class GpuUseOut(Wire):
+    """Of one cluster's GPUs: how many are free, and how many of those pods of the job could have."""
+
+    cluster: str
+    total: int
+    free: int
+    usable: int
+    rest: list[NotForItOut]
+
+
+class EtaOut(Wire):
+    at: datetime | None = Field(description="Null where only the occasion is known.")
+    cluster: str
+    basis: str
+    reserved: bool = Field(description="Whether room is kept for it.")
+
+
+class OutlookOut(Wire):
+    gpus: list[GpuUseOut]
+    eta: EtaOut | None
+    mends: list[str] = Field(description="What would let it start now; each was tried out.")
+    preemption: str = Field(description="Why nobody is evicted for it.")
+    place: int = Field(description="In its queue, from 1; 0 where it does not wait.")
+    ahead: list[str] = Field(description="The first of those before it.")
+
+
 class PlanOut(Wire):
     workload: WorkloadOut
     verdict: PlanVerdict
@@ -132,6 +163,7 @@ class PlanOut(Wire):
     domain: str = ""
     start: StartOut | None = None
     room: RoomOut | None = None
+    outlook: OutlookOut | None = None
 
 
 class PlanList(RootModel[list[PlanOut]]):
@@ -236,6 +268,7 @@ class ExplanationOut(Wire):
     job: JobDetailOut
     decision: DecisionOut | None
     history: list[EventOut]
+    outlook: OutlookOut | None = None
 
 
 class LogLineOut(Wire):

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli import outlooks
 from hub.cli.screen import HEALTH_STYLE, age, counted, phase_style, usd
 
 _WIDE, _WIDER = 110, 140
@@ -72,9 +73,12 @@ def plan(one: schemas.PlanOut) -> RenderableType:
         Text(f"  {gpus}; gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none", "dim")
     )
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
-    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates), *_start(one.start)]
+    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
+    parts += outlooks.when(one.start, one.room, one.outlook, planned=True)
     if one.candidates:
         parts += ["", candidates(one.candidates, one.chosen)]
+    if one.verdict != "placed":
+        parts += outlooks.rest(one.outlook)
     return Group(*parts)
 
 
@@ -125,9 +129,11 @@ def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> Rende
         parts += ["", Text("Nothing was decided about it yet: the hub looks at it in its next cycle.", "dim")]
     else:
         made = one.decision
-        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates), *_start(made.start)]
+        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates)]
+        parts += outlooks.when(made.start, made.room, one.outlook)
         if made.candidates:
             parts += ["", candidates(made.candidates, made.chosen)]
+        parts += outlooks.rest(one.outlook)
     if one.history:
         parts += ["", history(one.history, now)]
     return Group(*parts)
@@ -325,10 +331,6 @@ def _verdict(
     own = [reason.message for reason in reasons if reason.message not in told]
     why = ": " + "; ".join(own) if own else ": no cluster can take it now" if verdict == "waiting" else ""
     return Text.assemble((mark, style), why)
-
-
-def _start(start: schemas.StartOut | None) -> list[RenderableType]:
-    return [Text(f"  {start.message}")] if start is not None else []
 
 
 def _terms(one: schemas.CandidateOut) -> RenderableType:

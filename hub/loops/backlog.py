@@ -24,6 +24,7 @@ from placement.verdict import Decision, Waiting
 # A cluster that refused is asked again when its summary has moved on, or after this long without any news.
 FORGIVEN_AFTER = timedelta(minutes=5)
 LONGEST_BACKOFF_S = 60.0
+_NAMED = 5  # jobs that are told to be ahead of another
 
 Rank = tuple[int, datetime, str, int]  # -priority, submitted at, id, epoch
 
@@ -142,6 +143,22 @@ class Backlog:
         room = decision.verdict.room if isinstance(decision.verdict, Waiting) else None
         promised = room.cluster if room is not None else ""
         return pending if pending.promised == promised else replace(pending, promised=promised)
+
+    def position(self, job: str) -> tuple[int, tuple[str, ...]]:
+        """Its place in its queue, from 1, and the first of those before it; (0, ()) where it does not wait."""
+        pending = self._jobs.get(job)
+        if pending is None:
+            return 0, ()
+        queue, own = pending.workload.hints.queue, _rank(pending)
+        before = sorted(
+            rank
+            for rank in (_rank(each) for each in self._jobs.values() if each.workload.hints.queue == queue)
+            if rank < own
+        )
+        return len(before) + 1, tuple(id_ for _, _, id_, _ in before[:_NAMED])
+
+    def pending(self, job: str) -> PendingJob | None:
+        return self._jobs.get(job)
 
     def queues(self) -> dict[str, int]:
         """How many jobs wait in each."""
