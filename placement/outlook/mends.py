@@ -90,7 +90,7 @@ def _other_shape(workload: Workload, ground: _Ground) -> Iterator[str]:
         return
     (role,) = workload.roles
     parts = 2
-    while role.gpus_per_pod % parts == 0:
+    while parts <= role.gpus_per_pod and role.gpus_per_pod % parts == 0:
         smaller = _divided(role, parts)
         cluster = ground.holds(_with_role(workload, smaller))
         if cluster:

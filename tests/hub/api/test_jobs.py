@@ -144,6 +144,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
         "domain": "rack r1",
         "start": None,
         "room": None,
+        "outlook": None,
     }
 
 
