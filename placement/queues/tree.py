@@ -106,9 +106,10 @@ class QueueTree:
 
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:
+        """Without those of a cycle, so that whoever goes down comes to an end even where `faults` was not asked."""
         found: dict[str, list[str]] = {name: [] for name in self.queues}
         for queue in self.queues.values():
-            if queue.cohort in found:
+            if queue.cohort in found and not _is_in_a_cycle(queue.name, self):
                 found[queue.cohort].append(queue.name)
         return {name: tuple(sorted(names)) for name, names in found.items()}
 
