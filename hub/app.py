@@ -51,6 +51,7 @@ from hub.loops.resume import Copies, resume
 from hub.pki import Authority, DamagedAuthority, GivenRefused
 from hub.prices import Prices
 from hub.queues import Queues
+from hub.rebalancing import Rebalancing
 from hub.records import Actor, Object, UserRole
 from hub.rest_tls import GivenFiles, RestTls
 from hub.settings import HubSettings
@@ -329,6 +330,7 @@ class Hub:
             access=parts.access,
             prices=parts.prices,
             queues=parts.queues,
+            rebalancing=parts.rebalancing,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -363,6 +365,7 @@ class _Parts:
     access: Access
     prices: Prices
     queues: Queues
+    rebalancing: Rebalancing
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -407,6 +410,7 @@ def _assemble(
         access=Access(store, clock=clock),
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
+        rebalancing=Rebalancing(federation, backlog, clock=clock),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

@@ -235,6 +235,11 @@ class MusterClient:
             schemas.PriceBookDoc, self._call("PUT", "/prices", content=text, headers={"Content-Type": _YAML})
         )
 
+    # --- rebalancing ---
+
+    def rebalance(self) -> list[schemas.ProposalOut]:
+        return self._get(schemas.ProposalListOut, "/rebalance").proposals
+
     # --- queues ---
 
     def queues(self) -> list[schemas.QueueOut]:

@@ -10,6 +10,7 @@ from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, Page, Planned
 from placement.outlook.outlook import Outlook
 from placement.queues.tree import Queue
+from placement.rebalance.proposals import Proposal
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, Workload
 
@@ -159,6 +160,36 @@ def queue_spec(one: Queue) -> schemas.QueueSpec:
             reclaim=one.preemption.reclaim.value,
             fair_share=one.preemption.fair_share.value,
         ),
+    )
+
+
+def proposal(one: Proposal) -> schemas.ProposalOut:
+    return schemas.ProposalOut(
+        id=one.id,
+        aim=one.aim.value,
+        steps=[
+            schemas.StepOut(
+                job=step.job,
+                epoch=step.epoch,
+                source=step.source,
+                target=step.target,
+                gpus=step.gpus,
+                lost_gpu_hours=step.lost_gpu_hours,
+                usd=step.usd,
+            )
+            for step in one.steps
+        ],
+        lost_gpu_hours=one.lost_gpu_hours,
+        usd=one.usd,
+        gain_usd=one.gain_usd,
+        net_usd=one.net_usd,
+        gain=one.gain,
+        job=one.job,
+        cluster=one.cluster,
+        earlier_hours=one.earlier_hours,
+        saved_usd_per_hour=one.saved_usd_per_hour,
+        whole_nodes=one.whole_nodes,
+        whole_domains=one.whole_domains,
     )
 
 

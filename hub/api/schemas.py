@@ -458,6 +458,39 @@ class AppliedOut(Wire):
     applied: list[tuple[str, str]]
 
 
+class StepOut(Wire):
+    """One job stopped, and started again."""
+
+    job: str
+    epoch: int
+    source: str
+    target: str = Field(description="A cluster; the same: on other nodes of it.")
+    gpus: float
+    lost_gpu_hours: float
+    usd: float = Field(description="Lost work, restart, copying its data, and what it costs more there.")
+
+
+class ProposalOut(Wire):
+    id: str
+    aim: Literal["make-room", "save-cost", "whole-nodes"]
+    steps: list[StepOut]
+    lost_gpu_hours: float
+    usd: float
+    gain_usd: float
+    net_usd: float
+    gain: str
+    job: str = Field(description="make-room: the one that could start.")
+    cluster: str
+    earlier_hours: float
+    saved_usd_per_hour: float
+    whole_nodes: int
+    whole_domains: int
+
+
+class ProposalListOut(Wire):
+    proposals: list[ProposalOut]
+
+
 class HealthOut(Wire):
     status: Literal["ok", "not-ready"]
     version: str

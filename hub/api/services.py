@@ -14,6 +14,7 @@ from typing import Protocol
 from hub.records import Actor, ClusterState, Explanation, Job, JobEvent, JobFilter, Page, Planned, UserRole
 from placement.money import PriceBook
 from placement.queues.tree import Queue
+from placement.rebalance.proposals import Proposal
 
 
 class SubmittedJob(Protocol):
@@ -131,6 +132,10 @@ class QueuesPort(Protocol):
     async def delete(self, actor: Actor, name: str) -> None: ...
 
 
+class RebalancingPort(Protocol):
+    async def plan(self, actor: Actor) -> Sequence[Proposal]: ...
+
+
 class NotReady(Exception):
     """The hub cannot serve now, and the message says why in words for people."""
 
@@ -142,6 +147,7 @@ class Services:
     access: AccessPort
     prices: PricesPort
     queues: QueuesPort
+    rebalancing: RebalancingPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

@@ -157,6 +157,11 @@ class Backlog:
         )
         return len(before) + 1, tuple(id_ for _, _, id_, _ in before[:_NAMED])
 
+    def decided_waiting(self) -> tuple[tuple[PendingJob, Decision], ...]:
+        """Those that a decision made wait, by priority and then age."""
+        waiting = (job for job in self._jobs.values() if job.job in self._decisions)
+        return tuple((job, self._decisions[job.job]) for job in sorted(waiting, key=_rank))
+
     def pending(self, job: str) -> PendingJob | None:
         return self._jobs.get(job)
 

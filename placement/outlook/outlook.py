@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from placement import free
 from placement.capacity import Capacity
-from placement.fleet import Fleet, PendingJob, Reservation
+from placement.fleet import Fleet, PendingJob
 from placement.outlook.mends import mends
 from placement.outlook.usable import GpuUse, gpu_use
 from placement.preemption.refusals import why_nobody
 from placement.queues.forecast import earliest_start
 from placement.queues.reasons import BudgetShort
-from placement.queues.usage import of_summary
 from placement.verdict import Candidate, Decision, ResourcesShort, TopologyShort, Waiting
 
 
@@ -46,7 +46,7 @@ def outlook(
     job: PendingJob, decision: Decision, fleet: Fleet, now: datetime, *, place: int = 0, ahead: Sequence[str] = ()
 ) -> Outlook:
     """Of one that waits; of any other only which GPUs it could use."""
-    capacities = _capacities(fleet)
+    capacities = free.capacities(fleet)
     reasons = {one.cluster: one.reasons for one in decision.candidates}
     uses = (gpu_use(job.workload, capacity, reasons.get(name, ())) for name, capacity in sorted(capacities.items()))
     gpus = tuple(use for use in uses if use is not None)
@@ -55,7 +55,7 @@ def outlook(
         return Outlook(gpus)
     preemption = ""
     if verdict.room is None:
-        preemption = why_nobody(job, decision.candidates, fleet, _there(fleet), capacities, now)
+        preemption = why_nobody(job, decision.candidates, fleet, free.there(fleet), capacities, now)
     return Outlook(
         gpus,
         _eta(job, verdict, decision.candidates, fleet, capacities, now, place),
@@ -107,27 +107,3 @@ def _waits_for_room(one: Candidate) -> bool:
 def _when_ended(jobs: Sequence[str]) -> str:
     names = " and ".join([", ".join(jobs[:-1]), jobs[-1]] if len(jobs) > 1 else list(jobs))
     return f"when {names} {'has' if len(jobs) == 1 else 'have'} ended as {'it' if len(jobs) == 1 else 'they'} said"
-
-
-def _capacities(fleet: Fleet) -> dict[str, Capacity]:
-    """Of every cluster that has reported, with all that is promised taken out."""
-    held: dict[str, list[Reservation]] = {}
-    for one in fleet.reservations:
-        held.setdefault(one.cluster, []).append(one)
-    found: dict[str, Capacity] = {}
-    for name, cluster in fleet.clusters.items():
-        if cluster.summary is not None:
-            capacity = Capacity.of(name, cluster.summary)
-            for one in held.get(name, ()):
-                if (one.job, one.epoch) not in cluster.summary.counted:
-                    capacity = capacity.deduct(one)
-            found[name] = capacity
-    return found
-
-
-def _there(fleet: Fleet) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for cluster in fleet.clusters.values():
-        for product, amount in of_summary(cluster.summary).items() if cluster.summary is not None else ():
-            total[product] = total.get(product, 0.0) + amount
-    return total
