@@ -65,6 +65,7 @@ class Progress:
     epoch: int
     running_since: datetime | None = None
     checkpoint_at: datetime | None = None
+    pods: tuple[tuple[str, str, int], ...] = ()  # (node, role, how many), once they are bound
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,14 +322,15 @@ def reservations(session: Session) -> tuple[Reservation, ...]:
 def standing(session: Session) -> tuple[dict[str, Progress], dict[str, Leaving]]:
     """Of live attempts: how far they have come, and which of them are being stopped."""
     job = rows.jobs.c
-    query = select(job.id, job.epoch, job.phase, job.started_at, job.checkpoint_at, job.evicted_for).where(
-        job.phase.in_([phase.value for phase in HOLDING])
-    )
+    query = select(
+        job.id, job.epoch, job.phase, job.started_at, job.checkpoint_at, job.pods_json, job.evicted_for
+    ).where(job.phase.in_([phase.value for phase in HOLDING]))
     progress: dict[str, Progress] = {}
     leaving: dict[str, Leaving] = {}
-    for id_, epoch, phase, started_at, checkpoint_at, evicted_for in session.connection().execute(query):
-        if started_at is not None or checkpoint_at is not None:
-            progress[id_] = Progress(epoch, started_at, checkpoint_at)
+    for id_, epoch, phase, started_at, checkpoint_at, pods, evicted_for in session.connection().execute(query):
+        found = moves.progress_of(epoch, started_at, checkpoint_at, pods)
+        if found != Progress(epoch):
+            progress[id_] = found
         if Phase(phase) in (Phase.EVICTING, Phase.CANCELLING):
             leaving[id_] = Leaving(epoch, evicted_for or "")
     return progress, leaving

@@ -7,6 +7,7 @@ what does not match changes nothing and is answered as such.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -269,6 +270,7 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.roles_json = codec.dump(move.roles)
     if move.pods:
         job.pods_json = codec.dump(move.pods)
+        job.progressed = True
     if move.placing is not None:
         _place(job, move.placing, at)
     if after is Phase.RUNNING and job.started_at is None:
@@ -408,9 +410,15 @@ def _tell_how_it_stands(session: Session, job: _Job) -> None:
     if job.phase not in HOLDING:
         return
     if job.progressed:
-        announce(session, Progressed(job.id, Progress(job.epoch, job.started_at, job.checkpoint_at)))
+        announce(session, Progressed(job.id, progress_of(job.epoch, job.started_at, job.checkpoint_at, job.pods_json)))
     if job.leaves and job.phase in _STOPPING:
         announce(session, Leaves(job.id, Leaving(job.epoch, job.evicted_for or "")))
+
+
+def progress_of(epoch: int, started_at: datetime | None, checkpoint_at: datetime | None, pods_json: str) -> Progress:
+    counts = Counter((pod.node, pod.role) for pod in codec.pod_places_of(pods_json))
+    pods = tuple((node, role, count) for (node, role), count in sorted(counts.items()))
+    return Progress(epoch, started_at, checkpoint_at, pods)
 
 
 def _charge(session: Session, released: Sequence[_Job]) -> None:

@@ -21,7 +21,7 @@ from placement.data import needed_moves
 from placement.demand import pairs
 from placement.fleet import Fleet, PendingJob, Reservation
 from placement.preemption import promises, victims
-from placement.preemption.emptied import without
+from placement.preemption.emptied import Emptying
 from placement.preemption.losses import loss, safe_until
 from placement.preemption.rights import Rights, Standing
 from placement.preemption.victims import Found, Victim
@@ -127,6 +127,7 @@ class _Search:
         made_for: Mapping[str, str],
     ) -> None:
         self._ground = ground
+        self.emptying = Emptying(ground.fleet)
         self._jobs = jobs
         self._made_for = made_for
         placed = [one.verdict.reservation for one in decisions if isinstance(one.verdict, Placed)]
@@ -146,7 +147,7 @@ class _Search:
             ground.limits, ground.there, ((one.workload.hints.queue, of_reservation(one)) for one in staying)
         )
         self._capacities = {
-            name: without(
+            name: self.emptying.without(
                 capacity,
                 (
                     one
@@ -234,7 +235,7 @@ class _Search:
                 open_.append(one)
             else:
                 safe.append(until)
-        emptied = without(capacity, open_).fit(job.workload)
+        emptied = self.emptying.without(capacity, open_).fit(job.workload)
         if not isinstance(emptied, Fit):
             return None, safe
         uses = of_fit(emptied)
@@ -335,7 +336,7 @@ class _Trial:
         self._capacity = capacity
 
     def __call__(self, gone: Sequence[Victim]) -> Fit | None:
-        fit = without(self._capacity, (one.held for one in gone)).fit(self._workload)
+        fit = self._search.emptying.without(self._capacity, (one.held for one in gone)).fit(self._workload)
         if not isinstance(fit, Fit) or not self._search.let_in(self._workload, self._cluster, fit, gone):
             return None
         return fit

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from placement.capacity import Capacity
 from placement.fleet import Fleet, PendingJob, Reservation
-from placement.preemption.emptied import without
+from placement.preemption.emptied import Emptying
 from placement.queues.backfill import Holds
 
 
@@ -58,10 +58,11 @@ def keep(holds: Holds, fleet: Fleet, pending: Sequence[PendingJob], capacities: 
     for job in pending:
         if job.job in kept:
             by_cluster.setdefault(kept[job.job], []).append(job)
+    emptying = Emptying(fleet)
     for cluster, jobs in by_cluster.items():
         capacity = capacities.get(cluster)
         if capacity is not None:
-            then = without(capacity, _leaving_for(fleet, cluster, {job.job for job in jobs}))
+            then = emptying.without(capacity, _leaving_for(fleet, cluster, {job.job for job in jobs}))
             holds.keep(cluster, {job.job: job.workload for job in jobs}, then)
 
 

@@ -11,7 +11,7 @@ from placement.capacity import Capacity, Fit
 from placement.data import DataMove, needed_moves, total
 from placement.feasibility import judge
 from placement.fleet import Fleet, Reservation
-from placement.preemption.emptied import without
+from placement.preemption.emptied import Emptying
 from placement.preemption.losses import Loss, cards, loss, safe_until, usd_per_hour
 from placement.queues.spending import hours_between
 from placement.rebalance.proposals import Step
@@ -35,6 +35,7 @@ class Movers:
     def __init__(self, fleet: Fleet, now: datetime) -> None:
         self.fleet = fleet
         self.now = now
+        self._emptying = Emptying(fleet)
         self.capacities = free.capacities(fleet)
         self.movable = tuple(one for one in fleet.reservations if self._may_move(one))
 
@@ -105,4 +106,4 @@ class Movers:
 
     def emptied(self, cluster: str, gone: Sequence[Reservation]) -> dict[str, Capacity]:
         """All clusters, that one without these."""
-        return {**self.capacities, cluster: without(self.capacities[cluster], gone)}
+        return {**self.capacities, cluster: self._emptying.without(self.capacities[cluster], gone)}

@@ -403,3 +403,17 @@ def _nobody_comes_back(on: Fleet, job: PendingJob, theirs: list[Eviction]) -> No
     for victim in (one for one in on.reservations if one.job in names):
         again = PendingJob(victim.job, 2, victim.workload, "t", NOW)
         assert Rights(standing, again, of_reservation(victim)).over([made]) is None
+
+
+def test_halves_of_two_nodes_are_no_node() -> None:
+    """Where the pods are was told: the cheapest two are on two nodes, and both of one have to go."""
+    held = [runs("x1", gang(4), hours=1), runs("x2", gang(4), hours=5)]
+    held += [runs("y1", gang(4), hours=2), runs("y2", gang(4), hours=9)]
+    on = world(*held)
+    places = {"x1": "a0", "x2": "a0", "y1": "a1", "y2": "a1"}
+    told = {
+        job: Progress(1, on.progress[job].running_since, None, ((node, "worker", 1),)) for job, node in places.items()
+    }
+    assert victims(decide(on, gang(8, priority=5))) == ["x1", "y1"], "nobody told"
+    assert victims(decide(replace(on, progress=told), gang(8, priority=5))) == ["x1", "x2"]
+    assert victims(decide(replace(on, progress=told), gang(4, pods=2, priority=5))) == ["x1", "y1"]

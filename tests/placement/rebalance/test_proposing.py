@@ -48,6 +48,10 @@ def see(on: Fleet, *asked: Workload) -> tuple[Proposal, ...]:
     return propose(on, [(job, decisions[job.job]) for job in jobs], NOW)
 
 
+def told(job: str, node: str) -> Progress:
+    return Progress(1, NOW - timedelta(hours=1), NOW, ((node, "worker", 1),))
+
+
 def aims(found: Sequence[Proposal]) -> list[Aim]:
     return [one.aim for one in found]
 
@@ -122,6 +126,7 @@ def test_egress_counts() -> None:
 def test_whole_nodes_come_back() -> None:
     """A small job alone on a node fits beside another one."""
     on = world([runs("x", 1), runs("y", 4)], a=[gpu_node("n1", free=7), gpu_node("n2", free=4)])
+    on = replace(on, progress={**on.progress, "x": told("x", "n1"), "y": told("y", "n2")})
     (whole,) = see(on)
     assert (whole.aim, whole.whole_nodes, whole.cluster) == (Aim.WHOLE_NODES, 1, "a")
     assert [step.job for step in whole.steps] == ["x"]
