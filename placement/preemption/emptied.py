@@ -42,6 +42,14 @@ class Emptying:
             root = _freed(root, pods, self._taken_on(inventory).get(node, Resources()), inventory)
         return Capacity(inventory, root)
 
+    def neighbours(self, held: Iterable[Reservation], inventory: Inventory) -> Iterable[list[Reservation]]:
+        """Those of them that share a node, for each node that is known and has several."""
+        on: dict[str, list[Reservation]] = {}
+        for one in held:
+            for node in self._nodes(one, inventory):
+                on.setdefault(node, []).append(one)
+        return [sharing for _, sharing in sorted(on.items()) if len(sharing) > 1]
+
     def _nodes(self, held: Reservation, inventory: Inventory) -> Mapping[str, _Pods]:
         """Its pods by node; nothing where they are not all told, not counted yet, or hold nothing scarce."""
         progress = self._fleet.progress.get(held.job)

@@ -248,7 +248,8 @@ class _Search:
             candidates,
             _missing(job.workload, capacity),
             trial,
-            lambda some: rights.over([v.held for v in some]) is not None,
+            lambda some: rights.over([one.held for one in some]) is not None,
+            self._neighbours(candidates, capacity),
         )
         if found is None:
             return None, safe
@@ -260,6 +261,11 @@ class _Search:
         fleet = self._ground.fleet
         lost = loss(held, fleet.progress.get(held.job), fleet.prices, self._ground.now)
         return Victim(held, lost, sum(amount for product, amount in of_reservation(held) if product in uses))
+
+    def _neighbours(self, candidates: Sequence[Victim], capacity: Capacity) -> list[list[Victim]]:
+        by_job = {one.held.job: one for one in candidates}
+        groups = self.emptying.neighbours((one.held for one in candidates), capacity.inventory)
+        return [[by_job[held.job] for held in group] for group in groups]
 
     def _usd(self, workload: Workload, cluster: str, fit: Fit) -> float:
         fleet = self._ground.fleet

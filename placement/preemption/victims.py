@@ -1,9 +1,9 @@
 """The cheapest jobs whose end lets a gang in, and none of them for nothing.
 
-Which set is cheapest is a knapsack in disguise. A good one is found greedily in two orders (cheapest for the room that
-they free, cheapest at all), and cut down to what is needed. Then sets are tried from the cheapest on for as long as
-they are cheaper than that, up to a number of trials: so with few candidates the answer is the cheapest there is, and
-with many a good one.
+Which set is cheapest is a knapsack in disguise. A good one is found greedily in three orders (cheapest for the room
+that they free, cheapest at all, and node by node, for pods that need all of one), and cut down to what is needed. Then
+sets are tried from the cheapest on for as long as they are cheaper than that, up to a number of trials: so with few
+candidates the answer is the cheapest there is, and with many a good one.
 """
 
 from __future__ import annotations
@@ -49,11 +49,20 @@ Trial = Callable[[Sequence[Victim]], Fit | None]
 Allowed = Callable[[Sequence[Victim]], bool]
 
 
-def cheapest(candidates: Sequence[Victim], needs: float, trial: Trial, allowed: Allowed) -> Found | None:
-    """`needs`: how much has to come free at least, by amount. `allowed` holds for the parts of what it holds for."""
+def cheapest(
+    candidates: Sequence[Victim],
+    needs: float,
+    trial: Trial,
+    allowed: Allowed,
+    neighbours: Sequence[Sequence[Victim]] = (),
+) -> Found | None:
+    """`needs`: how much has to come free at least, by amount. `allowed` holds for the parts of what it holds for.
+    `neighbours`: the candidates that share a node, for each of the nodes that are known."""
     by_room = sorted(candidates, key=lambda one: (one.loss.usd / max(one.frees, 1e-9), one.key))[:MOST]
     by_cost = sorted(by_room, key=lambda one: one.key)
-    found = [answer for order in (by_room, by_cost) if (answer := _greedy(order, needs, trial, allowed)) is not None]
+    by_node = sorted(neighbours, key=_worth_of_node)[:MOST]
+    orders: list[Sequence[Sequence[Victim]]] = [[(one,) for one in by_room], [(one,) for one in by_cost], by_node]
+    found = [answer for order in orders if order and (answer := _greedy(order, needs, trial, allowed)) is not None]
     if not found:
         return None
     best = min(found, key=_worth)
@@ -73,11 +82,19 @@ def _worth(found: Found) -> tuple[float, int, list[str]]:
     return round(found.usd, 9), len(found.victims), sorted(one.held.job for one in found.victims)
 
 
-def _greedy(order: Sequence[Victim], needs: float, trial: Trial, allowed: Allowed) -> Found | None:
+def _worth_of_node(sharing: Sequence[Victim]) -> tuple[float, list[str]]:
+    usd, frees = sum(one.loss.usd for one in sharing), sum(one.frees for one in sharing)
+    return usd / max(frees, 1e-9), sorted(one.held.job for one in sharing)
+
+
+def _greedy(order: Sequence[Sequence[Victim]], needs: float, trial: Trial, allowed: Allowed) -> Found | None:
     taken: list[Victim] = []
-    for one in order:
-        if allowed([*taken, one]):
-            taken.append(one)
+    known: set[str] = set()
+    for group in order:
+        more = [one for one in group if one.held.job not in known]
+        if more and allowed([*taken, *more]):
+            taken.extend(more)
+            known.update(one.held.job for one in more)
     freed, low = 0.0, 0
     while low < len(taken) and freed < needs - 1e-6:
         freed += taken[low].frees

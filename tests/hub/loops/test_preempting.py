@@ -99,6 +99,23 @@ async def test_the_cheapest_victim_is_stopped_with_its_grace_and_queued_again(hu
     assert (2, "running") in events
 
 
+async def test_a_job_that_waits_is_told_its_place_and_why_nobody_goes(hub: Hub) -> None:
+    spoke = await busy(hub)
+    first = await submit(hub, spoke, "first")
+    await submit(hub, spoke, "second")
+    seen = (await hub.jobs.explain(ANN, "second")).outlook
+    assert seen is not None
+    assert (seen.place, seen.ahead) == (2, (first.id,))
+    assert [(use.cluster, use.total, use.free) for use in seen.gpus] == [("east", 16, 0)]
+    assert seen.preemption.startswith("nobody is evicted for it: 2 jobs run where it could go; 2 of no lower priority")
+    (planned,) = await hub.jobs.plan(ANN, manifest("third", gpus=8, priority=10))
+    assert planned.outlook is not None
+    verdict = planned.decision.verdict
+    assert isinstance(verdict, Waiting)
+    assert verdict.room is not None
+    assert hub.federation.fleet().leaving == {}, "a plan evicts nobody"
+
+
 async def test_the_lost_attempt_is_charged(hub: Hub) -> None:
     spoke = await busy(hub)
     young = await hub.jobs.show(ANN, "young")

@@ -417,3 +417,16 @@ def test_halves_of_two_nodes_are_no_node() -> None:
     assert victims(decide(on, gang(8, priority=5))) == ["x1", "y1"], "nobody told"
     assert victims(decide(replace(on, progress=told), gang(8, priority=5))) == ["x1", "x2"]
     assert victims(decide(replace(on, progress=told), gang(4, pods=2, priority=5))) == ["x1", "y1"]
+
+
+def test_of_many_halves_the_two_of_one_node_are_found() -> None:
+    """Alone, each of them is dearer than a hundred others; together they are the cheapest node."""
+    count, held, told = 300, [], {}
+    for node in range(count):
+        hours = (1.0, 1.0) if node == 7 else (0.1, 8.0)
+        for half, each in enumerate(hours):
+            job = f"x{node}-{half}"
+            held.append(runs(job, gang(4), hours=each))
+            told[job] = Progress(1, NOW - timedelta(hours=each), None, ((f"a{node}", "worker", 1),))
+    on = replace(world(*held, nodes={"a": count}), progress=told)
+    assert victims(decide(on, gang(8, priority=5))) == ["x7-0", "x7-1"]
