@@ -53,6 +53,7 @@ from hub.loops.resume import Copies, resume
 from hub.pki import Authority, DamagedAuthority, GivenRefused
 from hub.prices import Prices
 from hub.queues import Queues
+from hub.rebalancing import Rebalancing
 from hub.records import Actor, Object, UserRole
 from hub.rest_tls import GivenFiles, RestTls
 from hub.settings import HubSettings
@@ -335,6 +336,7 @@ class Hub:
             queues=parts.queues,
             costs=parts.costs,
             datasets=parts.datasets,
+            rebalancing=parts.rebalancing,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -371,6 +373,7 @@ class _Parts:
     queues: Queues
     costs: Costs
     datasets: Datasets
+    rebalancing: Rebalancing
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -419,6 +422,7 @@ def _assemble(
         queues=Queues(store, federation, backlog, clock=clock),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
+        rebalancing=Rebalancing(federation, backlog, clock=clock),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

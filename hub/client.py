@@ -252,6 +252,11 @@ class MusterClient:
         params = {name: str(value) for name, value in asked.items() if value is not None}
         return self._get(schemas.CostReportOut, "/cost", params | {"limit": str(limit)})
 
+    # --- rebalancing ---
+
+    def rebalance(self) -> list[schemas.ProposalOut]:
+        return self._get(schemas.ProposalListOut, "/rebalance").proposals
+
     # --- queues ---
 
     def queues(self) -> list[schemas.QueueOut]:

@@ -21,7 +21,9 @@ from hub.store.changes import (
     ClusterRecord,
     ClusterSaved,
     DatasetsSaved,
+    Leaves,
     PricesReplaced,
+    Progressed,
     QueuesSaved,
     Released,
     Reserved,
@@ -30,7 +32,7 @@ from hub.store.changes import (
 from hub.store.clusters import Sighting
 from hub.store.jobs import Name, name_of
 from placement.data import DataCatalog, Dataset, Replica
-from placement.fleet import Cluster, Fleet, Health, Reservation
+from placement.fleet import Cluster, Fleet, Health, Leaving, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past, past_with, spendings
@@ -83,6 +85,9 @@ class Federation:
         self._copies: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._told: set[str] = set()  # clusters that have said what data they hold
         self._data: DataCatalog | None = None  # with the regions of clusters filled in
+        self._progress: dict[str, Progress] = {}  # of live attempts
+        self._leaving: dict[str, Leaving] = {}  # likewise
+        self._emptied: dict[str, datetime] = {}
         self._fleet: Fleet | None = None
 
     def load(
@@ -96,6 +101,8 @@ class Federation:
         queues: QueueTree | None = None,
         spent: Iterable[Spent] = (),
         datasets: Iterable[Dataset] = (),
+        progress: Mapping[str, Progress] | None = None,
+        leaving: Mapping[str, Leaving] | None = None,
     ) -> None:
         """What the store knows, at start. The hub's own absence is not held against the clusters."""
         for record in records:
@@ -111,6 +118,7 @@ class Federation:
         self.queues = queues or self.queues
         self._charge(spent, now)
         self._datasets_changed(tuple(datasets), ())
+        self._progress, self._leaving = dict(progress or {}), dict(leaving or {})
         self._improved()
 
     # ---- what the store committed ----
@@ -120,8 +128,14 @@ class Federation:
             case Reserved(reservation):
                 self._reserve(reservation)
             case Released(ref, cluster):
-                self._release(ref, cluster)
+                self._release(ref, cluster, now)
                 self._improved()
+            case Progressed(job, progress):
+                self._progress[job] = progress
+                self._fleet = None
+            case Leaves(job, leaving):
+                self._leaving[job] = leaving
+                self._fleet = None
             case ClusterSaved(record):
                 self._saved(record, now)
                 self._improved()
@@ -167,7 +181,7 @@ class Federation:
         self._names[name_of(reservation.workload)].add(reservation.cluster)
         self._fleet = None
 
-    def _release(self, ref: JobRef, cluster: str) -> None:
+    def _release(self, ref: JobRef, cluster: str, now: datetime) -> None:
         held = self._held[cluster].get(ref.job)
         if held is not None and held.epoch == ref.epoch:
             del self._held[cluster][ref.job]
@@ -175,6 +189,12 @@ class Federation:
             self._names[name].discard(cluster)
             if not self._names[name]:
                 del self._names[name]
+        left = self._leaving.get(ref.job)
+        if left is not None and left.epoch == ref.epoch and left.for_job:
+            self._emptied[cluster] = now
+        for known in (self._progress, self._leaving):
+            if ref.job in known and known[ref.job].epoch == ref.epoch:
+                del known[ref.job]
         self._fleet = None
 
     def _saved(self, record: ClusterRecord, now: datetime) -> None:
@@ -281,6 +301,9 @@ class Federation:
                 queues=self.queues,
                 past=self._past,
                 data=self.data,
+                progress=dict(self._progress),
+                leaving=dict(self._leaving),
+                emptied=dict(self._emptied),
                 half_life_h=self.half_life_h,
             )
         return self._fleet

@@ -228,6 +228,7 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
                 seq=report.seq,
                 roles=report.roles,
                 pods=report.pods,
+                checkpoint_at=min(report.checkpoint_at, batch.at) if report.checkpoint_at else None,
             )
             for batch, report in reports
         ],

@@ -6,7 +6,7 @@ job that was never written is in no later fleet: the room begins anew from its s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import is_
 
@@ -38,6 +38,22 @@ class Member:
         assert self.room is not None  # noqa: S101  the fit is one of its room
         self.room.take(fit)
         self.applied.append((job, epoch))
+
+
+class Present(Mapping[str, Capacity]):
+    """What the clusters that have a summary can take now; each is worked out when it is asked for."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self._rooms = {name: each.room for name, each in members.items() if each.room is not None}
+
+    def __getitem__(self, cluster: str) -> Capacity:
+        return self._rooms[cluster].capacity
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rooms)
+
+    def __len__(self) -> int:
+        return len(self._rooms)
 
 
 def renewed(cluster: Cluster, reserved: Sequence[Reservation], before: Member | None, *, unmoved: bool) -> Member:

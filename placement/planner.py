@@ -28,22 +28,24 @@ from placement.capacity import Fit
 from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
 from placement.fleet import Fleet, PendingJob, Reservation
-from placement.inventory import DeviceForm, Summary
-from placement.members import Member, renewed, same_objects
+from placement.inventory import Summary
+from placement.members import Member, Present, renewed, same_objects
 from placement.money import PriceBook
+from placement.preemption import promises
+from placement.preemption.planning import Ground, preempt
 from placement.queues import usage
 from placement.queues.admission import Admission, given_up
 from placement.queues.backfill import Holds
 from placement.queues.forecast import Forecast, earliest_start
 from placement.queues.quota import Limits
 from placement.queues.reasons import BudgetShort, QuotaShort
-from placement.queues.tree import CPU_CORES, QueueTree
-from placement.resources import CPU
+from placement.queues.tree import QueueTree
 from placement.room.room import Spot
 from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
     Decision,
+    Eviction,
     NoClusters,
     Placed,
     Plan,
@@ -176,9 +178,17 @@ class Planner:
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
         cycle = Cycle(now, admission, Holds(now))
+        if fleet.leaving or any(job.promised for job in pending):
+            promises.keep(cycle.holds, fleet, pending, Present(self._members))
         decisions = tuple(self._decide_for_now(job, cycle) for job in admission.turns(pending))
+        evictions: tuple[Eviction, ...] = ()
+        if fleet.reservations and any(isinstance(one.verdict, Waiting) for one in decisions):
+            decisions, evictions = preempt(self._ground(fleet, admission, now), decisions, pending)
         self._forget()
-        return Plan(decisions)
+        return Plan(decisions, evictions)
+
+    def _ground(self, fleet: Fleet, admission: Admission, now: datetime) -> Ground:
+        return Ground(fleet, Present(self._members), self._limits, self._capacity(), admission, now, _usd_per_hour)
 
     # ---- what changed since the last cycle ----
 
@@ -232,7 +242,7 @@ class Planner:
                 continue
             known = self._there.get(name)
             if known is None or known[0] is not member.summary:
-                known = self._there[name] = member.summary, _there(member.summary)
+                known = self._there[name] = member.summary, usage.of_summary(member.summary)
             for product, amount in known[1].items():
                 total[product] = total.get(product, 0.0) + amount
         return total
@@ -355,7 +365,7 @@ class Planner:
         if reason is None and cycle.admission.limits(workload.hints.queue):
             reason = cycle.admission.refusal(name, workload, bid.terms.uses, bid.terms.usd_per_hour)
         if reason is None:
-            reason = cycle.holds.refusal(workload, name, id(shape))
+            reason = cycle.holds.refusal(job.job, workload, name, id(shape))
         return answer if reason is None else _Answer(answer.member, answer.version, Candidate(name, (reason,)))
 
     def _may_have(self, job: PendingJob, forecast: Forecast, cycle: Cycle) -> bool:
@@ -445,7 +455,7 @@ class Planner:
         )
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
-        cycle.holds.take(job.workload, name, id(shape))
+        cycle.holds.take(job.job, job.workload, name, id(shape))
         return Placed(made, terms.offer.score, shape.prospects[name].moves)
 
     def _refusal(self, workload: Workload, candidates: Sequence[Candidate]) -> Verdict:
@@ -504,20 +514,6 @@ def _beyond_its_queue(candidates: Sequence[Candidate]) -> bool:
 
 def _usd_per_hour(workload: Workload, made: Offer) -> float:
     return sum(made.score.terms.get(term, 0.0) for term in PAID) / workload.hints.expected_hours
-
-
-def _there(summary: Summary) -> dict[str, float]:
-    """Cards by product (parts of cards count as cards), and cores, of a whole cluster."""
-    found: dict[str, float] = {}
-    for shape in summary.shapes:
-        node_class = summary.node_classes[shape.node_class]
-        found[CPU_CORES] = found.get(CPU_CORES, 0.0) + node_class.capacity[CPU] / 1000 * shape.nodes
-        for device in node_class.devices:
-            cards = node_class.capacity[device.resource] * shape.nodes
-            if device.form is DeviceForm.SHARED_MEMORY:
-                cards = len(shape.shares) * shape.nodes
-            found[device.product] = found.get(device.product, 0.0) + cards
-    return found
 
 
 def _most_telling(candidates: Sequence[Candidate]) -> tuple[Reason, ...]:

@@ -311,9 +311,33 @@ class ExpectedStart:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomMade:
+    """Room that is being emptied for the job on one cluster, and kept for it until it is placed."""
+
+    cluster: str
+    at: datetime  # when the last of them has had its grace
+    victims: tuple[str, ...] = ()  # jobs that still have to leave; none: they left, and the cluster will say so
+    lost_gpu_hours: float = 0.0  # of those that are evicted by this decision
+    usd: float = 0.0
+
+    @property
+    def message(self) -> str:
+        if not self.victims:
+            return f"room was made on {self.cluster}; waits for its next report"
+        count = f"{len(self.victims)} job{'' if len(self.victims) == 1 else 's'}"
+        names = ", ".join(self.victims[:_NAMED]) + (" …" if len(self.victims) > _NAMED else "")
+        return f"waits for {count} to be evicted from {self.cluster} ({names})"
+
+
+_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     reasons: tuple[Reason, ...]
     start: ExpectedStart | None = None  # only where room is kept for it
+    room: RoomMade | None = None  # only where room is being made for it
+    look_again: datetime | None = None  # when time alone may let it have others evicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,5 +357,20 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Eviction:
+    """A running attempt that is to stop, so that `for_job` can start there. It is queued again with its next epoch."""
+
+    job: str
+    epoch: int
+    cluster: str
+    for_job: str
+    grace_s: float
+    lost_gpu_hours: float  # since its last checkpoint, or since it began
+    usd: float  # that work again, and its restart
+    reason: str  # for people: by which right, and what is lost
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     decisions: tuple[Decision, ...]
+    evictions: tuple[Eviction, ...] = ()

@@ -152,13 +152,21 @@ def reported(
     pods: Sequence[PodPlace],
     now: datetime,
     staging: Staging | None = None,
+    checkpoint_at: datetime | None = None,
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods), staging)
-    if last is not None and said == (last.event, last.reason, last.roles, last.pods, last.staging):
+    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at)
+    if last is not None and said == (
+        last.event,
+        last.reason,
+        last.roles,
+        last.pods,
+        last.staging,
+        last.checkpoint_at,
+    ):
         return entry
-    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), staging=staging)
+    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), checkpoint_at, staging)
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -15,6 +16,7 @@ from placement.kinds import claims, requests
 from placement.kinds.problems import Findings
 from placement.resources import Resources
 from placement.workload import DeviceNeed
+from spoke import checkpoints
 from spoke.cluster.port import Object
 from wire.orders import JobRef
 
@@ -69,6 +71,7 @@ class PodFacts:
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
     rejected: str = ""  # why its node's kubelet would not take it
     index: int | None = None  # within its role, where its controller says it
+    checkpoint_at: datetime | None = None  # as it says
 
     @property
     def over(self) -> bool:
@@ -120,6 +123,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
         rejected=_rejection(status) if life is Life.FAILED else "",
         index=_index(labels, annotations),
+        checkpoint_at=checkpoints.told(metadata),
     )
 
 

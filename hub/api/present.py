@@ -11,8 +11,10 @@ from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
 from placement.costs import Cost
 from placement.data import DataMove, Dataset
+from placement.outlook.outlook import Outlook
 from placement.planner import PAID
 from placement.queues.tree import Queue
+from placement.rebalance.proposals import Proposal
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, TopologyRequest, Workload
 
@@ -30,6 +32,8 @@ def plan(planned: Planned) -> schemas.PlanOut:
         warnings=list(workload.warnings),
         domain=next((c.domain for c in candidates if c.cluster == chosen), ""),
         start=_start(verdict),
+        room=_room(verdict),
+        outlook=_outlook(planned.outlook),
     )
 
 
@@ -69,6 +73,7 @@ def job(one: Job) -> schemas.JobOut:
         placed_at=one.placed_at,
         started_at=one.started_at,
         finished_at=one.finished_at,
+        checkpoint_at=one.checkpoint_at,
         client_key=one.client_key,
     )
 
@@ -87,6 +92,7 @@ def explanation(found: Explanation) -> schemas.ExplanationOut:
         job=job_detail(found.job),
         decision=_decision(found.decision, found.job.workload) if found.decision is not None else None,
         history=[event(one) for one in found.history],
+        outlook=_outlook(found.outlook),
     )
 
 
@@ -173,6 +179,11 @@ def queue_spec(one: Queue) -> schemas.QueueSpec:
         quotas={device: schemas.QuotaDoc(**asdict(quota)) for device, quota in one.quotas.items()},
         budget=schemas.BudgetDoc(**asdict(one.budget)),
         burst_after_hours=one.burst_after_hours,
+        preemption=schemas.PreemptionDoc(
+            within_queue=one.preemption.within_queue.value,
+            reclaim=one.preemption.reclaim.value,
+            fair_share=one.preemption.fair_share.value,
+        ),
     )
 
 
@@ -190,6 +201,36 @@ def dataset(one: Dataset) -> schemas.DatasetOut:
     )
 
 
+def proposal(one: Proposal) -> schemas.ProposalOut:
+    return schemas.ProposalOut(
+        id=one.id,
+        aim=one.aim.value,
+        steps=[
+            schemas.StepOut(
+                job=step.job,
+                epoch=step.epoch,
+                source=step.source,
+                target=step.target,
+                gpus=step.gpus,
+                lost_gpu_hours=step.lost_gpu_hours,
+                usd=step.usd,
+            )
+            for step in one.steps
+        ],
+        lost_gpu_hours=one.lost_gpu_hours,
+        usd=one.usd,
+        gain_usd=one.gain_usd,
+        net_usd=one.net_usd,
+        gain=one.gain,
+        job=one.job,
+        cluster=one.cluster,
+        earlier_hours=one.earlier_hours,
+        saved_usd_per_hour=one.saved_usd_per_hour,
+        whole_nodes=one.whole_nodes,
+        whole_domains=one.whole_domains,
+    )
+
+
 def whoami(actor: Actor) -> schemas.WhoamiOut:
     return schemas.WhoamiOut(user=actor.user, tenant=actor.tenant, role=str(actor.role))
 
@@ -202,6 +243,7 @@ def _decision(decision: Decision, workload: Workload) -> schemas.DecisionOut:
         reasons=_verdict_reasons(decision.verdict),
         candidates=_candidates(decision.candidates, workload),
         start=_start(decision.verdict),
+        room=_room(decision.verdict),
     )
 
 
@@ -210,6 +252,45 @@ def _start(verdict: Verdict) -> schemas.StartOut | None:
     if start is None:
         return None
     return schemas.StartOut(cluster=start.cluster, at=start.at, after=list(start.after), message=start.message)
+
+
+def _room(verdict: Verdict) -> schemas.RoomOut | None:
+    room = verdict.room if isinstance(verdict, Waiting) else None
+    if room is None:
+        return None
+    return schemas.RoomOut(
+        cluster=room.cluster,
+        at=room.at,
+        victims=list(room.victims),
+        lost_gpu_hours=room.lost_gpu_hours,
+        usd=room.usd,
+        message=room.message,
+    )
+
+
+def _outlook(seen: Outlook | None) -> schemas.OutlookOut | None:
+    if seen is None:
+        return None
+    eta = seen.eta
+    return schemas.OutlookOut(
+        gpus=[
+            schemas.GpuUseOut(
+                cluster=one.cluster,
+                total=one.total,
+                free=one.free,
+                usable=one.usable,
+                rest=[schemas.NotForItOut(gpus=each.gpus, why=each.why) for each in one.rest],
+            )
+            for one in seen.gpus
+        ],
+        eta=None
+        if eta is None
+        else schemas.EtaOut(at=eta.at, cluster=eta.cluster, basis=eta.basis, reserved=eta.reserved),
+        mends=list(seen.mends),
+        preemption=seen.preemption,
+        place=seen.place,
+        ahead=list(seen.ahead),
+    )
 
 
 def _workload(workload: Workload) -> schemas.WorkloadOut:

@@ -11,7 +11,7 @@ from hub.api.door import Caller, Served
 from hub.api.schemas import AppliedOut, DatasetSpec, PriceBookDoc, QueueIn, QueueListOut, QueueOut, QueueSpec
 from hub.errors import Invalid
 from placement.kinds.problems import ManifestError
-from placement.queues.tree import Budget, Queue, Quota
+from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 
 router = APIRouter()
 
@@ -79,4 +79,6 @@ def _queue(name: str, spec: QueueSpec) -> Queue:
         device: Quota(quota.nominal, quota.borrowing_limit, quota.lending_limit)
         for device, quota in spec.quotas.items()
     }
-    return Queue(name, spec.cohort, quotas, spec.weight, Budget(**spec.budget.model_dump()), spec.burst_after_hours)
+    preemption = Preemption(**{field: Reach(word) for field, word in spec.preemption.model_dump().items()})
+    budget = Budget(**spec.budget.model_dump())
+    return Queue(name, spec.cohort, quotas, spec.weight, budget, spec.burst_after_hours, preemption)

@@ -157,6 +157,48 @@ class StartOut(Wire):
     message: str
 
 
+class RoomOut(Wire):
+    """Room is being emptied for the job on that cluster, and kept for it."""
+
+    cluster: str
+    at: datetime = Field(description="When the last of them has had its grace.")
+    victims: list[str] = Field(description="Jobs that still have to leave.")
+    lost_gpu_hours: float = 0.0
+    usd: float = 0.0
+    message: str
+
+
+class NotForItOut(Wire):
+    gpus: int
+    why: str
+
+
+class GpuUseOut(Wire):
+    """Of one cluster's GPUs: how many are free, and how many of those pods of the job could have."""
+
+    cluster: str
+    total: int
+    free: int
+    usable: int
+    rest: list[NotForItOut]
+
+
+class EtaOut(Wire):
+    at: datetime | None = Field(description="Null where only the occasion is known.")
+    cluster: str
+    basis: str
+    reserved: bool = Field(description="Whether room is kept for it.")
+
+
+class OutlookOut(Wire):
+    gpus: list[GpuUseOut]
+    eta: EtaOut | None
+    mends: list[str] = Field(description="What would let it start now; each was tried out.")
+    preemption: str = Field(description="Why nobody is evicted for it.")
+    place: int = Field(description="In its queue, from 1; 0 where it does not wait.")
+    ahead: list[str] = Field(description="The first of those before it.")
+
+
 class PlanOut(Wire):
     workload: WorkloadOut
     verdict: PlanVerdict
@@ -166,6 +208,8 @@ class PlanOut(Wire):
     warnings: list[str] = []
     domain: str = ""
     start: StartOut | None = None
+    room: RoomOut | None = None
+    outlook: OutlookOut | None = None
 
 
 class PlanList(RootModel[list[PlanOut]]):
@@ -218,6 +262,7 @@ class JobOut(Wire):
     started_at: datetime | None
     finished_at: datetime | None
     client_key: str | None
+    checkpoint_at: datetime | None = Field(default=None, description="Of the present attempt, as the job told.")
 
 
 class JobDetailOut(JobOut):
@@ -262,12 +307,14 @@ class DecisionOut(Wire):
     reasons: list[ReasonOut]
     candidates: list[CandidateOut]
     start: StartOut | None = None
+    room: RoomOut | None = None
 
 
 class ExplanationOut(Wire):
     job: JobDetailOut
     decision: DecisionOut | None
     history: list[EventOut]
+    outlook: OutlookOut | None = None
 
 
 class LogLineOut(Wire):
@@ -455,6 +502,19 @@ class BudgetDoc(Wire):
     usd_per_month: Amount | None = None
 
 
+ReachWord = Literal["never", "lower-priority", "any"]
+
+
+class PreemptionDoc(Wire):
+    """Whose jobs may be evicted for one that waits in the queue."""
+
+    within_queue: ReachWord = Field(default="lower-priority", description="Of the same queue; `any` is not possible.")
+    reclaim: ReachWord = Field(default="any", description="Those that use what this queue lent.")
+    fair_share: ReachWord = Field(
+        default="lower-priority", description="Of queues with more than their share, while this one has less."
+    )
+
+
 class QueueSpec(Wire):
     """A queue as people declare it, without its name."""
 
@@ -467,6 +527,7 @@ class QueueSpec(Wire):
     burst_after_hours: Annotated[Number, Field(ge=0, le=8_760, allow_inf_nan=False)] | None = Field(
         default=None, description="How long a job waits before it may go to a public cluster; null: as its cohort says."
     )
+    preemption: PreemptionDoc = PreemptionDoc()
 
 
 class QueueIn(QueueSpec):
@@ -591,6 +652,39 @@ class AppliedOut(Wire):
 
     applied: list[tuple[str, str]]
     warnings: list[str] = []
+
+
+class StepOut(Wire):
+    """One job stopped, and started again."""
+
+    job: str
+    epoch: int
+    source: str
+    target: str = Field(description="A cluster; the same: on other nodes of it.")
+    gpus: float
+    lost_gpu_hours: float
+    usd: float = Field(description="Lost work, restart, copying its data, and what it costs more there.")
+
+
+class ProposalOut(Wire):
+    id: str
+    aim: Literal["make-room", "save-cost", "whole-nodes"]
+    steps: list[StepOut]
+    lost_gpu_hours: float
+    usd: float
+    gain_usd: float
+    net_usd: float
+    gain: str
+    job: str = Field(description="make-room: the one that could start.")
+    cluster: str
+    earlier_hours: float
+    saved_usd_per_hour: float
+    whole_nodes: int
+    whole_domains: int
+
+
+class ProposalListOut(Wire):
+    proposals: list[ProposalOut]
 
 
 class HealthOut(Wire):

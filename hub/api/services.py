@@ -28,6 +28,7 @@ from hub.records import (
 from placement.data import Dataset
 from placement.money import PriceBook
 from placement.queues.tree import Queue
+from placement.rebalance.proposals import Proposal
 
 
 class SubmittedJob(Protocol):
@@ -162,6 +163,10 @@ class DatasetsPort(Protocol):
     async def delete(self, actor: Actor, name: str, *, tenant: str | None = None) -> None: ...
 
 
+class RebalancingPort(Protocol):
+    async def plan(self, actor: Actor) -> Sequence[Proposal]: ...
+
+
 class NotReady(Exception):
     """The hub cannot serve now, and the message says why in words for people."""
 
@@ -175,6 +180,7 @@ class Services:
     queues: QueuesPort
     costs: CostsPort
     datasets: DatasetsPort
+    rebalancing: RebalancingPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

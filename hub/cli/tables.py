@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli import outlooks
 from hub.cli.data_tables import move
 from hub.cli.grid import column as _column
 from hub.cli.grid import cut as _cut
@@ -77,9 +78,12 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     parts.append(Text(f"  {gpus}; {gang}; {_duration(one.workload)}", "dim"))
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
     parts += [Text(f"  {near}", "dim") for near in _nearness(one.workload)]
-    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates), *_start(one.start)]
+    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
+    parts += outlooks.when(one.start, one.room, one.outlook, planned=True)
     if one.candidates:
         parts += ["", candidates(one.candidates, one.chosen)]
+    if one.verdict != "placed":
+        parts += outlooks.rest(one.outlook)
     return Group(*parts)
 
 
@@ -149,9 +153,11 @@ def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> Rende
         parts += ["", Text("Nothing was decided about it yet: the hub looks at it in its next cycle.", "dim")]
     else:
         made = one.decision
-        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates), *_start(made.start)]
+        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates)]
+        parts += outlooks.when(made.start, made.room, one.outlook)
         if made.candidates:
             parts += ["", candidates(made.candidates, made.chosen)]
+        parts += outlooks.rest(one.outlook)
     if one.history:
         parts += ["", history(one.history, now)]
     return Group(*parts)
@@ -260,6 +266,9 @@ def queue(one: schemas.QueueOut) -> RenderableType:
         facts.append((name, f"{spent:,.2f} {unit}" + (f" of {limit:,.2f}" if limit is not None else "")))
     if one.burst_after_hours is not None:
         facts.append(("bursts", f"to public clusters after {one.burst_after_hours:g} h of waiting"))
+    rights = one.preemption
+    evicts = f"in the queue {rights.within_queue}, what it lent {rights.reclaim}, for its share {rights.fair_share}"
+    facts.append(("evicts", evicts))
     table = _table()
     _column(table, "DEVICE", cut=True)
     for head in ("NOMINAL", "MAY BORROW", "LENDS", "USES", "LEFT"):
@@ -309,10 +318,6 @@ def _verdict(
     own = [reason.message for reason in reasons if reason.message not in told]
     why = ": " + "; ".join(own) if own else ": no cluster can take it now" if verdict == "waiting" else ""
     return Text.assemble((mark, style), why)
-
-
-def _start(start: schemas.StartOut | None) -> list[RenderableType]:
-    return [Text(f"  {start.message}")] if start is not None else []
 
 
 def _terms(one: schemas.CandidateOut) -> RenderableType:

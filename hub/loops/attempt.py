@@ -15,7 +15,9 @@ from typing import Protocol
 from hub.records import Object
 from placement.data import DataPlace, places
 from placement.fleet import Fleet, PendingJob
-from placement.verdict import Decision, Placed, Plan
+from placement.preemption.invariants import check as faults_of_evictions
+from placement.preemption.invariants import sound
+from placement.verdict import Decision, Eviction, Placed, Plan
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +45,15 @@ class Round:
     decisions: tuple[Decision, ...]
     failures: tuple[Failure, ...] = ()
     dropped: tuple[str, ...] = ()  # jobs whose decision broke an invariant: they stay queued
+    evictions: tuple[Eviction, ...] = ()
 
 
 def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Round:
+    evictions: tuple[Eviction, ...] = ()
+    failures: tuple[Failure, ...] = ()
     try:
-        decisions = plan(fleet, pending, now).decisions
-        failures: tuple[Failure, ...] = ()
+        planned = plan(fleet, pending, now)
+        decisions, evictions = planned.decisions, planned.evictions
     except Exception:
         log.exception("planning %d jobs together failed; planning them one by one", len(pending))
         decisions, failures = _one_by_one(plan, fleet, pending, now)
@@ -56,7 +61,7 @@ def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[Pendin
     undecided = {job.job for job in pending} - {one.job for one in decisions} - {one.job for one in failures}
     if undecided:
         log.error("the planner left out %s", sorted(undecided))
-    return Round(kept, failures, (*dropped, *sorted(undecided)))
+    return Round(kept, failures, (*dropped, *sorted(undecided)), _checked_evictions(Plan(kept, evictions), fleet))
 
 
 def _one_by_one(
@@ -90,6 +95,13 @@ def _checked(check: Checker, fleet: Fleet, decisions: tuple[Decision, ...]) -> t
         else:
             kept.append(decision)
     return tuple(kept), dropped
+
+
+def _checked_evictions(plan: Plan, fleet: Fleet) -> tuple[Eviction, ...]:
+    kept = sound(plan, fleet)
+    if len(kept) < len(plan.evictions):
+        log.error("evictions that are wrong are dropped: %s", "; ".join(faults_of_evictions(plan, fleet)))
+    return kept
 
 
 def render(

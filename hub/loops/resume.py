@@ -20,7 +20,7 @@ from hub.store.feed import TAIL, Feed
 from hub.store.outbox import Outbox
 from hub.store.store import Store
 from placement.data import Dataset
-from placement.fleet import PendingJob, Reservation
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
@@ -57,6 +57,8 @@ async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) ->
         queues=found.queues,
         spent=found.spent,
         datasets=found.datasets,
+        progress=found.progress,
+        leaving=found.leaving,
     )
     copies.backlog.load(found.pending)
     copies.outbox.load(found.commands)
@@ -81,11 +83,14 @@ class _Found:
     spent: tuple[Spent, ...]
     datasets: tuple[Dataset, ...]
     pending: tuple[PendingJob, ...]
+    progress: dict[str, Progress]
+    leaving: dict[str, Leaving]
     commands: tuple[tuple[str, Command], ...]
     events: list[JobEvent]
 
 
 def _everything(session: Session, now: datetime) -> _Found:
+    progress, leaving = jobs.standing(session)
     return _Found(
         clusters=clusters.records(session),
         summaries=clusters.summaries(session),
@@ -95,6 +100,8 @@ def _everything(session: Session, now: datetime) -> _Found:
         datasets=datasets.every(session),
         spent=attempts.ended_after(session, now - REMEMBERED),
         pending=moves.pending_jobs(session),
+        progress=progress,
+        leaving=leaving,
         commands=commands.open_commands(session),
         events=events.latest(session, TAIL),
     )

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
 from placement.data import Dataset
-from placement.fleet import PendingJob, Reservation
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
 from wire.orders import Command, JobRef
@@ -60,6 +60,22 @@ class Reserved:
 class Released:
     ref: JobRef
     cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A live attempt began to run, or saved what it needs to go on."""
+
+    job: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """A live attempt is being stopped."""
+
+    job: str
+    leaving: Leaving
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,8 @@ Change = (
     | Unqueued
     | Reserved
     | Released
+    | Progressed
+    | Leaves
     | Ordered
     | Closed
     | ClusterSaved

@@ -18,9 +18,9 @@ from hub.records import Object
 from placement.data import DataMove, Dataset, Replica
 from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
-from placement.queues.tree import Budget, Queue, Quota
+from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 from placement.resources import Resources
-from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, Score, Waiting
+from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
     DataUse,
     DeviceNeed,
@@ -81,9 +81,12 @@ def uses_of(text: str) -> tuple[tuple[str, float], ...]:
     return tuple((device, float(amount)) for device, amount in load(text))
 
 
-def queue_of(name: str, cohort: str, weight: float, quotas: str, budget: str, burst_after_hours: float | None) -> Queue:
+def queue_of(
+    name: str, cohort: str, weight: float, quotas: str, budget: str, burst_after_hours: float | None, preemption: str
+) -> Queue:
     found = {device: Quota(**quota) for device, quota in load(quotas).items()}
-    return Queue(name, cohort, found, weight, Budget(**load(budget)), burst_after_hours)
+    reaches = {field: Reach(value) for field, value in load(preemption).items()}
+    return Queue(name, cohort, found, weight, Budget(**load(budget)), burst_after_hours, Preemption(**reaches))
 
 
 # ---- workload ----
@@ -219,6 +222,8 @@ def dump_decision(decision: Decision) -> str:
         outcome = {name: [_reason_row(reason) for reason in verdict.reasons]}
         if isinstance(verdict, Waiting) and verdict.start is not None:
             outcome["start"] = verdict.start
+        if isinstance(verdict, Waiting) and verdict.room is not None:
+            outcome["room"] = verdict.room
     candidates = [
         {
             "cluster": candidate.cluster,
@@ -251,7 +256,7 @@ def decision_of(text: str, workload: Workload) -> Decision:
         )
         verdict = Placed(held, Score(outcome["terms"]), moves_of(outcome))
     elif "waiting" in outcome:
-        verdict = Waiting(_reasons(outcome["waiting"]), _start(outcome.get("start")))
+        verdict = Waiting(_reasons(outcome["waiting"]), _start(outcome.get("start")), _room(outcome.get("room")))
     else:
         verdict = Rejected(_reasons(outcome["rejected"]))
     candidates = tuple(
@@ -272,6 +277,12 @@ def _start(row: Json | None) -> ExpectedStart | None:
     if row is None:
         return None
     return ExpectedStart(row["cluster"], datetime.fromisoformat(row["at"]), tuple(row["after"]))
+
+
+def _room(row: Json | None) -> RoomMade | None:
+    if row is None:
+        return None
+    return RoomMade(**{**row, "at": datetime.fromisoformat(row["at"]), "victims": tuple(row["victims"])})
 
 
 def _reason_row(reason: Reason) -> Json:

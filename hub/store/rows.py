@@ -153,6 +153,9 @@ class JobRow(Row, table=True):
     spot: bool = Field(sa_column=Column(Boolean, nullable=False))
     client_key: str | None = Field(sa_column=Column(String(253)))
     queued_at: datetime | None = Field(sa_column=Column(Utc))  # when it was last put back; None: when it was submitted
+    checkpoint_at: datetime | None = Field(sa_column=Column(Utc))  # of the present attempt, as it told
+    evicted_for: str | None = Field(sa_column=Column(String(16)))  # while it is stopped: who gets its room
+    promised: str | None = Field(sa_column=Column(String(253)))  # while it waits: where room was made for it
 
 
 class JobSpecRow(Row, table=True):
@@ -261,6 +264,7 @@ class QueueRow(Row, table=True):
     quotas_json: str = Field(sa_column=Column(Text, nullable=False))
     budget_json: str = Field(sa_column=Column(Text, nullable=False))
     burst_after_hours: float | None = Field(sa_column=Column(Float))
+    preemption_json: str = Field(sa_column=Column(Text, nullable=False, server_default="{}"))
 
 
 class DatasetRow(Row, table=True):

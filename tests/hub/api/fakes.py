@@ -33,6 +33,7 @@ from placement.kinds.problems import Problem
 from placement.lifecycle import TERMINAL, Phase
 from placement.money import Price, PriceBook
 from placement.queues.tree import Queue, QueueTree, Quota, faults
+from placement.rebalance.proposals import Aim, Proposal, Step
 from placement.resources import Resources
 from placement.verdict import Candidate, Decision, DeviceMissing, Placed, Rejected, Score, TopologyShort, Waiting
 from placement.workload import DeviceNeed, Role, Workload
@@ -491,6 +492,23 @@ class FakeDatasets:
         del self.known[name]
 
 
+PROPOSAL = Proposal(
+    Aim.MAKE_ROOM,
+    (Step("j-0000000001", 1, "onprem-a", "cloud-b", 8.0, 2.5, 6.25),),
+    gain_usd=40.0,
+    gain="j-0000000002 starts on onprem-a 3.0 h earlier",
+    job="j-0000000002",
+    cluster="onprem-a",
+    earlier_hours=3.0,
+)
+
+
+class FakeRebalancing:
+    async def plan(self, actor: Actor) -> Sequence[Proposal]:
+        _admin(actor)
+        return (PROPOSAL,)
+
+
 def _admin(actor: Actor | None) -> None:
     if actor is not None and actor.role is not UserRole.ADMIN:
         raise Forbidden(f"{actor.user} is no admin", code="admins-only", mend="ask an admin to do it")
@@ -507,6 +525,7 @@ class FakeHub:
     queues: FakeQueues = field(default_factory=FakeQueues)
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
+    rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -519,6 +538,7 @@ class FakeHub:
             queues=self.queues,
             costs=self.costs,
             datasets=self.datasets,
+            rebalancing=self.rebalancing,
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

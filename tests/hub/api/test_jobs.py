@@ -164,6 +164,8 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
         "warnings": [],
         "domain": "rack r1",
         "start": None,
+        "room": None,
+        "outlook": None,
     }
 
 

@@ -29,6 +29,7 @@ GET /v1/prices
 GET /v1/queues
 GET /v1/queues/{name}
 GET /v1/readyz
+GET /v1/rebalance
 GET /v1/users
 GET /v1/whoami
 POST /v1/apply
