@@ -22,7 +22,6 @@ from placement.kinds.kind import Kind
 from spoke import heartbeats, logs, lost_nodes, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
-from spoke.claims import FLUID, Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
@@ -42,6 +41,7 @@ from spoke.staging.staging import Staging
 from spoke.status import Reporter
 from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
+from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
 
@@ -114,7 +114,7 @@ class Agent:
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
-        self._claims = Claims()
+        self._claims = VolumeClaims()
         self._tells_claims = tells_claims
         self._kinds: frozenset[str] = frozenset()
         self._watched: set[str] = set()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from spoke.claims import AT_MOST, Claims
 from spoke.cluster.fake import DEFAULT_KINDS
+from spoke.volume_claims import AT_MOST, VolumeClaims
 from tests.spoke.stage import eventually, node, stage
 from wire.orders import DataFound
 
@@ -28,7 +28,7 @@ def fluid(name: str, total: str) -> dict[str, Any]:
 
 
 def test_claims_are_found_with_their_sizes() -> None:
-    claims = Claims()
+    claims = VolumeClaims()
     asyncio.run(fill(claims))
     assert claims.found() == [
         DataFound("pvc://ml/dataset-x", 10 * GI),
@@ -39,7 +39,7 @@ def test_claims_are_found_with_their_sizes() -> None:
     ]
 
 
-async def fill(claims: Claims) -> None:
+async def fill(claims: VolumeClaims) -> None:
     claims.claims().reset(
         [
             claim("images", "1Gi"),
@@ -56,7 +56,7 @@ async def fill(claims: Claims) -> None:
 
 
 async def test_only_what_changed_is_told_and_no_more_than_so_much() -> None:
-    claims = Claims()
+    claims = VolumeClaims()
     sink = claims.claims()
     sink.reset([])
     assert await claims.wait(0) == (1, [])

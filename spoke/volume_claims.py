@@ -24,7 +24,7 @@ AT_MOST = 5000  # copies of the hub's datasets, and the largest of the others
 _SYSTEM = re.compile(r"kube-.*|muster-system")
 
 
-class Claims:
+class VolumeClaims:
     def __init__(self) -> None:
         self._claims: dict[str, int] = {}  # uri -> bytes
         self._fluid: dict[str, int] = {}
