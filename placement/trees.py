@@ -40,8 +40,7 @@ class Tree:
             numbered.append(looks.setdefault(made, (len(looks), made)))
         builder = _Builder(summary, ladder, numbered, built)
         root = builder.tree()
-        same = root == self.root
-        return Tree(self.root if same else root, looks, builder.built, self.holds if same else {})
+        return Tree(root, looks, builder.built, self.holds if root == self.root else {})
 
 
 class _Builder:
