@@ -143,8 +143,8 @@ def _result(
     if saturated.get(MUSTER):
         result["utilisation_saturated"] = report.spread([run.utilisation for run in saturated[MUSTER]])
     result |= {
-        "jobs_from": str(args.arrivals or args.gavel or "generator"),
-        "spot_from": "files" if args.availability else "generator",
+        "jobs_from": _names([args.arrivals] if args.arrivals else args.gavel or []),
+        "spot_from": _names(args.availability),
         "clusters": len(source.federation.sites),
         "gpus": source.federation.gpus,
         "seeds": args.seeds,
@@ -156,6 +156,10 @@ def _result(
         result["saturated_load"] = args.saturated_load
         result["saturated"] = {name: report.over_seeds(runs) for name, runs in saturated.items()}
     return result
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths) or "generator"
 
 
 def _parser() -> argparse.ArgumentParser:
