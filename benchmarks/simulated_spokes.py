@@ -21,7 +21,7 @@ from placement.inventory import DeviceClass, DeviceForm, JobEpoch, Node, Summary
 from placement.resources import Resources
 from spoke import join as joining
 from spoke.link import Link
-from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck, Start, Stop
+from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start, Stop
 
 GPU = "nvidia.com/gpu"
 GPUS_PER_NODE = 8
@@ -71,6 +71,10 @@ class Accepting:
             self._changed.clear()
             await self._changed.wait()
         return self._summary()
+
+    async def wait_for_data(self, after_revision: int) -> tuple[int, Sequence[DataFound]]:
+        await asyncio.Event().wait()
+        return 0, ()
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         raise KeyError("a simulated spoke has no logs")

@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("hub.url=https://hub.test", "hub.link=hub.test:443", "join.existingSecret=token"),
         ("hub.url=https://hub.test", f"join.token={_TOKEN}", "rbac.create=false", "networkPolicy.enabled=false"),
         ("hub.url=https://hub.test", "persistence.keep=true", "priorityClass.create=false", "priorityClass.name=high"),
+        ("hub.url=https://hub.test", f"join.token={_TOKEN}", "data.copy=false"),
     ),
 }
 

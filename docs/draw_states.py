@@ -16,6 +16,7 @@ PAGE = Path(__file__).with_name("states.md")
 MEANING = {
     Phase.QUEUED: "waits for a place; nothing of it is in any cluster",
     Phase.PLACED: "capacity is reserved on one cluster and the command is written; its spoke has not accepted yet",
+    Phase.STAGING: "the spoke has it, and copies the data into the cluster that the job reads there",
     Phase.STARTING: "the spoke has it: objects applied, pods coming up or waiting for the gang to be whole",
     Phase.RUNNING: "the gang runs, by the workload's own status",
     Phase.EVICTING: "being stopped, to be queued again with the next epoch",
@@ -29,6 +30,7 @@ SAID_BY = {
     Event.PLACE: "hub",
     Event.ACCEPT: "spoke",
     Event.REFUSE: "spoke",
+    Event.STAGING: "spoke",
     Event.STARTING: "spoke",
     Event.RUNNING: "spoke",
     Event.SUCCEED: "spoke",

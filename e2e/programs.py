@@ -134,4 +134,5 @@ class SpokeProgram:
             f"--hub-link=127.0.0.1:{self.cable.port}",
             f"--data-dir={self.directory / data}",
             f"--kubeconfig={self._kubeconfig}",
+            "--copy-image=muster:e2e",
         ]

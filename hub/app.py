@@ -40,6 +40,7 @@ from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
 from hub.costs import Costs
+from hub.datasets import Datasets
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.jobs import Jobs
@@ -52,6 +53,7 @@ from hub.loops.resume import Copies, resume
 from hub.pki import Authority, DamagedAuthority, GivenRefused
 from hub.prices import Prices
 from hub.queues import Queues
+from hub.rebalancing import Rebalancing
 from hub.records import Actor, Object, UserRole
 from hub.rest_tls import GivenFiles, RestTls
 from hub.settings import HubSettings
@@ -62,6 +64,7 @@ from hub.store.migrate import NewerDatabase
 from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
+from placement.data import DataPlace
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
@@ -332,6 +335,8 @@ class Hub:
             prices=parts.prices,
             queues=parts.queues,
             costs=parts.costs,
+            datasets=parts.datasets,
+            rebalancing=parts.rebalancing,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -367,6 +372,8 @@ class _Parts:
     prices: Prices
     queues: Queues
     costs: Costs
+    datasets: Datasets
+    rebalancing: Rebalancing
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -392,8 +399,10 @@ def _assemble(
     def read(text: bytes, *, namespace: str) -> Sequence[Submission]:
         return reader.read(text, catalogue, namespace=namespace, salt=secrets.token_hex(4))
 
-    def rendered(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
-        return render.render(objects, catalogue, job=job, epoch=epoch)
+    def rendered(
+        objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+    ) -> Sequence[Object]:
+        return render.render(objects, catalogue, job=job, epoch=epoch, data=data)
 
     def refusals(submission: Submission, actor: Actor) -> Sequence[Problem]:
         return admission.refusals(submission, actor, catalogue)
@@ -412,6 +421,8 @@ def _assemble(
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
         costs=Costs(store, clock=clock),
+        datasets=Datasets(store, federation),
+        rebalancing=Rebalancing(federation, backlog, clock=clock),
         uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

@@ -252,6 +252,11 @@ class MusterClient:
         params = {name: str(value) for name, value in asked.items() if value is not None}
         return self._get(schemas.CostReportOut, "/cost", params | {"limit": str(limit)})
 
+    # --- rebalancing ---
+
+    def rebalance(self) -> list[schemas.ProposalOut]:
+        return self._get(schemas.ProposalListOut, "/rebalance").proposals
+
     # --- queues ---
 
     def queues(self) -> list[schemas.QueueOut]:
@@ -271,6 +276,28 @@ class MusterClient:
 
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
+
+    # --- datasets ---
+
+    def datasets(self, *, learned: bool = False) -> list[schemas.DatasetOut]:
+        return self._get(schemas.DatasetListOut, "/datasets", {"learned": str(learned).lower()}).datasets
+
+    def dataset(self, name: str, *, tenant: str | None = None) -> schemas.DatasetOut:
+        return self._get(schemas.DatasetOut, f"/datasets/{_part(name)}", _tenant(tenant))
+
+    def create_dataset(self, name: str, spec: schemas.DatasetSpec, *, force: bool = False) -> schemas.DatasetOut:
+        body, params = {"name": name, **spec.model_dump()}, {"force": str(force).lower()}
+        return self._model(schemas.DatasetOut, self._call("POST", "/datasets", params=params, json=body, again=False))
+
+    def set_dataset(
+        self, name: str, spec: schemas.DatasetSpec, *, force: bool = False, forget_copies: bool = False
+    ) -> schemas.DatasetOut:
+        params = {"force": str(force).lower(), "forget_copies": str(forget_copies).lower()}
+        answer = self._call("PUT", f"/datasets/{_part(name)}", params=params, json=spec.model_dump())
+        return self._model(schemas.DatasetOut, answer)
+
+    def delete_dataset(self, name: str, *, tenant: str | None = None) -> None:
+        self._call("DELETE", f"/datasets/{_part(name)}", params=_tenant(tenant), again=False)
 
     def apply(self, text: bytes, *, force: bool = False) -> schemas.AppliedOut:
         """Everything that this YAML or JSON declares, or nothing of it."""
@@ -390,6 +417,10 @@ class MusterClient:
 _YAML = "application/yaml"
 # Failures of the connection. A read timeout is not one: the hub may still be at it.
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+
+
+def _tenant(tenant: str | None) -> dict[str, str]:
+    return {} if tenant is None else {"tenant": tenant}
 
 
 def _part(text: str) -> str:

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hub.store.changes import (
     Change,
     ClusterRecord,
     ClusterSaved,
+    DatasetsSaved,
+    Leaves,
     PricesReplaced,
+    Progressed,
     QueuesSaved,
     Released,
     Reserved,
@@ -28,11 +31,13 @@ from hub.store.changes import (
 )
 from hub.store.clusters import Sighting
 from hub.store.jobs import Name, name_of
-from placement.fleet import Cluster, Fleet, Health, Reservation
+from placement.data import DataCatalog, Dataset, Replica
+from placement.fleet import Cluster, Fleet, Health, Leaving, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past, past_with, spendings
 from placement.queues.tree import QueueTree
+from placement.transfers import ANY_REGION
 from wire.orders import JobRef
 
 MISSED_HEARTBEATS = 3
@@ -74,6 +79,15 @@ class Federation:
         self._names: dict[Name, set[str]] = defaultdict(set)  # of the objects of holding jobs -> clusters
         self._prices = PriceBook()
         self._past: dict[str, Past] = {}
+        self._datasets: dict[str, Dataset] = {}  # as they are stored
+        self._claims: dict[str, dict[str, int]] = defaultdict(dict)  # cluster -> what was learned of it -> size
+        # cluster -> dataset -> where Muster copied it to
+        self._copies: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._told: set[str] = set()  # clusters that have said what data they hold
+        self._data: DataCatalog | None = None  # with the regions of clusters filled in
+        self._progress: dict[str, Progress] = {}  # of live attempts
+        self._leaving: dict[str, Leaving] = {}  # likewise
+        self._emptied: dict[str, datetime] = {}
         self._fleet: Fleet | None = None
 
     def load(
@@ -86,6 +100,9 @@ class Federation:
         *,
         queues: QueueTree | None = None,
         spent: Iterable[Spent] = (),
+        datasets: Iterable[Dataset] = (),
+        progress: Mapping[str, Progress] | None = None,
+        leaving: Mapping[str, Leaving] | None = None,
     ) -> None:
         """What the store knows, at start. The hub's own absence is not held against the clusters."""
         for record in records:
@@ -100,6 +117,8 @@ class Federation:
         self._prices = prices
         self.queues = queues or self.queues
         self._charge(spent, now)
+        self._datasets_changed(tuple(datasets), ())
+        self._progress, self._leaving = dict(progress or {}), dict(leaving or {})
         self._improved()
 
     # ---- what the store committed ----
@@ -109,8 +128,14 @@ class Federation:
             case Reserved(reservation):
                 self._reserve(reservation)
             case Released(ref, cluster):
-                self._release(ref, cluster)
+                self._release(ref, cluster, now)
                 self._improved()
+            case Progressed(job, progress):
+                self._progress[job] = progress
+                self._fleet = None
+            case Leaves(job, leaving):
+                self._leaving[job] = leaving
+                self._fleet = None
             case ClusterSaved(record):
                 self._saved(record, now)
                 self._improved()
@@ -120,10 +145,29 @@ class Federation:
             case QueuesSaved(tree):
                 self.queues = tree
                 self._improved()
+            case DatasetsSaved(datasets, gone):
+                self._datasets_changed(datasets, gone)
+                self._improved()
             case Spent():
                 self._charge((change,), now)
             case _:
                 pass
+
+    def _datasets_changed(self, changed: Sequence[Dataset], gone: Sequence[str]) -> None:
+        for key in (*gone, *(one.key for one in changed)):
+            before = self._datasets.pop(key, None)
+            for replica in before.replicas if before is not None else ():
+                self._claims[replica.cluster].pop(key, None)
+                self._copies[replica.cluster].pop(key, None)
+        for one in changed:
+            self._datasets[one.key] = one
+            for replica in one.replicas:
+                if one.learned:
+                    self._claims[replica.cluster][one.key] = one.size_bytes
+                elif replica.copied:
+                    self._copies[replica.cluster][one.key].add(replica.uri)
+        if self._data is not None:
+            self._data = self._data.after(*self._known(changed, gone), self._data.told)
 
     def _charge(self, spent: Iterable[Spent], now: datetime) -> None:
         records = (
@@ -137,7 +181,7 @@ class Federation:
         self._names[name_of(reservation.workload)].add(reservation.cluster)
         self._fleet = None
 
-    def _release(self, ref: JobRef, cluster: str) -> None:
+    def _release(self, ref: JobRef, cluster: str, now: datetime) -> None:
         held = self._held[cluster].get(ref.job)
         if held is not None and held.epoch == ref.epoch:
             del self._held[cluster][ref.job]
@@ -145,10 +189,19 @@ class Federation:
             self._names[name].discard(cluster)
             if not self._names[name]:
                 del self._names[name]
+        left = self._leaving.get(ref.job)
+        if left is not None and left.epoch == ref.epoch and left.for_job:
+            self._emptied[cluster] = now
+        for known in (self._progress, self._leaving):
+            if ref.job in known and known[ref.job].epoch == ref.epoch:
+                del known[ref.job]
         self._fleet = None
 
     def _saved(self, record: ClusterRecord, now: datetime) -> None:
         self._fleet = None
+        before = self._clusters.get(record.name)
+        if before is None or before.record.region != record.region or record.removed_at is not None:
+            self._data = None
         if record.removed_at is not None:
             self._clusters.pop(record.name, None)
             self._removed[record.name] = record
@@ -189,6 +242,13 @@ class Federation:
             live.unsaved_summary = True
             self._improved()
         self._heard(live, now)
+
+    def data_told(self, cluster: str) -> None:
+        """From now on what it does not hold by its own account is not there."""
+        if cluster not in self._told:
+            self._told.add(cluster)
+            self._data = None
+            self._improved()
 
     def tick(self, now: datetime) -> tuple[tuple[str, Health], ...]:
         """Judges every cluster's silence again; answers those whose health changed."""
@@ -240,6 +300,10 @@ class Federation:
                 prices=self._prices,
                 queues=self.queues,
                 past=self._past,
+                data=self.data,
+                progress=dict(self._progress),
+                leaving=dict(self._leaving),
+                emptied=dict(self._emptied),
                 half_life_h=self.half_life_h,
             )
         return self._fleet
@@ -247,6 +311,60 @@ class Federation:
     @property
     def prices(self) -> PriceBook:
         return self._prices
+
+    @property
+    def data(self) -> DataCatalog:
+        """The same value until a dataset changes, or a cluster's region."""
+        if self._data is None:
+            known, _ = self._known(self._datasets.values(), ())
+            told = frozenset(self._told & self._clusters.keys())
+            self._data = DataCatalog({one.key: one for one in known}, told)
+        return self._data
+
+    def _known(self, datasets: Iterable[Dataset], gone: Sequence[str]) -> tuple[list[Dataset], list[str]]:
+        """As decisions are to know them. What was learned of clusters that are no more is not known at all."""
+        found = [self._with_regions(one) for one in datasets]
+        lost = [one.key for one in found if one.learned and not one.replicas]
+        return [one for one in found if one.replicas or not one.learned], [*gone, *lost]
+
+    def copies_in(self, cluster: str) -> Mapping[str, frozenset[str]]:
+        """What Muster copied there: the places by dataset."""
+        return {key: frozenset(held) for key, held in self._copies[cluster].items() if held}
+
+    @property
+    def learned(self) -> int:
+        """How many datasets were learned."""
+        return sum(one.learned for one in self._datasets.values())
+
+    def claims_of(self, cluster: str) -> Mapping[str, int]:
+        """What was learned of it: claims, and the size that is kept."""
+        return self._claims[cluster]
+
+    def _with_regions(self, dataset: Dataset) -> Dataset:
+        """What lies in a cluster that is no more lies in a region that nobody knows: nothing is near it."""
+        found = (self._with_region(one) for one in dataset.replicas)
+        if dataset.learned:
+            found = (one for one in found if one.cluster in self._clusters)
+        return replace(dataset, replicas=tuple(found))
+
+    def _with_region(self, replica: Replica) -> Replica:
+        if not replica.cluster:
+            return replica
+        live = self._clusters.get(replica.cluster)
+        return replace(replica, region=live.record.region if live is not None else "")
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Of the clusters that are there, of routes and of residencies."""
+        found = {live.record.region for live in self._clusters.values()}
+        found.update(region for route in self._prices.transfers.routes for region in route)
+        found.update(region for one in self._datasets.values() for region in one.residency)
+        return frozenset(found - {"", ANY_REGION})
+
+    @property
+    def members(self) -> Mapping[str, str]:
+        """The region of each cluster that is there."""
+        return {name: live.record.region for name, live in self._clusters.items()}
 
     def record(self, cluster: str) -> ClusterRecord | None:
         """Removed clusters too; their `removed_at` says so."""

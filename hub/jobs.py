@@ -35,6 +35,7 @@ from hub.submits import Asked, Submitted, content_hash, submit_together
 from placement.fleet import PendingJob
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
 from placement.lifecycle import TERMINAL, Event, Phase
+from placement.outlook.outlook import outlook
 from placement.workload import IfTooLarge, Workload
 from wire.orders import JobRef, LogLines, LogQuery, Stop
 
@@ -124,7 +125,9 @@ class Jobs:
             )
         now = self._clock()
         new = [
-            self._new_job(_asked(one.workload, if_too_large), one, now + timedelta(microseconds=number))
+            self._new_job(
+                _asked(_of_tenant(one.workload, actor.tenant), if_too_large), one, now + timedelta(microseconds=number)
+            )
             for number, one in enumerate(found)
         ]
         self._check(actor, found)
@@ -138,12 +141,18 @@ class Jobs:
         self._check(actor, found)
         now, fleet = self._clock(), self._federation.fleet()
         pending = [
-            PendingJob(f"plan-{number}", 1, one.workload, actor.tenant, now) for number, one in enumerate(found, 1)
+            PendingJob(f"plan-{number}", 1, _of_tenant(one.workload, actor.tenant), actor.tenant, now)
+            for number, one in enumerate(found, 1)
         ]
         # Room that is kept for others is not offered.
         planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
         decisions = {decision.job: decision for decision in planned.decisions}
-        return tuple(Planned(one.workload, decisions[one.job]) for one in pending)
+        return await asyncio.to_thread(
+            lambda: tuple(
+                Planned(one.workload, decisions[one.job], outlook(one, decisions[one.job], fleet, now))
+                for one in pending
+            )
+        )
 
     async def _submissions(self, texts: Sequence[bytes], namespace: str) -> Sequence[Submission]:
         try:
@@ -213,9 +222,19 @@ class Jobs:
 
         found = await self._store.read(read)
         waiting = self._backlog.decision(found.job.id)
-        if found.job.phase is Phase.QUEUED and waiting is not None and waiting.epoch == found.job.epoch:
-            return replace(found, decision=waiting)
-        return found
+        pending = self._backlog.pending(found.job.id)
+        if (
+            found.job.phase is not Phase.QUEUED
+            or pending is None
+            or waiting is None
+            or waiting.epoch != found.job.epoch
+        ):
+            return found
+        place, ahead = self._backlog.position(found.job.id)
+        seen = await asyncio.to_thread(
+            outlook, pending, waiting, self._federation.fleet(), self._clock(), place=place, ahead=ahead
+        )
+        return replace(found, decision=waiting, outlook=seen)
 
     def events(self, actor: Actor, *, after: int | None, job: str | None, follow: bool) -> AsyncIterator[JobEvent]:
         """Those with a larger number than `after` (None: from the first), of one job (an id) or of all; with `follow`
@@ -303,6 +322,13 @@ def _invalid(problems: Sequence[Problem]) -> Invalid:
     path = f"{first.path}: " if first.path else ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Invalid(f"{path}{first.message}{more}", code="invalid-manifest", mend=first.mend, problems=problems)
+
+
+def _of_tenant(workload: Workload, tenant: str) -> Workload:
+    """Whose datasets it may use."""
+    if not workload.data:
+        return workload
+    return replace(workload, data=tuple(replace(use, tenant=tenant) for use in workload.data))
 
 
 def _asked(workload: Workload, if_too_large: str | None) -> Workload:

@@ -10,6 +10,7 @@ from typing import Any
 
 from placement.costs import Cost
 from placement.lifecycle import Phase
+from placement.outlook.outlook import Outlook
 from placement.verdict import Decision
 from placement.workload import Workload
 from wire.orders import PodPlace, RoleCount
@@ -99,6 +100,7 @@ class Job:
     usd_per_hour: float | None  # of the present placement
     spot: bool
     client_key: str | None
+    checkpoint_at: datetime | None = None  # of the present attempt, as it told
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Planned:
 
     workload: Workload
     decision: Decision
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class Explanation:
     job: Job
     decision: Decision | None  # of the last cycle while waiting; of the placement after it
     history: tuple[JobEvent, ...]
+    outlook: Outlook | None = None  # while it waits
 
 
 @dataclass(frozen=True, slots=True)

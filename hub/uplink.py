@@ -18,21 +18,17 @@ from hub.errors import NotFound
 from hub.federation import Federation
 from hub.link.port import Attached, NotWelcome
 from hub.loops.backlog import Backlog
-from hub.store import clusters, commands, moves
+from hub.store import clusters, commands, copies, learned, moves
 from hub.store.changes import ClusterRecord
 from hub.store.moves import Move, Outcome
 from hub.store.outbox import Outbox
 from hub.store.store import Store
 from placement.inventory import Summary
 from placement.lifecycle import Event
-from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
+from wire.orders import Command, CommandAck, DataFound, JobRef, Report, ReportAck
+from wire.translate import REPORTABLE
 
 log = logging.getLogger(__name__)
-
-# What a spoke may report; everything else in the lifecycle is the hub's or the user's to say.
-REPORTED = frozenset(
-    {Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.INTERRUPTED, Event.REFUSE}
-)
 
 INVALID = "invalid"
 OLDER = "older-epoch"
@@ -86,6 +82,26 @@ class Uplink:
         self._member(cluster)
         self._federation.summary_arrived(cluster, summary, self._clock())
 
+    async def data(self, cluster: str, found: Sequence[DataFound]) -> None:
+        self._member(cluster)
+        known, new = self._federation.claims_of(cluster), {one.uri: one.size_bytes for one in found}
+        copied = self._federation.copies_in(cluster)
+        lost = {key: uris for key, held in copied.items() if (uris := held - new.keys())}
+        for uri in (uri for held in copied.values() for uri in held):
+            new.pop(uri, None)  # the datasets that they are copies of say it
+        gone = known.keys() - new.keys()
+        # A size that others share is the largest of theirs: one that says less says nothing.
+        changed = {uri: size for uri, size in new.items() if uri not in known or known[uri] != size}
+        if gone or changed or lost:
+            room = learned.AT_MOST - self._federation.learned
+
+            def write(session: Session) -> None:
+                learned.told(session, cluster, changed, gone, room)
+                copies.gone(session, cluster, lost)
+
+            await self._store.write(write)
+        self._federation.data_told(cluster)
+
     async def renew(self, cluster: str, certificate_serial: str, csr_pem: bytes) -> tuple[bytes, bytes]:
         self._welcome(cluster, certificate_serial)
         try:
@@ -133,7 +149,7 @@ class Uplink:
         for report in reports:
             if report.event is Event.REFUSE:
                 self._note_refusal(cluster, report.ref.job, report.reason, now)
-        taken = [report for report in reports if report.event in REPORTED]
+        taken = [report for report in reports if report.event in REPORTABLE]
         if len(taken) < len(reports):
             log.warning("%s reported what is not its to say; ignored", cluster)
         if taken:
@@ -168,16 +184,17 @@ def _close(session: Session, answers: Sequence[Answers]) -> list[None]:
     found: list[Move] = []
     for one in answers:
         opened = commands.close(session, one.cluster, one.acks, one.at)
-        found.extend(
-            (_answer if is_start else _unstopped)(one.cluster, ref, one.acks[id_], one.at)
-            for id_, (ref, is_start) in opened.items()
-            if one.acks[id_].ref == ref and (is_start or one.acks[id_].refused_code == OLDER)
-        )
+        for id_, (ref, kind) in opened.items():
+            ack = one.acks[id_]
+            if ack.ref == ref and kind != commands.STOP:
+                found.append(_answer(one.cluster, ref, ack, one.at, stages=kind == commands.STAGE))
+            elif ack.ref == ref and ack.refused_code == OLDER:
+                found.append(_unstopped(one.cluster, ref, ack, one.at))
     _apply(session, found)
     return [None] * len(answers)
 
 
-def _answer(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Move:
+def _answer(cluster: str, ref: JobRef, ack: CommandAck, now: datetime, *, stages: bool) -> Move:
     """What the answer to a Start means. A refusal as older than what the spoke knows, of the epoch that is the newest
     here, comes from a hub restored from a backup: refusing goes on to the next epoch until both agree."""
     if not ack.refused_code:
@@ -186,7 +203,7 @@ def _answer(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Move:
         event, reason = Event.FAIL, ack.refused_message or f"{cluster} refused the objects as invalid"
     else:
         event, reason = Event.REFUSE, f"refused by {cluster}: {ack.refused_message or ack.refused_code}"
-    return Move(ref.job, event, reason, now, epoch=ref.epoch, cluster=cluster)
+    return Move(ref.job, event, reason, now, epoch=ref.epoch, cluster=cluster, stages=stages)
 
 
 def _unstopped(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Move:
@@ -197,7 +214,8 @@ def _unstopped(cluster: str, ref: JobRef, ack: CommandAck, now: datetime) -> Mov
 
 
 def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
-    _apply(
+    reports = [(batch, report) for batch in batches for report in batch.reports]
+    outcomes = _apply(
         session,
         [
             Move(
@@ -210,15 +228,22 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
                 seq=report.seq,
                 roles=report.roles,
                 pods=report.pods,
+                checkpoint_at=min(report.checkpoint_at, batch.at) if report.checkpoint_at else None,
             )
-            for batch in batches
-            for report in batch.reports
+            for batch, report in reports
         ],
     )
+    for (batch, report), outcome in zip(reports, outcomes, strict=True):
+        if outcome is Outcome.APPLIED and report.staging is not None and report.staging.staged:
+            copies.arrived(session, report.ref, batch.cluster, report.staging.staged)
+        if outcome is Outcome.APPLIED and report.checkpoint_at is not None:
+            copies.checkpointed(session, report.ref.job, batch.cluster)
     return [None] * len(batches)
 
 
-def _apply(session: Session, found: Sequence[Move]) -> None:
-    for move, outcome in zip(found, moves.apply(session, found), strict=True):
+def _apply(session: Session, found: Sequence[Move]) -> Sequence[Outcome]:
+    outcomes = moves.apply(session, found)
+    for move, outcome in zip(found, outcomes, strict=True):
         if outcome is Outcome.ILLEGAL or outcome is Outcome.UNKNOWN:
             log.info("%s said %s of %s epoch %s: %s", move.cluster, move.event, move.job, move.epoch, outcome)
+    return outcomes

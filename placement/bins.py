@@ -262,8 +262,9 @@ class Domain:
         Where the ceiling is below this domain, the way leads through a unit of that rank. What is remembered in the
         domains that a decision leaves alone makes the next search cost no more than what changed.
         """
-        if rank == HOST_RANK and self.known_nodes is not None:
-            return self._best_node(self.known_nodes, spec, pods, ceiling)
+        if rank == HOST_RANK:
+            nodes = self.bins() if self.known_nodes is None else self.known_nodes
+            return self._best_node(nodes, spec, pods, ceiling)
         asked = (spec, pods, rank, ceiling)
         if asked in self._best:
             return self._best[asked]
@@ -277,7 +278,7 @@ class Domain:
             if isinstance(unit, Domain) and unit.rank > rank:
                 inner = unit.best(spec, pods, rank, min(ceiling, unit.rank))
             # Keys are compared from the sought unit upwards: most are worse there already.
-            if inner is None or (found is not None and inner[0] > found[0][:-1]):
+            if inner is None or (found is not None and inner[0] > found[0][: len(inner[0])]):
                 continue
             found = _better(found, ((*inner[0], fit_key(unit, spec)), (*inner[1], unit)))
         self._best[asked] = found
@@ -323,7 +324,7 @@ class Domain:
             if found is not None:
                 # Keys are compared from the sought unit upwards: most are worse there already.
                 best = found[0]
-                if inner[0] > best[:-1] or (inner[0] == best[:-1] and fit_key(unit, spec) > best[-1]):
+                if inner[0] > best[: len(inner[0])]:
                     continue
             key = unit._keys.get(wants) or fit_key(unit, spec)
             found = _better(found, ((*inner[0], key), (*inner[1], unit)))
@@ -446,13 +447,10 @@ def _canons(way: Way) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _better(one: Way | None, other: Way) -> Way:
-    """What is inside is compared first: then it does not matter which of them is met first, however deep they lie."""
-    if one is None:
+    """By the keys from the sought unit upwards: which of them is met first does not matter, nor how deep they lie."""
+    if one is None or other[0] < one[0] or (other[0] == one[0] and _canons(other) < _canons(one)):
         return other
-    mine, yours = one[0], other[0]
-    if len(mine) != len(yours):
-        return other if yours[:-1] < mine[:-1] else one
-    return other if yours < mine or (yours == mine and _canons(other) < _canons(one)) else one
+    return one
 
 
 def _sum_of(units: Mapping[Unit, int]) -> Resources:

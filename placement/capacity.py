@@ -4,70 +4,70 @@ Immutable: `take` answers another capacity, and all decisions of a cycle work on
 the summary does not count yet are packed into it again, in the order in which the hub made them. One that no longer
 packs (nodes were lost, or some of its pods are bound and already missing from what is free) is taken out as far as it
 goes, first pod by pod, then amount by amount: too little may be promised then, never too much.
-
-The tree is exact where the summary tells which domain lies in which (`DomainGroup.children`). Where it does not, only
-the finest level is kept; where it contradicts itself (more nodes in domains than in shapes), no level is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Protocol
 
 from placement import nested
 from placement.bins import Bin, Domain, Spec, Unit, canon
 from placement.demand import Demands, pairs
 from placement.fleet import Reservation
-from placement.inventory import DeviceForm, DomainGroup, NodeClass, Shape, Summary
+from placement.inventory import DeviceForm, NodeClass, Shape, Summary
 from placement.ladder import Ladder
 from placement.nested_shortage import nested_shortage
 from placement.packing import BinFill, Placement, bin_fills, place, place_what_fits
 from placement.resources import Resources
 from placement.shortage import shortage
 from placement.survey import make_bin
+from placement.trees import LIKE, Tree
 from placement.verdict import LevelUnknown, Reason
-from placement.workload import Role, TopologyMode, TopologyRequest, Workload
-
-_LIKE = "like "
+from placement.workload import Role, TopologyMode, Workload
 
 
 class Inventory:
     """The unchanging part: one summary's classes and tree, and what was worked out about them.
 
-    `before`: what was known of the cluster until now. Domains that look the same are taken over with all they remember.
+    `before`: by an earlier summary of the cluster. Domains that it has just so are taken over with all they remember.
     """
 
-    def __init__(self, cluster: str, summary: Summary, before: Capacity | None = None) -> None:
+    def __init__(self, cluster: str, summary: Summary, before: Inventory | None = None) -> None:
         self.cluster = cluster
         self.summary = summary
         self.ladder = Ladder.of(summary.levels)
         self.classes = summary.node_classes
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
-        self._empty_holds: dict[tuple[tuple[Role, ...], int], bool] = {}
-        self._empty_holds_nested: dict[tuple[tuple[Role, ...], TopologyRequest | None], bool] = {}
-        known: dict[Unit, Unit] = {}
-        if before is not None and before.inventory.speaks_of_the_same(summary):
-            self.demands = before.inventory.demands  # what is remembered is remembered by its specs
-            known = _units_of(before.inventory.root, before.root)
-        self.root: Domain = _tree(summary, self.ladder, self._free_bin, known)
+        self._empty = Tree()
+        self._emptied = False  # whether that is the tree of this summary
+        self._earlier: Tree | None = None
+        self._tree: Tree | None = None  # made when it is asked for: most clusters are too dear to be looked into
+        if before is not None and before.speaks_of_the_same(summary):
+            self.demands = before.demands  # what is remembered is remembered by its specs
+            self._empty = before._empty
+            self._earlier = before._tree or before._earlier
+            if (summary.shapes, summary.domains) == (before.summary.shapes, before.summary.domains):
+                self._tree, self._emptied = before._tree, before._emptied
 
-    @cached_property
-    def empty_root(self) -> Domain:
-        """The same cluster with nothing on it."""
-        return _tree(self.summary, self.ladder, self._empty_bin, {})
+    @property
+    def root(self) -> Domain:
+        if self._tree is None:
+            self._tree = (self._earlier or Tree()).renewed(self.summary, self.ladder, self._free_bin)
+            self._earlier = None
+        return self._tree.root
 
     @property
     def untouched(self) -> Capacity:
         """With nothing reserved."""
-        return Capacity(self, self.root)
+        return Capacity(self)
 
     def renewed(self, summary: Summary) -> Inventory:
         """By a newer summary of the same cluster, with all that is still true."""
-        return Inventory(self.cluster, summary, self.untouched)
+        return Inventory(self.cluster, summary, self)
 
     def speaks_of_the_same(self, summary: Summary) -> bool:
         mine = self.summary
@@ -86,25 +86,32 @@ class Inventory:
         return LevelUnknown(self.cluster, request.level, ladder.names()) if rank is None else rank
 
     def holds_empty(self, roles: tuple[Role, ...], ceiling: int) -> bool:
-        known = self._empty_holds.get((roles, ceiling))
+        """Whether the cluster holds every replica with nothing on it."""
+        empty = self._emptied_tree()
+        known = empty.holds.get((roles, ceiling))
         if known is None:
             demand = pairs(self.demands.of(roles)[-1])
-            known = self._empty_holds[roles, ceiling] = place(self.empty_root, demand, ceiling) is not None
+            known = empty.holds[roles, ceiling] = place(empty.root, demand, ceiling) is not None
         return known
 
     def holds_nested_empty(self, workload: Workload) -> bool:
-        key = workload.roles, workload.topology
-        known = self._empty_holds_nested.get(key)
+        """The same, where roles or slices of them have domains of their own."""
+        empty, asked = self._emptied_tree(), (workload.roles, workload.topology)
+        known = empty.holds_nested.get(asked)
         if known is None:
             known = not nested.unknown_level(workload, self.ladder) and (
-                nested.fit(self.empty_root, workload, self.ladder, self.demands, nested.everyone(workload)) is not None
+                nested.fit(empty.root, workload, self.ladder, self.demands, nested.everyone(workload)) is not None
             )
-            self._empty_holds_nested[key] = known
+            empty.holds_nested[asked] = known
         return known
 
+    def _emptied_tree(self) -> Tree:
+        if not self._emptied:
+            self._empty, self._emptied = self._empty.renewed(self.summary, self.ladder, self._empty_bin), True
+        return self._empty
+
     def _free_bin(self, shape: Shape) -> Bin:
-        made = make_bin(shape.node_class, self.classes[shape.node_class].capacity, shape.free, shape.shares)
-        return self.demands.bins.one(made)
+        return make_bin(shape.node_class, self.classes[shape.node_class].capacity, shape.free, shape.shares)
 
     def _empty_bin(self, shape: Shape) -> Bin:
         node_class = self.classes[shape.node_class]
@@ -136,6 +143,7 @@ class Fit:
 
     inventory: Inventory
     placement: Placement
+    relaxed: int = 0  # by how many levels what its roles prefer was
 
     @property
     def left(self) -> Capacity:
@@ -166,13 +174,16 @@ class Fit:
 @dataclass(frozen=True, slots=True)
 class Capacity:
     inventory: Inventory
-    root: Unit
+    taken_from: Unit | None = None  # what is left of the tree; None: all of it
+
+    @property
+    def root(self) -> Unit:
+        return self.inventory.root if self.taken_from is None else self.taken_from
 
     @classmethod
     def of(cls, cluster: str, summary: Summary, before: Capacity | None = None) -> Capacity:
         """`before`: the same cluster's, by an earlier summary, to take over what is still true."""
-        inventory = Inventory(cluster, summary, before)
-        return cls(inventory, inventory.root)
+        return Inventory(cluster, summary, None if before is None else before.inventory).untouched
 
     def fit(self, workload: Workload) -> Fit | Reason:
         """Every replica of the workload, or why not, in numbers."""
@@ -195,7 +206,7 @@ class Capacity:
             return LevelUnknown(of.cluster, unknown, of.ladder.names())
         found = nested.fit(self.root, workload, of.ladder, of.demands, wanted)
         if found is not None:
-            return Fit(of, found.placement)
+            return Fit(of, found.placement, found.relaxed)
         ever = self.ever_fits(workload)
         return nested_shortage(of.cluster, of.ladder, self.root, workload, of.demands, wanted, ever=ever)
 
@@ -221,7 +232,7 @@ class Capacity:
             for name, amount in (spec.need * pods).items():
                 root, gone = _erase(root, name, amount, spec.classes)
                 root, _ = _erase(root, name, amount - gone, self.inventory.every_class)
-        return replace(self, root=root)
+        return Capacity(self.inventory, root)
 
     def ever_fits(self, workload: Workload) -> bool:
         """Whether the cluster could hold it with nothing else on it."""
@@ -233,113 +244,8 @@ class Capacity:
         return self.inventory.holds_empty(workload.roles, ceiling)
 
 
-def _units_of(*roots: Unit) -> dict[Unit, Unit]:
-    """Every bin and domain of these trees, by value."""
-    found: dict[Unit, Unit] = {}
-    left = list(roots)
-    while left:
-        unit = left.pop()
-        if unit not in found:
-            found[unit] = unit
-            if isinstance(unit, Domain):
-                left.extend(unit.units)
-    return found
-
-
-def _same_bin(known: Mapping[Unit, Unit], made: Bin) -> Bin:
-    found = known.get(made)
-    return found if isinstance(found, Bin) else made
-
-
-def _same_domain(known: Mapping[Unit, Unit], made: Domain) -> Domain:
-    """Names are no part of a domain's value, and may be others now."""
-    found = known.get(made)
-    return found if isinstance(found, Domain) and found.example == made.example else made
-
-
 def in_words(level: str, example: str) -> str:
-    return f"a {level} {example}" if example.startswith(_LIKE) else f"{level} {example}"
-
-
-# ---- the tree of a summary ----
-
-
-def _tree(summary: Summary, ladder: Ladder, bin_of: Callable[[Shape], Bin], known: Mapping[Unit, Unit]) -> Domain:
-    """`known`: units to be used again where the tree has their like."""
-    bins = [_same_bin(known, bin_of(shape)) for shape in summary.shapes]
-    totals = {index: shape.nodes for index, shape in enumerate(summary.shapes)}
-    for groups in (summary.domains, _finest(summary, ladder)):
-        if (root := _root_of(groups, summary, ladder, bins, totals, known)) is not None:
-            return root
-    return Domain(ladder.top, _counted_bins(bins, totals))
-
-
-def _finest(summary: Summary, ladder: Ladder) -> tuple[DomainGroup, ...]:
-    ranks = [rank for group in summary.domains if (rank := ladder.rank(group.level)) is not None]
-    return tuple(
-        replace(group, children=()) for group in summary.domains if ladder.rank(group.level) == min(ranks, default=0)
-    )
-
-
-def _root_of(
-    groups: tuple[DomainGroup, ...],
-    summary: Summary,
-    ladder: Ladder,
-    bins: list[Bin],
-    totals: Mapping[int, int],
-    known: Mapping[Unit, Unit],
-) -> Domain | None:
-    """None where the groups hold more nodes than there are, or do not nest."""
-    outermost = {index: group.count for index, group in enumerate(groups)}
-    for group in groups:
-        for child, count in group.children:
-            outermost[child] = outermost.get(child, 0) - count * group.count
-    if any(count < 0 for count in outermost.values()) or len(outermost) > len(groups):
-        return None
-    built: dict[int, Domain] = {}
-    by_rank = sorted(range(len(groups)), key=lambda index: ladder.rank(groups[index].level) or 0)
-    for index in by_rank:
-        group, rank = groups[index], ladder.rank(groups[index].level)
-        if not rank or any(child not in built or built[child].rank >= rank for child, _ in group.children):
-            return None
-        # Of several alike nobody can tell later which was taken: only one that is alone keeps its name.
-        example = group.example if group.count == 1 else f"{_LIKE}{group.example}"
-        inside = _assembled(rank, dict(group.nodes), dict(group.children), groups, built, bins, example)
-        if inside is None:
-            return None
-        built[index] = _same_domain(known, inside)
-    top = {index: count for index, count in outermost.items() if count}
-    return _assembled(ladder.top, totals, top, groups, built, bins, "")
-
-
-def _assembled(
-    rank: int,
-    nodes: Mapping[int, int],
-    children: Mapping[int, int],
-    groups: tuple[DomainGroup, ...],
-    built: Mapping[int, Domain],
-    bins: list[Bin],
-    example: str,
-) -> Domain | None:
-    """A domain from its whole histogram and its children: what no child holds is directly in it."""
-    direct = dict(nodes)
-    for child, count in children.items():
-        for shape, inner in groups[child].nodes:
-            direct[shape] = direct.get(shape, 0) - inner * count
-    if any(count < 0 for count in direct.values()):
-        return None
-    units = _counted_bins(bins, direct)
-    for child, count in children.items():
-        units[built[child]] = units.get(built[child], 0) + count
-    return Domain(rank, units, example)
-
-
-def _counted_bins(bins: list[Bin], counts: Mapping[int, int]) -> dict[Unit, int]:
-    units: dict[Unit, int] = {}
-    for shape, count in counts.items():
-        if count:
-            units[bins[shape]] = units.get(bins[shape], 0) + count
-    return units
+    return f"a {level} {example}" if example.startswith(LIKE) else f"{level} {example}"
 
 
 def _whole_shares(node_class: NodeClass, shape: Shape) -> tuple[int, ...]:

@@ -1,9 +1,10 @@
 """Which cards of a node a pod gets: the ones closest to each other, so that what lies far apart is left for small pods.
 
 Up to 16 free cards every choice is compared (at most 12,870, cut off where no better one can follow). Beyond that cards
-are added one by one to the best start. Among equals the lowest indices win. Where a node does not tell its links,
-neighbouring indices are taken, out of the smallest run that is long enough. Slices (MIG, time slices) are counted and
-have no index here: the device plugin hands them out.
+are added one by one to the best start. Where links tie, cards near the pod's NICs and of one NUMA node are taken, if
+the node tells where its cards are (`alignment`). Among equals the lowest indices win. Where a node tells neither links
+nor NUMA nodes, neighbouring indices are taken, out of the smallest run that is long enough. Slices (MIG, time slices)
+are counted and have no index here: the device plugin hands them out.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from placement.alignment import NOTHING_NEAR, Near, best, near, nics, without
 from placement.inventory import DeviceForm, Gpu, Node
+from placement.resources import Resources
 from placement.survey import resource_of
 from placement.workload import DeviceNeed
 
 EXACT_UP_TO = 16
 
+_NOTHING = Resources()
+
 Weights = tuple[tuple[int, ...], ...]
 
 
-def pick(free: Sequence[Gpu], wanted: int) -> tuple[int, ...]:
-    """The indices of `wanted` of the `free` cards (at least so many), ascending."""
+def pick(free: Sequence[Gpu], wanted: int, near: Near = NOTHING_NEAR) -> tuple[int, ...]:
+    """The indices of `wanted` of the `free` cards (at least so many), ascending. `near`: where NICs for the pod are."""
     cards = sorted(free, key=lambda gpu: gpu.index)
     if wanted >= len(cards) or wanted == 0:
         return tuple(gpu.index for gpu in cards[:wanted])
+    if all(gpu.numa >= 0 for gpu in cards):
+        return tuple(cards[position].index for position in _aligned(cards, wanted, near))
     if any(not gpu.links for gpu in cards):
         return _neighbours(tuple(gpu.index for gpu in cards), wanted)
     chosen = _closest(_weights(cards), wanted)
@@ -35,21 +42,24 @@ class NodeCards:
     """What is left of one node's cards while pods are given theirs."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         healthy = [gpu for gpu in node.gpus if gpu.healthy]
         self._whole = resource_of(node.devices, DeviceForm.WHOLE)
         self._free = {gpu.index: gpu for gpu in healthy if gpu.free} if self._whole else {}
         self._shares = {gpu.index: gpu.free_share for gpu in healthy if gpu.index not in self._free}
 
-    def serve(self, devices: Sequence[DeviceNeed]) -> tuple[int, ...]:
-        """The cards of one pod; the caller knows that there are enough."""
+    def serve(self, devices: Sequence[DeviceNeed], requests: Resources = _NOTHING) -> tuple[int, ...]:
+        """The cards of one pod; the caller knows that there are enough. `requests` are all that it asks for."""
         given: tuple[int, ...] = ()
         if whole := sum(need.amount for need in devices if need.resource == self._whole and not need.is_share):
-            given += pick(tuple(self._free.values()), whole)
+            given += pick(tuple(self._free.values()), whole, near(self._node, requests))
             self._free = {index: gpu for index, gpu in self._free.items() if index not in given}
         if share := sum(need.amount for need in devices if need.is_share):
             card = min((units, index) for index, units in self._shares.items() if units >= share)[1]
             self._shares[card] -= share
             given += (card,)
+        if self._node.nics:
+            self._node = without(self._node, nics(self._node, given, requests))
         return given
 
 
@@ -57,6 +67,18 @@ def closeness(cards: Sequence[Gpu]) -> int:
     """The sum of the link scores over all pairs, both ways."""
     weights = _weights(cards)
     return sum(weights[a][b] for a in range(len(cards)) for b in range(a))
+
+
+def _aligned(cards: Sequence[Gpu], wanted: int, near: Near) -> tuple[int, ...]:
+    weights = _weights(cards)
+    numas = tuple(gpu.numa for gpu in cards)
+    if len(cards) <= EXACT_UP_TO:
+        return best(weights, numas, wanted, near)
+    same = [[int(one == other) for other in numas] for one in numas]
+    # A link counts for more than all pairs on one NUMA node together.
+    more = len(cards) * len(cards)
+    mixed = tuple(tuple(w * more + s for w, s in zip(*rows, strict=True)) for rows in zip(weights, same, strict=True))
+    return _grown(mixed, wanted)
 
 
 def _weights(cards: Sequence[Gpu]) -> Weights:

@@ -159,13 +159,12 @@ def _demands(fleet: Fleet, pending: Sequence[PendingJob], grounds: Grounds) -> l
 
 
 def _usd_by_cluster(workload: Workload, fleet: Fleet, grounds: Mapping[str, Capacity]) -> dict[str, float]:
-    datasets = fleet.data.used_by(workload)
     gpu_hours = workload.total_gpus * workload.hints.expected_hours
     found = {}
     for name, capacity in grounds.items():
         cluster = fleet.clusters[name]
         if may_fit(workload, cluster, capacity, fleet.data):
-            moves = needed_moves(datasets, name, cluster.region, fleet.prices.transfers) if datasets else ()
+            moves = needed_moves(fleet.data, workload, name, cluster.region, fleet.prices.transfers)
             found[name] = at_least(workload, name, capacity.inventory, fleet.prices, moves).total_usd / gpu_hours
     return found
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from placement.capacity import Capacity, Fit, Inventory
-from placement.data import DataCatalog, may_be_in
+from placement.data import DataCatalog, may_be_in, out_of_reach
 from placement.fleet import Cluster, Health
 from placement.inventory import DeviceClass
 from placement.matching import obstacle
@@ -20,6 +20,7 @@ from placement.verdict import (
     ConstraintUnmet,
     Cordoned,
     DatasetNowhere,
+    DatasetOutOfReach,
     DatasetUnknown,
     DeviceMissing,
     KindNotServed,
@@ -86,7 +87,7 @@ def telling(reason: Reason) -> tuple[int, str]:
             rank = 4
         case KindNotServed():
             rank = 5
-        case NotAllowed() | MustNotLeave():
+        case NotAllowed() | MustNotLeave() | DatasetOutOfReach():
             rank = 6
         case ClusterNotReady() | Cordoned():
             rank = 2
@@ -107,6 +108,9 @@ def left_out(workload: Workload, cluster: Cluster, data: DataCatalog = _NO_DATA)
     for dataset in data.used_by(workload) if workload.data else ():
         if not may_be_in(dataset, cluster.region):
             yield MustNotLeave(cluster.name, dataset.name, dataset.residency, cluster.region)
+    for dataset in out_of_reach(data, workload, cluster.name, cluster.region) if workload.data else ():
+        holders = tuple(dict.fromkeys(one.cluster for one in dataset.replicas))
+        yield DatasetOutOfReach(cluster.name, dataset.name, holders)
 
 
 # ---- may the hub send anything there ----

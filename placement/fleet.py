@@ -49,6 +49,7 @@ class Reservation:
     uses: tuple[tuple[str, float], ...] = ()
     usd_per_hour: float = 0.0
     since: datetime | None = None  # None: nobody noted it, and nobody can say when it ends
+    moves_usd: float = 0.0  # what bringing its data costs, once
 
     @property
     def expected_end(self) -> datetime | None:
@@ -65,6 +66,16 @@ class Progress:
     epoch: int
     running_since: datetime | None = None
     checkpoint_at: datetime | None = None
+    pods: tuple[tuple[str, str, int], ...] = ()  # (node, role, how many), once they are bound
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A live attempt that is being stopped: its room comes free. `for_job`: evicted for that one, which it is kept for;
+    "" where it was cancelled, or is moved for other reasons."""
+
+    epoch: int
+    for_job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,8 @@ class PendingJob:
     refused_by: Mapping[str, str] = field(default_factory=dict)
     # When it last began to wait: a job that ran and was put back starts anew. None: when it was submitted.
     waits_since: datetime | None = None
+    # The cluster on which room was made for it by evictions, and is kept until it is placed; "": none.
+    promised: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +102,6 @@ class Fleet:
     past: Mapping[str, Past] = field(default_factory=dict)  # by queue, what its ended attempts used
     data: DataCatalog = field(default_factory=DataCatalog)
     progress: Mapping[str, Progress] = field(default_factory=dict)  # by job, of live attempts
+    leaving: Mapping[str, Leaving] = field(default_factory=dict)  # by job, of live attempts
+    emptied: Mapping[str, datetime] = field(default_factory=dict)  # by cluster, when an evicted job left it last
     half_life_h: float = 24.0  # what a queue used so long ago counts half as much for its share

@@ -111,15 +111,6 @@ class States:
     cards: Ints  # (nodes, cards): free units of each shared card, ascending; 0 where there is no such card
     rows: Ints  # (nodes, resources and cards): as `Layout` has them
 
-    def some(self, indices: Ints) -> States:
-        return States(
-            self.profile.take(indices),
-            self.cpu.take(indices),
-            self.free_cards.take(indices),
-            self.cards.take(indices, axis=0),
-            self.rows.take(indices, axis=0),
-        )
-
 
 class Fragmentation:
     """For one mix of pods and one park of nodes."""
@@ -142,6 +133,7 @@ class Fragmentation:
         ).reshape(len(profiles), len(kinds))
         self._rooms = _rooms([ask for ask, _ in kinds], park)
         self._dearness = 1 - _SCARCITY * _pressure(typical, park.cards)
+        self._unit_dearness = self._dearness / self._card_units
         self._unit_cards = np.zeros((len(profiles), len(layout.columns)))
         for row, profile in enumerate(profiles):
             for name, milli in profile.units:
@@ -150,54 +142,49 @@ class Fragmentation:
         for (share, units), begin in layout.lengths.items():
             self._offcuts[begin : begin + WHOLE + 1] = _OFFCUTS * worths(_demand(typical, share, units))
 
-    def worth(self, states: States) -> Floats:
-        """Of each node, in thousandths of cards that typical pods can use."""
-        return self._worth(states.rows, states.cpu, self._weight[states.profile])
+    def added(self, ask: Ask, states: States, which: Ints) -> tuple[Floats, Ints | None]:
+        """How little worth these nodes lose to such a pod, in cards (the largest is the best), and on which card.
 
-    def added(self, ask: Ask, states: States) -> tuple[Floats, Ints | None]:
-        """How little worth each node loses to such a pod, in cards (the largest is the best), and on which card.
-
-        The card is a position in `cards`; None for pods that share none. Of states where the
-        pod does not fit the numbers mean nothing; a share must fit one card of each state.
+        The card is a position in `cards`; None for pods that share none. Of states where the pod does not fit the
+        numbers mean nothing; a share must fit one card of each state.
         """
         if ask.is_share:
-            return self._added_on_cards(ask, states)
-        here = len(states.cpu)
-        rows = np.concatenate((states.rows, states.rows))
+            return self._added_on_cards(ask, states, which)
+        here = len(which)
+        twice = np.concatenate((which, which))  # as they are, and with the pod
+        rows, profile, cpu = states.rows.take(twice, axis=0), states.profile.take(twice), states.cpu.take(twice)
+        cpu[here:] -= ask.cpu
         if not ask.resource:
-            extra = -_BESIDE_FREE_CARDS * states.free_cards
+            extra = -_BESIDE_FREE_CARDS * states.free_cards.take(which)
         else:
             column = self._columns[ask.resource]
             rows[here:, column] -= ask.amount
             if self._any_both:
-                self._take_whole(rows[here:], states.profile, column, ask.amount)
-            taken = self._unit_cards[states.profile, column] * ask.amount
-            extra = taken * (self._dearness[states.profile] - _OFFCUTS)
-        cpu = np.concatenate((states.cpu, states.cpu - ask.cpu))
-        weight = self._weight.take(np.concatenate((states.profile, states.profile)), axis=0)
-        worth = self._worth(rows, cpu, weight)
+                self._take_whole(rows[here:], profile[here:], column, ask.amount)
+            taken = self._unit_cards[:, column] * ask.amount
+            extra = (taken * (self._dearness - _OFFCUTS)).take(profile[here:])
+        worth = self._worth(rows, cpu, profile)
         return (worth[here:] - worth[:here]) / WHOLE + extra, None
 
-    def _added_on_cards(self, ask: Ask, states: States) -> tuple[Floats, Ints]:
-        here, cards = states.cards.shape
-        fits = states.cards >= ask.amount
-        fits[:, 1:] &= states.cards[:, 1:] != states.cards[:, :-1]  # of equal cards one
+    def _added_on_cards(self, ask: Ask, states: States, which: Ints) -> tuple[Floats, Ints]:
+        have = states.cards.take(which, axis=0)
+        here, cards = have.shape
+        fits = have >= ask.amount
+        fits[:, 1:] &= have[:, 1:] != have[:, :-1]  # of equal cards one
         node, card = fits.nonzero()
-        each = np.arange(here, here + len(node))
-        column = card + (states.rows.shape[1] - cards)
-        profile = states.profile.take(node)
-        full, had = self._card_units.take(profile), states.cards[node, card]
-        rows = np.concatenate((states.rows, states.rows.take(node, axis=0)))
-        before = rows[each, column]
+        every = np.concatenate((which, which.take(node)))  # as they are, and with the pod on each card that it fits
+        rows, profiles, cpu = states.rows.take(every, axis=0), states.profile.take(every), states.cpu.take(every)
+        cpu[here:] -= ask.cpu
+        each, column = np.arange(here, len(every)), card + (rows.shape[1] - cards)
+        profile, had, before = profiles[here:], have[node, card], rows[each, column]
+        full = self._card_units.take(profile)
         after = (had - ask.amount) * WHOLE // full + self._no_length.take(profile)
         rows[each, column] = after
         if self._any_both:
             rows[each, self._whole.take(profile)] -= (had == full) & self._has_both.take(profile)
-        profiles = np.concatenate((states.profile, profile))
-        cpu = np.concatenate((states.cpu, states.cpu.take(node) - ask.cpu))
-        worth = self._worth(rows, cpu, self._weight.take(profiles, axis=0))
+        worth = self._worth(rows, cpu, profiles)
         gain = (worth[here:] - worth.take(node)) / WHOLE
-        gain += ask.amount / full * self._dearness.take(profile)
+        gain += (ask.amount * self._unit_dearness).take(profile)
         gain += self._offcuts.take(after) - self._offcuts.take(before)
         if len(node) == here:
             return gain, card  # one card each
@@ -206,7 +193,8 @@ class Fragmentation:
         best = table.argmax(axis=1)
         return table[np.arange(here), best], best
 
-    def _worth(self, rows: Ints, cpu: Floats, weight: Floats) -> Floats:
+    def _worth(self, rows: Ints, cpu: Floats, profile: Ints) -> Floats:
+        """Of each node, in thousandths of cards that typical pods can use."""
         kinds = len(self._kind_cpu)
         rooms = np.add.reduce(self._rooms.take(rows, axis=0, mode="clip"), axis=1)
         usable, need = rooms[:, :kinds], rooms[:, kinds:]
@@ -215,7 +203,7 @@ class Fragmentation:
         fed += 1
         fed *= usable
         fed *= cpu >= self._kind_cpu
-        return np.asarray(np.einsum("ij,ij->i", fed, weight))
+        return np.asarray(np.vecdot(fed, self._weight.take(profile, axis=0)))
 
     def _take_whole(self, rows: Ints, profile: Ints, column: int, amount: int) -> None:
         """Cards given whole have nothing left to share."""

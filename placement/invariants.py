@@ -134,16 +134,29 @@ def _may_not_run(reservation: Reservation, cluster: Cluster) -> Iterator[str]:
 
 def _data_out_of_place(verdict: Placed, cluster: Cluster, fleet: Fleet) -> Iterator[str]:
     """A dataset read where it must not be, or read there though nobody brings it."""
-    moved = {move.dataset for move in verdict.moves if move.target == cluster.name}
+    brought = {move.dataset for move in verdict.moves if move.target == cluster.name}
+    namespace = verdict.reservation.workload.namespace
+    for move in verdict.moves:
+        if move.place and move.place.split("/")[2] != namespace:
+            yield f"dataset {move.dataset} would be copied into {move.place}, beyond the namespace {namespace}"
     for use in verdict.reservation.workload.data:
         dataset = fleet.data.find(use)
-        if dataset is None:
+        if dataset is None or (dataset.learned and cluster.name not in fleet.data.told):
             continue
+        if dataset.tenant not in ("", use.tenant):
+            yield f"dataset {dataset.name} is {dataset.tenant}'s, not {use.tenant}'s"
         if dataset.residency and cluster.region not in dataset.residency:
             yield f"dataset {dataset.name} must stay in {', '.join(dataset.residency)}, not go to {cluster.region}"
-        there = {(one.region, one.cluster) for one in dataset.replicas}
-        readable = (cluster.region, cluster.name) in there or (bool(cluster.region) and (cluster.region, "") in there)
-        if not readable and dataset.name not in moved:
+        # A claim is there for those who mount it, or are beside it; a store for everybody in its region.
+        mounts = use.name.startswith("pvc://")
+        if mounts and use.name.split("/")[2] != namespace:
+            continue
+        claims = [one.uri for one in dataset.replicas if one.cluster == cluster.name and one.uri.startswith("pvc://")]
+        beside = [uri for uri in claims if uri.split("/")[2] == namespace]
+        stores = [(one.cluster, one.region) for one in dataset.replicas if not one.uri.startswith("pvc://")]
+        there = any(on == cluster.name or (not on and near and near == cluster.region) for on, near in stores)
+        holding = [uri for uri in claims if (use.name.rstrip("/") + "/").startswith(uri.rstrip("/") + "/")]
+        if not (holding if mounts else beside or there) and dataset.key not in brought and not use.checkpoint:
             yield f"dataset {dataset.name} is not on {cluster.name} and is not brought there"
 
 

@@ -37,6 +37,7 @@ class DeviceForm(StrEnum):
     TIME_SLICED = "time-sliced"
     SHARED_MEMORY = "shared-memory"
     VGPU = "vgpu"
+    DRA = "dra"  # devices of one DeviceClass, had by ResourceClaim
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,16 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
+class Nic:
+    """One RDMA NIC of a node, asked for as one of `resource` ("rdma/hca")."""
+
+    resource: str
+    index: int
+    numa: int  # -1 where unknown
+    free: bool = True  # always, where pods share it
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A node exactly as the spoke sees it. `free` is allocatable minus what every pod on it requests."""
 
@@ -81,6 +92,7 @@ class Node:
     gpus: tuple[Gpu, ...] = ()
     ready: bool = True  # Ready condition true and not cordoned
     domains: Mapping[str, str] = field(default_factory=dict)  # level name -> domain name
+    nics: tuple[Nic, ...] = ()  # where the node tells which NUMA nodes they are on
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from placement.bins import HOST_RANK
-from placement.inventory import HOST_LEVEL, TIER
+from placement.inventory import HOST_LEVEL, RARE_LEVELS, TIER
 
 _HOST_LABEL = "kubernetes.io/hostname"
 
@@ -36,6 +36,11 @@ class Ladder:
         if tier != level and tier.isascii() and tier.isdigit() and int(tier[:9]) > HOST_RANK:
             return min(int(tier[:9]), self.top)  # a tier above all levels is the whole cluster
         return None
+
+    def steps(self, rank: int) -> int:
+        """How far apart pods in one domain of that rank may be. A level that few clusters have makes none: what lies in
+        one rack is no farther apart where racks have NVLink domains in them."""
+        return sum(name not in RARE_LEVELS for name, _ in self.rungs[1 : rank + 1]) + (rank == self.top)
 
     def name(self, rank: int) -> str:
         return self.rungs[rank][0] if rank < self.top else "cluster"

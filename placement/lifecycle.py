@@ -12,6 +12,7 @@ from enum import StrEnum
 class Phase(StrEnum):
     QUEUED = "QUEUED"  # waits for a place
     PLACED = "PLACED"  # reserved on one cluster; its spoke has not accepted yet
+    STAGING = "STAGING"  # accepted: data is copied into the cluster before anything is started
     STARTING = "STARTING"  # accepted: objects applied, pods coming up
     RUNNING = "RUNNING"  # the gang runs
     EVICTING = "EVICTING"  # being stopped, to be queued again
@@ -25,6 +26,7 @@ class Event(StrEnum):
     PLACE = "place"  # hub: reserved, command written
     ACCEPT = "accept"  # spoke: command is in its ledger
     REFUSE = "refuse"  # spoke: cannot hold it after all
+    STAGING = "staging"  # spoke: data is being copied there, or has been
     STARTING = "starting"  # spoke: pods not all running (yet, or any more)
     RUNNING = "running"  # spoke: the gang runs
     SUCCEED = "succeed"  # spoke: by the workload's own status
@@ -38,7 +40,7 @@ class Event(StrEnum):
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
 # Phases in which a cluster's capacity is held for the job.
-HOLDING = frozenset({Phase.PLACED, Phase.STARTING, Phase.RUNNING, Phase.EVICTING, Phase.CANCELLING})
+HOLDING = frozenset({Phase.PLACED, Phase.STAGING, Phase.STARTING, Phase.RUNNING, Phase.EVICTING, Phase.CANCELLING})
 
 TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.QUEUED, Event.PLACE): Phase.PLACED,
@@ -50,11 +52,23 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.PLACED, Event.EVICT): Phase.EVICTING,
     (Phase.PLACED, Event.CANCEL): Phase.CANCELLING,
     # A report may overtake the acknowledgement of the command that caused it.
+    (Phase.PLACED, Event.STAGING): Phase.STAGING,
     (Phase.PLACED, Event.STARTING): Phase.STARTING,
     (Phase.PLACED, Event.RUNNING): Phase.RUNNING,
     (Phase.PLACED, Event.SUCCEED): Phase.SUCCEEDED,
     (Phase.PLACED, Event.FAIL): Phase.FAILED,
+    (Phase.STAGING, Event.ACCEPT): Phase.STAGING,
+    (Phase.STAGING, Event.STAGING): Phase.STAGING,
+    (Phase.STAGING, Event.STARTING): Phase.STARTING,
+    (Phase.STAGING, Event.RUNNING): Phase.RUNNING,
+    (Phase.STAGING, Event.SUCCEED): Phase.SUCCEEDED,
+    (Phase.STAGING, Event.FAIL): Phase.FAILED,
+    (Phase.STAGING, Event.REFUSE): Phase.QUEUED,
+    (Phase.STAGING, Event.INTERRUPTED): Phase.QUEUED,
+    (Phase.STAGING, Event.EVICT): Phase.EVICTING,
+    (Phase.STAGING, Event.CANCEL): Phase.CANCELLING,
     (Phase.STARTING, Event.ACCEPT): Phase.STARTING,
+    (Phase.STARTING, Event.STAGING): Phase.STAGING,
     (Phase.STARTING, Event.STARTING): Phase.STARTING,
     (Phase.STARTING, Event.RUNNING): Phase.RUNNING,
     (Phase.STARTING, Event.SUCCEED): Phase.SUCCEEDED,
@@ -76,6 +90,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     # While a job is being stopped, what it still reports changes nothing, except that it had already won.
     (Phase.EVICTING, Event.ACCEPT): Phase.EVICTING,
     (Phase.EVICTING, Event.REFUSE): Phase.QUEUED,
+    (Phase.EVICTING, Event.STAGING): Phase.EVICTING,
     (Phase.EVICTING, Event.STARTING): Phase.EVICTING,
     (Phase.EVICTING, Event.RUNNING): Phase.EVICTING,
     (Phase.EVICTING, Event.SUCCEED): Phase.SUCCEEDED,
@@ -86,6 +101,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.EVICTING, Event.INTERRUPTED): Phase.QUEUED,
     (Phase.CANCELLING, Event.ACCEPT): Phase.CANCELLING,
     (Phase.CANCELLING, Event.REFUSE): Phase.CANCELLED,
+    (Phase.CANCELLING, Event.STAGING): Phase.CANCELLING,
     (Phase.CANCELLING, Event.STARTING): Phase.CANCELLING,
     (Phase.CANCELLING, Event.RUNNING): Phase.CANCELLING,
     (Phase.CANCELLING, Event.SUCCEED): Phase.CANCELLING,

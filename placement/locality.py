@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from placement.capacity import Fit
 from placement.fleet import PendingJob
 from placement.verdict import Candidate, Decision, Placed, Reason, TopologyShort
 from placement.workload import IfTooLarge, TopologyMode, TopologyRequest, Workload
@@ -27,6 +28,11 @@ def waits_until(job: PendingJob) -> datetime | None:
 def preferred_levels(workload: Workload) -> tuple[str, ...]:
     requests = [workload.topology, *(role.topology for role in workload.roles)]
     return tuple(one.level for one in requests if one is not None and one.mode is TopologyMode.PREFERRED)
+
+
+def relaxed(fit: object) -> int:
+    """By how many levels what the roles of a gang prefer was relaxed to make it fit so."""
+    return fit.relaxed if isinstance(fit, Fit) else 0
 
 
 def insisting(job: PendingJob) -> PendingJob:
@@ -52,7 +58,7 @@ def told(decision: Decision, job: PendingJob, until: datetime, levels: Callable[
         known = levels(candidate.cluster)
         for reason in candidate.reasons:
             if isinstance(reason, TopologyShort) and reason.level in known:
-                marked[reason] = replace(reason, wanted_until=until)
+                marked[reason] = replace(reason, wanted_until=f"{until:%F %H:%M} UTC")
         return replace(candidate, reasons=tuple(marked.get(reason, reason) for reason in candidate.reasons))
 
     candidates = tuple(mark(candidate) for candidate in decision.candidates)

@@ -64,10 +64,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """`owners[i]` is whose pods are in `placement.fills[i]`."""
+    """`owners[i]` is whose pods are in `placement.fills[i]`. `relaxed`: by how many levels what roles prefer was."""
 
     placement: Placement
     owners: tuple[tuple[str, Part], ...]
+    relaxed: int = 0
 
 
 def applies(workload: Workload) -> bool:
@@ -96,10 +97,11 @@ def sizes_of(role: Role, pods: int) -> Mapping[int, int]:
 
 def fit(root: Unit, workload: Workload, ladder: Ladder, demands: Demands, wanted: Wanted) -> Nested | None:
     """By the strictest bounds that allow it. Every required level must be one that the cluster has."""
-    for bounds in relaxations(workload, ladder):
+    prefers = any(role.topology and role.topology.mode is TopologyMode.PREFERRED for role in workload.roles)
+    for slack, bounds in enumerate(relaxations(workload, ladder)):
         for gang in gangs(workload, ladder, demands, wanted, bounds):
             if (found := place(root, gang, bounds.gang)) is not None:
-                return found
+                return replace(found, relaxed=slack) if prefers else found
     return None
 
 

@@ -29,6 +29,7 @@ _FEWEST_STATES_KEPT = 4096
 _PARK_CHANGED = 0.05  # of the cards of one profile
 _NO_LIMIT = 1 << 40
 _NO_PROFILE = Profile(())
+_LARGEST_SHARE = ""  # a resource of its own: what is free on the card with the most
 
 Bools = NDArray[np.bool_]
 _Number = TypeVar("_Number", bound=np.generic)
@@ -41,12 +42,12 @@ class Need:
 
     names: tuple[str, ...]
     least: Ints
-    share: int  # units of one card
+    share: int  # units of one card; the last of `least` where it is not 0
     constraint: NodeConstraint
 
     @property
     def amounts(self) -> list[tuple[str, int]]:
-        return list(zip(self.names, self.least.tolist(), strict=True))
+        return [pair for pair in zip(self.names, self.least.tolist(), strict=True) if pair[0] != _LARGEST_SHARE]
 
 
 def need_of(role: Role) -> Need:
@@ -56,6 +57,8 @@ def need_of(role: Role) -> Need:
         amounts[device.resource] = max(amounts.get(device.resource, 0), device.amount)
     amounts[PODS] = max(amounts.get(PODS, 0), 1)
     share = sum(device.amount for device in role.devices if device.is_share)
+    if share:
+        amounts[_LARGEST_SHARE] = share
     return Need(tuple(amounts), np.array(list(amounts.values()), dtype=np.int64), share, role.constraint)
 
 
@@ -73,7 +76,6 @@ class NodeRows:
         self._names: dict[str, int] = {}  # resources, by their column in `_free`
         self._asked: dict[tuple[str, ...], Ints] = {}  # columns of what is asked for together
         self._free: Ints = np.zeros((0, 0), dtype=np.int64)
-        self._largest_share: Ints = np.zeros(0, dtype=np.int64)
         self._profile_at: list[Profile] = []
         self._admitting: dict[NodeConstraint, Bools] = {}
         self._profiles: dict[Profile, int] = {}
@@ -86,8 +88,8 @@ class NodeRows:
         self._profile_list: list[Profile] = []
         self._layout = Layout((), {})
         self._layout_changed = False
-        self._states: dict[_Looks, int] = {}
-        self._arrays = _no_states(1, 0)
+        self._numbers: dict[_Looks, int] = {}
+        self.states = _no_states(1, 0)  # by number; beyond `states_known` they mean nothing
 
     @property
     def count(self) -> int:
@@ -95,7 +97,7 @@ class NodeRows:
 
     @property
     def states_known(self) -> int:
-        return len(self._states)
+        return len(self._numbers)
 
     # ---- nodes come, change and go ----
 
@@ -141,7 +143,6 @@ class NodeRows:
         if row >= len(self.state):
             size = max(64, 2 * row)
             self.state, self.version = grown(self.state, size, 0), grown(self.version, size, 0)
-            self._largest_share = grown(self._largest_share, size, 0)
             self._free = grown(self._free, size, 0)
             self._admitting.clear()
         return row
@@ -163,21 +164,25 @@ class NodeRows:
     def _put_amounts(self, node: Node, row: int) -> None:
         free = dict(node.free.items())
         profile = self._profile_at[row]
-        if profile.whole and node.gpus:
-            whole = len([gpu for gpu in node.gpus if gpu.healthy and gpu.free])
-            free[profile.whole] = min(free.get(profile.whole, 0), whole)
+        shares: tuple[int, ...] = ()
+        if node.gpus:
+            healthy = [gpu for gpu in node.gpus if gpu.healthy]
+            if profile.whole:
+                whole = sum([gpu.free for gpu in healthy])
+                free[profile.whole] = min(free.get(profile.whole, 0), whole)
+            if profile.share:
+                shares = tuple(sorted([gpu.free_share for gpu in healthy]))
+                free[_LARGEST_SHARE] = shares[-1] if shares else 0
         if PODS not in node.capacity:
             free[PODS] = _NO_LIMIT
         if not self._names.keys() >= free.keys():
             self._names |= {name: len(self._names) + i for i, name in enumerate(sorted(free.keys() - self._names))}
             self._free = np.pad(self._free, ((0, 0), (0, len(self._names) - self._free.shape[1])))
         self._free[row] = [free.get(name, 0) for name in self._names]
-        shares = tuple(sorted([gpu.free_share for gpu in node.gpus if gpu.healthy])) if profile.share else ()
         if len(shares) > self._most_cards:
             self._most_cards = len(shares)
             self._number_anew()
-        self._largest_share[row] = shares[-1] if shares else 0
-        counts = tuple(max(free.get(name, 0), 0) for name, _ in profile.units)
+        counts = tuple([max(free.get(name, 0), 0) for name, _ in profile.units])
         self.state[row] = self._state((self._profiles[profile], free.get(CPU, 0), counts, shares))
 
     # ---- what is asked of them ----
@@ -190,8 +195,6 @@ class NodeRows:
         enough = self._free.take(rows, axis=0).take(columns, axis=1) >= need.least
         fits = np.logical_and.reduce(enough, axis=1)
         fits &= self._admit(need.constraint).take(rows)
-        if need.share:
-            fits &= self._largest_share.take(rows) >= need.share
         return np.asarray(fits)
 
     def _columns_asked(self, need: Need) -> Ints | None:
@@ -219,40 +222,36 @@ class NodeRows:
         return False
 
     def _admit(self, constraint: NodeConstraint) -> Bools:
-        mask = self._admitting.pop(constraint, None)
+        mask = self._admitting.get(constraint)
         if mask is None:
             mask = np.zeros(len(self.state), dtype=np.bool_)
             for row, node in enumerate(self.nodes):
                 mask[row] = node is not None and admits(constraint, node.labels, node.taints)
-        self._admitting[constraint] = mask  # the last one used is the last one dropped
-        if len(self._admitting) > _CONSTRAINTS_KEPT:
-            del self._admitting[next(iter(self._admitting))]
+            if len(self._admitting) >= _CONSTRAINTS_KEPT:
+                del self._admitting[next(iter(self._admitting))]
+            self._admitting[constraint] = mask
         return mask
 
     # ---- states ----
-
-    def states(self, indices: Ints) -> States:
-        """What the states of these numbers are."""
-        return self._arrays.some(indices)
 
     def profile(self, row: int) -> Profile:
         return self._profile_at[row]
 
     def card_units(self, row: int, position: int) -> int:
         """What is free on the card at that position of the row's state."""
-        return int(self._arrays.cards[self.state[row], position])
+        return int(self.states.cards[self.state[row], position])
 
     def _state(self, looks: _Looks) -> int:
-        known = self._states.get(looks)
+        known = self._numbers.get(looks)
         if known is None:
-            known = self._states[looks] = len(self._states)
+            known = self._numbers[looks] = len(self._numbers)
             self._write(looks, known)
         return known
 
     def _write(self, looks: _Looks, index: int) -> None:
-        if index >= len(self._arrays.cpu):
-            self._arrays = _longer(self._arrays, 2 * index + 64)
-        arrays, (number, cpu, counts, shares) = self._arrays, looks
+        if index >= len(self.states.cpu):
+            self.states = _longer(self.states, 2 * index + 64)
+        arrays, (number, cpu, counts, shares) = self.states, looks
         profile = self._profile_list[number]
         arrays.profile[index], arrays.cpu[index] = number, cpu
         free = sum([milli * count for (_, milli), count in zip(profile.units, counts, strict=True)]) / WHOLE
@@ -263,12 +262,12 @@ class NodeRows:
 
     def _number_anew(self) -> None:
         """Every state gets another number, in arrays that have room for all columns."""
-        old = {index: looks for looks, index in self._states.items()}
-        self._states = {}
+        old = {index: looks for looks, index in self._numbers.items()}
+        self._numbers = {}
         self._profile_list = list(self._profiles)
         if self._layout_changed:
             self._layout = Layout(self._profile_list, self._most_units)
-        self._arrays = _no_states(self._layout.width(self._most_cards), self._most_cards)
+        self.states = _no_states(self._layout.width(self._most_cards), self._most_cards)
         self._layout_changed = False
         self.generation += 1
         for row in self._row_of.values():
@@ -281,14 +280,14 @@ class NodeRows:
     @property
     def park_changed(self) -> bool:
         """Whether there are other profiles than those last priced, or notably more or fewer cards of one."""
-        before = self._park_priced
-        return (
-            self._layout is not self._layout_priced
-            or len(before) != len(self._park)
-            or any(
-                abs(now - then) > _PARK_CHANGED * max(now, then) for now, then in zip(self._park, before, strict=True)
+        if self._park_touched:
+            before = self._park_priced
+            self._park_touched = (
+                self._layout is not self._layout_priced
+                or len(before) != len(self._park)
+                or any(abs(a - b) > _PARK_CHANGED * max(a, b) for a, b in zip(self._park, before, strict=True))
             )
-        )
+        return self._park_touched
 
     def fragmentation(self, typical: Typical) -> Fragmentation:
         self._park_touched = False

@@ -21,28 +21,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
-from operator import is_
+from typing import NamedTuple
 
 from placement import bursting, locality
-from placement.capacity import Capacity, Fit
+from placement.capacity import Fit
 from placement.data import DataCatalog, DataMove, needed_moves
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
-from placement.fleet import Cluster, Fleet, PendingJob, Reservation
-from placement.inventory import DeviceForm, JobEpoch, Summary
+from placement.fleet import Fleet, PendingJob, Reservation
+from placement.inventory import Summary
+from placement.members import Member, Present, renewed, same_objects
 from placement.money import PriceBook
+from placement.preemption import promises
+from placement.preemption.planning import Ground, preempt
 from placement.queues import usage
 from placement.queues.admission import Admission, given_up
 from placement.queues.backfill import Holds
 from placement.queues.forecast import Forecast, earliest_start
 from placement.queues.quota import Limits
 from placement.queues.reasons import BudgetShort, QuotaShort
-from placement.queues.tree import CPU_CORES, QueueTree
-from placement.resources import CPU
-from placement.room.room import Room, Spot
+from placement.queues.tree import QueueTree
+from placement.room.room import Spot
 from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
     Decision,
+    Eviction,
     NoClusters,
     Placed,
     Plan,
@@ -56,6 +59,7 @@ from placement.workload import IfTooLarge, Workload
 
 _SHAPES_KEPT_FOR = 32  # cycles
 _OBJECTS_KNOWN = 10_000
+_TERMS_KNOWN = 256
 # The score's terms that are money to be paid, for the expected hours.
 PAID = ("gpu", "cpu")
 _CENTS = 9  # decimals of a dollar in which two totals are the same
@@ -72,46 +76,30 @@ def plan_fully(fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Pl
     return Planner(thorough=True).plan(fleet, pending, now)
 
 
-@dataclass(slots=True, eq=False)
-class _Member:
-    """One cluster as the next decision sees it; another object when anything but its room changed."""
+class _Terms(NamedTuple):
+    """Of a gang on certain nodes of a cluster."""
 
-    cluster: Cluster
-    room: Room | None
-    summary: Summary | None
-    applied: list[JobEpoch]  # the reservations taken out of `room`, in that order
-
-    @property
-    def capacity(self) -> Capacity | None:
-        """For what does not depend on how much of it is taken."""
-        return None if self.room is None else self.room.inventory.untouched
-
-    @property
-    def version(self) -> int:
-        return 0 if self.room is None else self.room.version
-
-
-@dataclass(frozen=True, slots=True)
-class _Bid:
-    fit: Fit | Spot
     offer: Offer
     uses: tuple[tuple[str, float], ...]
     usd_per_hour: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Bid(NamedTuple):
+    fit: Fit | Spot
+    terms: _Terms
+
+
+class _Answer(NamedTuple):
     """What one member said to one workload."""
 
-    member: _Member
+    member: Member
     version: int  # of its room
     candidate: Candidate
     bid: _Bid | None = None
 
-    @property
-    def holds(self) -> bool:
-        """As far as this member is concerned."""
-        return self.version == self.member.version
+    def is_of(self, member: Member | None) -> bool:
+        """As it is now."""
+        return member is self.member and member.version == self.version
 
 
 # What of a cluster tells whether a job may run there at all, and what it costs at least; room does not.
@@ -126,12 +114,12 @@ class _Prospect:
     usd: float  # at least; below everything where the cluster will refuse anyway, so that it is asked why
     candidate: Candidate
     moves: tuple[DataMove, ...] = ()
+    terms: dict[object, _Terms] = field(default_factory=dict)  # for nodes that it was offered before
 
 
-@dataclass(frozen=True, slots=True)
-class _Best:
+class _Best(NamedTuple):
     key: tuple[float, str]  # (dollars, cluster)
-    member: _Member
+    member: Member
     bid: _Bid
 
 
@@ -152,7 +140,7 @@ class _Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Foreseen:
-    member: _Member
+    member: Member
     held: tuple[Reservation, ...]
     forecast: Forecast | None
     at: datetime
@@ -172,7 +160,7 @@ class Planner:
 
     def __init__(self, *, thorough: bool = False) -> None:
         self._thorough = thorough
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         self._standings: dict[str, _Standing] = {}
         self._standings_changes = 0  # grows whenever one of them did
         self._held: dict[str, list[Reservation]] = {}
@@ -190,16 +178,26 @@ class Planner:
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
         cycle = Cycle(now, admission, Holds(now))
+        if fleet.leaving or any(job.promised for job in pending):
+            promises.keep(cycle.holds, fleet, pending, Present(self._members))
         decisions = tuple(self._decide_for_now(job, cycle) for job in admission.turns(pending))
+        evictions: tuple[Eviction, ...] = ()
+        if fleet.reservations and any(isinstance(one.verdict, Waiting) for one in decisions):
+            decisions, evictions = preempt(self._ground(fleet, admission, now), decisions, pending)
         self._forget()
-        return Plan(decisions)
+        return Plan(decisions, evictions)
+
+    def _ground(self, fleet: Fleet, admission: Admission, now: datetime) -> Ground:
+        return Ground(fleet, Present(self._members), self._limits, self._capacity(), admission, now, _usd_per_hour)
 
     # ---- what changed since the last cycle ----
 
     def _refresh(self, fleet: Fleet) -> None:
-        data_changed = self._data is not fleet.data and self._data != fleet.data
-        if data_changed or self._prices != fleet.prices:
-            self._prices, self._data = fleet.prices, fleet.data
+        if self._data is not fleet.data:
+            # What of it matters to a shape is in the shape's key.
+            self._data, self._shape_of_object = fleet.data, {}
+        if self._prices != fleet.prices:
+            self._prices = fleet.prices
             self._shapes, self._shape_of_object = {}, {}
         if self._limits.tree is not fleet.queues:
             self._limits = Limits(fleet.queues)
@@ -211,8 +209,8 @@ class Planner:
         members = {}
         for name in sorted(fleet.clusters):
             held, before = reserved.get(name, []), were_held.get(name)
-            unmoved = before is not None and _same_objects(held, before)
-            members[name] = _member(fleet.clusters[name], held, known.get(name), unmoved=unmoved)
+            unmoved = before is not None and same_objects(held, before)
+            members[name] = renewed(fleet.clusters[name], held, known.get(name), unmoved=unmoved)
         if members.keys() != known.keys() or any(
             member is not known[name] or member.version != versions[name] for name, member in members.items()
         ):
@@ -233,9 +231,7 @@ class Planner:
         for shape in self._shapes.values():
             if shape.used_in == self._count - 1:
                 members = self._members
-                shape.answers = {
-                    n: known for n, known in shape.answers.items() if known.member is members.get(n) and known.holds
-                }
+                shape.answers = {n: known for n, known in shape.answers.items() if known.is_of(members.get(n))}
                 shape.forecasts = {}
 
     def _capacity(self) -> dict[str, float]:
@@ -246,7 +242,7 @@ class Planner:
                 continue
             known = self._there.get(name)
             if known is None or known[0] is not member.summary:
-                known = self._there[name] = member.summary, _there(member.summary)
+                known = self._there[name] = member.summary, usage.of_summary(member.summary)
             for product, amount in known[1].items():
                 total[product] = total.get(product, 0.0) + amount
         return total
@@ -310,7 +306,7 @@ class Planner:
                     answer = self._admitted(answer, job, shape, cycle)
             candidates[index] = answer.candidate
             if answer.bid is not None:
-                key = round(answer.bid.offer.score.total_usd, _CENTS), name
+                key = round(answer.bid.terms.offer.score.total_usd, _CENTS), name
                 if best is None or key < best.key:
                     best = _Best(key, answer.member, answer.bid)
         return best, nowhere, tuple(candidates)
@@ -327,13 +323,12 @@ class Planner:
         shape.unasked = tuple(shape.prospects[name].candidate for name in self._standings)
         shape.ordered_as_of = self._standings_changes
 
-    def _prospect(self, workload: Workload, member: _Member, standing: _Standing) -> _Prospect:
+    def _prospect(self, workload: Workload, member: Member, standing: _Standing) -> _Prospect:
         name = member.cluster.name
         capacity = member.capacity
         if capacity is None or not may_fit(workload, member.cluster, capacity, self._data):
             return _Prospect(standing, -inf, Candidate(name))
-        datasets, region = self._data.used_by(workload), member.cluster.region
-        moves = needed_moves(datasets, name, region, self._prices.transfers) if datasets else ()
+        moves = needed_moves(self._data, workload, name, member.cluster.region, self._prices.transfers)
         score = at_least(workload, name, capacity.inventory, self._prices, moves)
         return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True, moves=moves), moves)
 
@@ -368,9 +363,9 @@ class Planner:
             return answer
         reason: Reason | None = bursting.refusal(job, name, self._prices, self._limits.tree, cycle.now)
         if reason is None and cycle.admission.limits(workload.hints.queue):
-            reason = cycle.admission.refusal(name, workload, bid.uses, bid.usd_per_hour)
+            reason = cycle.admission.refusal(name, workload, bid.terms.uses, bid.terms.usd_per_hour)
         if reason is None:
-            reason = cycle.holds.refusal(workload, name, id(shape))
+            reason = cycle.holds.refusal(job.job, workload, name, id(shape))
         return answer if reason is None else _Answer(answer.member, answer.version, Candidate(name, (reason,)))
 
     def _may_have(self, job: PendingJob, forecast: Forecast, cycle: Cycle) -> bool:
@@ -403,49 +398,65 @@ class Planner:
         if known is not None and known[0] is workload:
             shape = known[1]
         else:
-            shape = self._shapes.setdefault(_shape_key(workload), _Shape(workload))
+            shape = self._shapes.setdefault(_shape_key(workload, self._data), _Shape(workload))
             self._shape_of_object[id(workload)] = workload, shape
         shape.used_in = self._count
         return shape
 
-    def _answer(self, shape: _Shape, job: PendingJob, member: _Member) -> _Answer:
+    def _answer(self, shape: _Shape, job: PendingJob, member: Member) -> _Answer:
         name = member.cluster.name
         if name in job.refused_by:
             reason = RefusedBySpoke(name, job.refused_by[name])
             return _Answer(member, member.version, Candidate(name, (reason,)))
         known = shape.answers.get(name)
-        if known is None or known.member is not member or not known.holds:
+        if known is None or not known.is_of(member):
             known = shape.answers[name] = self._ask(shape.workload, member, shape.prospects[name])
         return known
 
-    def _ask(self, workload: Workload, member: _Member, prospect: _Prospect) -> _Answer:
+    def _ask(self, workload: Workload, member: Member, prospect: _Prospect) -> _Answer:
         name, version = member.cluster.name, member.version
-        able = prospect.usd > -inf  # nothing but room could be missing
-        fit: Fit | Spot | tuple[Reason, ...]
-        if able and member.room is not None:
-            found = member.room.fit(workload)
-            fit = found if isinstance(found, Fit | Spot) else (found,)
-        else:
-            fit = judge(workload, member.cluster, member.capacity, self._data)
-        if not isinstance(fit, Fit | Spot):
-            return _Answer(member, version, Candidate(name, fit))
-        made = offer(workload, name, fit, self._prices, prospect.moves)
-        bid = _Bid(fit, made, usage.of_fit(fit), _usd_per_hour(workload, made))
-        return _Answer(member, version, Candidate(name, (), made.score, fit.domain, moves=prospect.moves), bid)
+        if prospect.usd == -inf or member.room is None:
+            reasons = judge(workload, member.cluster, member.capacity, self._data)
+            assert not isinstance(reasons, Fit)  # noqa: S101  more than room is missing
+            return _Answer(member, version, Candidate(name, reasons))
+        fit = member.room.fit(workload)
+        if isinstance(fit, Reason):
+            return _Answer(member, version, Candidate(name, (fit,)))
+        terms = self._terms(workload, name, fit, prospect)
+        candidate = Candidate(name, (), terms.offer.score, fit.domain, moves=prospect.moves)
+        return _Answer(member, version, candidate, _Bid(fit, terms))
 
-    def _place(self, job: PendingJob, member: _Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
-        name = member.cluster.name
-        assert member.room is not None  # noqa: S101  it made a bid
-        member.room.take(bid.fit)
-        member.applied.append((job.job, job.epoch))
+    def _terms(self, workload: Workload, cluster: str, fit: Fit | Spot, prospect: _Prospect) -> _Terms:
+        """The same nodes, as they are now, cost the same again."""
+        taken = fit.rank, locality.relaxed(fit), *fit.bin_fills()
+        known = prospect.terms.get(taken)
+        if known is None:
+            made = offer(workload, cluster, fit, self._prices, prospect.moves)
+            known = _Terms(made, usage.of_fit(fit), _usd_per_hour(workload, made))
+            if len(prospect.terms) >= _TERMS_KNOWN:
+                prospect.terms.clear()
+            prospect.terms[taken] = known
+        return known
+
+    def _place(self, job: PendingJob, member: Member, bid: _Bid, shape: _Shape, cycle: Cycle) -> Placed:
+        name, terms = member.cluster.name, bid.terms
+        member.take(job.job, job.epoch, bid.fit)
         self._changes += 1
         made = Reservation(
-            job.job, job.epoch, name, job.workload, bid.offer.spot, bid.uses, bid.usd_per_hour, cycle.now
+            job.job,
+            job.epoch,
+            name,
+            job.workload,
+            terms.offer.spot,
+            terms.uses,
+            terms.usd_per_hour,
+            cycle.now,
+            sum(move.usd for move in shape.prospects[name].moves),
         )
         self._held.setdefault(name, []).append(made)
         cycle.admission.take(made)
-        cycle.holds.take(job.workload, name, id(shape))
-        return Placed(made, bid.offer.score, shape.prospects[name].moves)
+        cycle.holds.take(job.job, job.workload, name, id(shape))
+        return Placed(made, terms.offer.score, shape.prospects[name].moves)
 
     def _refusal(self, workload: Workload, candidates: Sequence[Candidate]) -> Verdict:
         if not candidates:
@@ -465,57 +476,14 @@ class Planner:
         return bool(allowed) and not any(could_ever(workload, m.cluster, m.capacity, self._data) for m in allowed)
 
 
-def _member(cluster: Cluster, reserved: Sequence[Reservation], before: _Member | None, *, unmoved: bool) -> _Member:
-    """The member of the last cycle where nothing changed, or one that starts from what it had worked out.
-
-    `unmoved`: the reservations are those of the last cycle and those that were made in it.
-    """
-    summary = cluster.summary
-    if summary is None:
-        unchanged = before is not None and before.cluster == cluster
-        return before if before and unchanged else _Member(cluster, None, None, [])
-    if before is None or before.room is None:
-        before = None
-        member = _Member(cluster, Room(Capacity.of(cluster.name, summary)), summary, [])
-    elif before.summary is summary and _same(cluster, before.cluster):
-        member = before
-    else:
-        member = _Member(cluster, before.room, summary, before.applied)
-    if not unmoved or member is not before:
-        _apply(member, summary, [r for r in reserved if (r.job, r.epoch) not in summary.counted], before)
-    return member
-
-
-def _apply(member: _Member, summary: Summary, uncounted: Sequence[Reservation], before: _Member | None) -> None:
-    """Takes what is reserved out of the member's room; what is taken out already and is not reserved, back."""
-    room, applied = member.room, member.applied
-    assert room is not None  # noqa: S101  it has a summary
-    refs = [(r.job, r.epoch) for r in uncounted]
-    if (before is not None and before.summary is not summary) or refs[: len(applied)] != applied:
-        applied.clear()  # first, so that whatever fails below begins anew in the next cycle
-        room.renew(room.inventory if room.inventory.summary is summary else room.inventory.renewed(summary))
-    for reservation in uncounted[len(applied) :]:
-        room.deduct(reservation)
-        applied.append((reservation.job, reservation.epoch))
-
-
-def _same_objects(one: Sequence[object], other: Sequence[object]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
-
-
-def _same(one: Cluster, other: Cluster) -> bool:
-    """In what decisions read; the summary was compared already, and `last_seen` moves with every heartbeat."""
-    return (one.health, one.cordoned, one.region) == (other.health, other.cordoned, other.region)
-
-
-def _standing(member: _Member) -> _Standing:
+def _standing(member: Member) -> _Standing:
     cluster, summary = member.cluster, member.summary
     if member.room is None or summary is None:
         return (cluster.health, cluster.cordoned, cluster.region)
     return (cluster.health, cluster.cordoned, cluster.region, summary.kinds, member.room.inventory.demands)
 
 
-def _shape_key(workload: Workload) -> object:
+def _shape_key(workload: Workload, data: DataCatalog) -> object:
     """Equal for workloads that every cluster must answer alike. Priority and queue only order them."""
     hints = workload.hints
     return (
@@ -529,7 +497,7 @@ def _shape_key(workload: Workload) -> object:
         workload.may_use_spot,
         hints.if_too_large,
         hints.checkpoint_minutes,
-        workload.data,
+        data.matters(workload) if workload.data else None,
     )
 
 
@@ -546,20 +514,6 @@ def _beyond_its_queue(candidates: Sequence[Candidate]) -> bool:
 
 def _usd_per_hour(workload: Workload, made: Offer) -> float:
     return sum(made.score.terms.get(term, 0.0) for term in PAID) / workload.hints.expected_hours
-
-
-def _there(summary: Summary) -> dict[str, float]:
-    """Cards by product (parts of cards count as cards), and cores, of a whole cluster."""
-    found: dict[str, float] = {}
-    for shape in summary.shapes:
-        node_class = summary.node_classes[shape.node_class]
-        found[CPU_CORES] = found.get(CPU_CORES, 0.0) + node_class.capacity[CPU] / 1000 * shape.nodes
-        for device in node_class.devices:
-            cards = node_class.capacity[device.resource] * shape.nodes
-            if device.form is DeviceForm.SHARED_MEMORY:
-                cards = len(shape.shares) * shape.nodes
-            found[device.product] = found.get(device.product, 0.0) + cards
-    return found
 
 
 def _most_telling(candidates: Sequence[Candidate]) -> tuple[Reason, ...]:

@@ -18,7 +18,8 @@ _MIG_SLICES = 7
 
 
 def profile_of(node: Node) -> Profile:
-    counted = [device for device in node.devices if device.form is not DeviceForm.SHARED_MEMORY]
+    # Devices of a class are chosen by `placement.dra`, and are no parts of cards that this module could weigh.
+    counted = [d for d in node.devices if d.form not in (DeviceForm.SHARED_MEMORY, DeviceForm.DRA)]
     share = resource_of(node.devices, DeviceForm.SHARED_MEMORY)
     return Profile(
         units=tuple((device.resource, _milli(device, node)) for device in counted),

@@ -61,8 +61,12 @@ class Resources(Mapping[str, int]):
 
     def __sub__(self, other: Resources) -> Resources:
         """May go below zero: callers that must not, ask `covers` first."""
+        return self.less(other._amounts)
+
+    def less(self, amounts: Mapping[str, int]) -> Resources:
+        """The same, without these amounts in a vector of their own."""
         rest = self._amounts.copy()
-        for name, amount in other._amounts.items():
+        for name, amount in amounts.items():
             left = rest.get(name, 0) - amount
             if left:
                 rest[name] = left

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from placement import locality
 from placement.bins import Spec
 from placement.capacity import Inventory, Packed
 from placement.data import DataMove, total
@@ -58,7 +59,7 @@ def offer(workload: Workload, cluster: str, fit: Packed, prices: PriceBook, move
     if cards:
         hourly = _usd_per_broken_hour(fit, cluster, prices)
         terms["fragmentation"] = hourly * hours * BROKEN_NODE_SHARE
-        if slower := _slowdown(workload, fit):
+        if slower := _slowdown(workload, fit) + locality.relaxed(fit) * SLOWER_PER_LEVEL_IF_PREFERRED:
             terms["locality"] = terms["gpu"] * slower
     _add_moves(terms, moves, hours)
     _add_displacement(terms, sum(cards.values()), cluster, hours, prices)
@@ -202,9 +203,10 @@ def _usd_per_broken_hour(fit: Packed, cluster: str, prices: PriceBook) -> float:
 def _slowdown(workload: Workload, fit: Packed) -> float:
     if workload.pods < 2:
         return 0.0
-    reached = fit.rank
+    ladder = fit.inventory.ladder
+    reached = ladder.steps(fit.rank)
     request = workload.topology
     if request is None:
         return reached * SLOWER_PER_LEVEL
-    aim = fit.inventory.ladder.rank(request.level)
-    return max(0, reached - aim) * SLOWER_PER_LEVEL_IF_PREFERRED if aim is not None else 0.0
+    aim = ladder.rank(request.level)
+    return max(0, reached - ladder.steps(aim)) * SLOWER_PER_LEVEL_IF_PREFERRED if aim is not None else 0.0

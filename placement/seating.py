@@ -2,7 +2,7 @@
 
 Which pods go together is `crews`' part. A slice some of whose pods have places goes into their domain, and a role that
 must lie in one domain into that of its other pods; only what has no pod placed yet is packed as the hub packs it. The
-tree is changed while this is tried, and put back where it fails.
+tree is changed while this is tried, and put back afterwards: it is the surveyor's.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Seating:
         for ahead in (True, False):
             for scope in self.scopes():
                 found = self._seated(scope, self._crews(pods, ahead))
+                self._tree.put_back()
                 if isinstance(found, list):
                     by_name = {one.pod: one for one in found}
                     return tuple(by_name[pod.name] for pod in pods)
-                self._tree.put_back()
                 stuck = found or stuck
         return stuck
 
@@ -93,6 +93,13 @@ class Seating:
         }
 
     def _seated(self, scope: Chain, owed: Mapping[str, list[Crew]]) -> list[NodeAssignment] | Stuck | None:
+        try:
+            return self._tried(scope, owed)
+        except BaseException:
+            self._tree.put_back()  # others will look at the tree, whatever went wrong here
+            raise
+
+    def _tried(self, scope: Chain, owed: Mapping[str, list[Crew]]) -> list[NodeAssignment] | Stuck | None:
         found: list[NodeAssignment] = []
         fresh: dict[str, list[Crew]] = {}
         # Those that are bound to small domains come first.
@@ -172,7 +179,7 @@ class Seating:
         # Cards are given out for every seat, also for pods that are yet to come: theirs stay together then.
         seats = iter(
             [
-                (leaf.node.name, self._tree.cards(leaf).serve(spec.devices))
+                (leaf.node.name, self._tree.cards(leaf).serve(spec.devices, spec.need))
                 for leaf, count in sorted(leaves, key=lambda seat: seat[0].order)
                 for _ in range(count)
             ]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placement import cards, mix
+from placement import alignment, cards, mix
 from placement.fragmentation import Floats, Fragmentation, Ints
 from placement.inventory import Node
 from placement.mix import Ask, Mix, Typical, ask_of
@@ -98,10 +98,11 @@ class Singles:
 
     def _sought_of(self, role: Role) -> _Sought:
         key = (role.requests, role.devices, role.constraint, role.products)
-        sought = self._sought.pop(key, None) or _Sought(role)
-        self._sought[key] = sought  # the last one used is the last one dropped
-        if len(self._sought) > _ASKS_KEPT:
-            del self._sought[next(iter(self._sought))]
+        sought = self._sought.get(key)
+        if sought is None:
+            if len(self._sought) >= _ASKS_KEPT:
+                del self._sought[next(iter(self._sought))]
+            sought = self._sought[key] = _Sought(role)
         return sought
 
     def _refresh(self) -> None:
@@ -156,7 +157,7 @@ class _Sought:
             self._steps[changed] = -np.inf
             roomy = changed[rows.fitting(self._need, changed)]
             if len(roomy):
-                self._steps[roomy] = np.floor(column.gains(rows, rows.state.take(roomy)) / _STEP)
+                self._steps[roomy] = column.steps(rows, rows.state.take(roomy))
         return self._steps[: rows.count]
 
     def column(self, rows: NodeRows, prices: _Prices) -> _Column:
@@ -191,29 +192,30 @@ class _Column:
     def __init__(self, ask: Ask, fragmentation: Fragmentation) -> None:
         self._ask = ask
         self._fragmentation = fragmentation
-        self._gains = np.zeros(0)
+        self._steps = np.zeros(0)
         self._positions = np.zeros(0, dtype=np.int64)
 
-    def gains(self, rows: NodeRows, states: Ints) -> Floats:
-        """Of each of these states, where such a pod fits."""
-        if len(self._gains) < rows.states_known:
+    def steps(self, rows: NodeRows, states: Ints) -> Floats:
+        """Of each of these states, where such a pod fits: how little it adds, in steps."""
+        if len(self._steps) < rows.states_known:
             size = 2 * rows.states_known
-            self._gains, self._positions = grown(self._gains, size, np.nan), grown(self._positions, size, -1)
-        found = self._gains.take(states)
+            self._steps, self._positions = grown(self._steps, size, np.nan), grown(self._positions, size, -1)
+        found = self._steps.take(states)
         unknown = np.isnan(found)
         if np.count_nonzero(unknown):
             new = states[unknown]
             if len(new) > 1:
                 new = np.array(list({*new.tolist()}))
-            self._gains[new], positions = self._fragmentation.added(self._ask, rows.states(new))
+            gains, positions = self._fragmentation.added(self._ask, rows.states, new)
+            self._steps[new] = np.floor(gains / _STEP)
             if positions is not None:
                 self._positions[new] = positions
-            found = self._gains.take(states)
+            found = self._steps.take(states)
         return found
 
     def position(self, rows: NodeRows, state: int) -> int:
         """Of the best card at a state where such a pod fits."""
-        self.gains(rows, np.array([state]))  # it was priced under an earlier number, perhaps
+        self.steps(rows, np.array([state]))  # it was priced under an earlier number, perhaps
         return int(self._positions[state])
 
 
@@ -223,7 +225,8 @@ def _cards(node: Node, role: Role, rows: NodeRows, row: int, column: _Column) ->
     [need] = role.devices
     if need.is_share:
         units = rows.card_units(row, column.position(rows, int(rows.state[row])))
-        return (min(gpu.index for gpu in node.gpus if gpu.healthy and gpu.free_share == units),)
+        return (min([gpu.index for gpu in node.gpus if gpu.healthy and gpu.free_share == units]),)
     if need.resource != rows.profile(row).whole or not node.gpus:
         return ()
-    return cards.pick([gpu for gpu in node.gpus if gpu.healthy and gpu.free], need.amount)
+    free = [gpu for gpu in node.gpus if gpu.healthy and gpu.free]
+    return cards.pick(free, need.amount, alignment.near(node, role.requests))

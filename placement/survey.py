@@ -7,11 +7,12 @@ where a card has it. With `exact` nothing is rounded and every label is seen: on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from placement.bins import NOTHING, UNLIMITED, Bin, Domain, Unit
+from placement.demand import Demands
 from placement.inventory import DEFAULT_LEVELS, RARE_LEVELS, DeviceClass, DeviceForm, Node, NodeClass, Taint
 from placement.ladder import Ladder
 from placement.resources import CPU, MEMORY, PODS, Resources
@@ -24,6 +25,8 @@ _FEW_VALUES = 16
 _NODES_PER_VALUE = 8
 
 _CLASSES_KEPT = 100
+_BINS_KEPT = 1000
+_TREE_KEPT = 1000  # surveys: what its domains remember of decisions is let go with them
 
 # (from, step): amounts of at least `from` are rounded down to a multiple of `step`; the first row that applies counts.
 _ROUNDING: Mapping[str, tuple[tuple[int, int], ...]] = {
@@ -41,6 +44,7 @@ class Leaf:
 
     node: Node
     bin: Bin
+    place: Place
     order: int = 0  # along the tree: neighbours have neighbouring numbers
 
 
@@ -57,12 +61,18 @@ class Place:
 
     def settle(self, numbers: Iterator[int]) -> None:
         """Works out `domain` and the order of leaves, here and below."""
-        units: dict[Unit, int] = {}
         for leaf in self.leaves:
             leaf.order = next(numbers)
-            units[leaf.bin] = units.get(leaf.bin, 0) + 1
         for place in self.places.values():
             place.settle(numbers)
+        self.look()
+
+    def look(self) -> None:
+        """Works out `domain` from what is directly in here."""
+        units: dict[Unit, int] = {}
+        for leaf in self.leaves:
+            units[leaf.bin] = units.get(leaf.bin, 0) + 1
+        for place in self.places.values():
             units[place.domain] = units.get(place.domain, 0) + 1
         self.domain = Domain(self.rank, units, self.name)
 
@@ -73,7 +83,9 @@ class Survey:
     ladder: Ladder
     classes: tuple[NodeClass, ...]  # bins name them by index
     hidden: frozenset[str]
+    demands: Demands  # for these classes
     top: Place  # the whole cluster
+    leaves: Mapping[str, Leaf]  # by name
     gpus_total: int
     gpus_free: int
     nodes: int
@@ -95,7 +107,10 @@ def survey(nodes: Iterable[Node], levels: Levels = DEFAULT_LEVELS, *, exact: boo
 
 
 class Surveyor:
-    """Surveys again and again, remembering each node until another value replaces it. One for each cluster."""
+    """Surveys again and again, at the cost of what changed since the last time. One for each cluster.
+
+    The tree is kept: it stays true until the next survey, and nobody else may change it.
+    """
 
     def __init__(self, levels: Levels = DEFAULT_LEVELS, *, exact: bool = False) -> None:
         self.levels = tuple(levels)
@@ -109,45 +124,58 @@ class Surveyor:
         self._hidden: frozenset[str] = frozenset()
         self._visible: tuple[str, ...] = ()
         self._classes: dict[object, NodeClass] = {}
+        self._tree: _Tree | None = None
 
     def survey(self, nodes: Iterable[Node]) -> Survey:
-        """Answers a new tree each time: whoever packs into it may change it."""
-        self._take_in({node.name: node for node in nodes})
-        digests = [(node, self._digest(node)) for _, node in sorted(self._nodes.items())]
-        classes = tuple(sorted({digest.node_class for _, digest in digests}, key=class_order))
-        index = {id(node_class): i for i, node_class in enumerate(classes)}
-        bins: dict[tuple[int, Resources, tuple[int, ...]], Bin] = {}
-        top = Place(self._ladder.top, "", None)
-        for node, digest in digests:
-            mark = (index[id(digest.node_class)], digest.free, digest.shares)
-            if (found := bins.get(mark)) is None:
-                found = bins[mark] = make_bin(mark[0], digest.node_class.capacity, digest.free, digest.shares)
-            _place_of(top, digest.path).leaves.append(Leaf(node, found))
-        top.settle(count())
-        gpus = [digest.gpus for _, digest in digests]
-        total, free = sum(total for total, _ in gpus), sum(free for _, free in gpus)
-        return Survey(self._present, self._ladder, classes, self._hidden, top, total, free, len(digests))
+        changed = self._take_in({node.name: node for node in nodes})
+        if self._tree is None or not self._tree.take(changed, self._digests):
+            digests = [(node, self._digest(node)) for _, node in sorted(self._nodes.items())]
+            self._tree = _Tree(digests, self._ladder.top, self._hidden)
+        tree = self._tree
+        return Survey(
+            self._present,
+            self._ladder,
+            tree.classes,
+            self._hidden,
+            tree.demands,
+            tree.top,
+            tree.leaves,
+            *tree.gpus,
+            len(tree.leaves),
+        )
 
-    def _take_in(self, nodes: dict[str, Node]) -> None:
-        """Learns what is new, forgets what is gone, and sees what labels that hides."""
+    def _take_in(self, nodes: dict[str, Node]) -> Sequence[Node]:
+        """Learns what is new, forgets what is gone, and sees what labels that hides. Answers the nodes that changed."""
         known, self._nodes = self._nodes, nodes
-        for name in known.keys() - nodes.keys():
+        changed = [node for name, node in nodes.items() if known.get(name) is not node]
+        came = sum(node.name not in known for node in changed)
+        labels_changed = len(known) + came > len(nodes)  # some are gone
+        for name in known.keys() - nodes.keys() if labels_changed else ():
             self._count_labels(known[name].labels, -1)
             self._count_rare(known[name].domains, -1)
             self._digests.pop(name, None)
-        for name, node in nodes.items():
-            before = known.get(name)
-            if before is node:
-                continue
-            self._digests.pop(name, None)
-            self._count_rare(before.domains if before else {}, -1)
-            self._count_rare(node.domains, 1)
-            if before is None or before.labels != node.labels:
+        for node in changed:
+            before = known.get(node.name)
+            self._digests.pop(node.name, None)
+            if before is None or (before.domains is not node.domains and before.domains != node.domains):
+                self._count_rare(before.domains if before else {}, -1)
+                self._count_rare(node.domains, 1)
+                labels_changed = True
+            if before is None or (before.labels is not node.labels and before.labels != node.labels):
                 self._count_labels(before.labels if before else {}, -1)
                 self._count_labels(node.labels, 1)
+                labels_changed = True
+        outgrown = len(self._classes) > _CLASSES_KEPT + 4 * len(nodes)  # of labels that change for ever
+        if labels_changed or outgrown or self._tree is None:
+            self._tree = None
+            self._see_labels(outgrown)
+        for node in changed:
+            self._digest(node)
+        return changed
+
+    def _see_labels(self, outgrown: bool) -> None:
         hidden = frozenset() if self._exact else self._hidden_labels()
         visible = tuple(sorted(self._values.keys() - hidden))
-        outgrown = len(self._classes) > _CLASSES_KEPT + 4 * len(nodes)  # of labels that change for ever
         present = self._levels_present()
         if outgrown or (hidden, visible, present) != (self._hidden, self._visible, self._present):
             self._hidden, self._visible, self._present = hidden, visible, present
@@ -210,6 +238,57 @@ class Surveyor:
         return known
 
 
+class _Tree:
+    """The named domains, kept while no node comes, goes, moves or becomes one of another class."""
+
+    def __init__(self, digests: Collection[tuple[Node, _Digest]], top_rank: int, hidden: frozenset[str]) -> None:
+        self.classes = tuple(sorted({digest.node_class for _, digest in digests}, key=class_order))
+        self._index = {id(node_class): i for i, node_class in enumerate(self.classes)}
+        self._bins: dict[tuple[int, Resources, tuple[int, ...]], Bin] = {}
+        self._digests = {node.name: digest for node, digest in digests}
+        self._surveys = 0
+        self.demands = Demands(self.classes, hidden)
+        self.top = Place(top_rank, "", None)
+        self.leaves: dict[str, Leaf] = {}
+        for node, digest in digests:
+            place = _place_of(self.top, digest.path)
+            leaf = self.leaves[node.name] = Leaf(node, self._bin(digest), place)
+            place.leaves.append(leaf)
+        self.top.settle(count())
+        self.gpus = sum(digest.gpus[0] for _, digest in digests), sum(digest.gpus[1] for _, digest in digests)
+
+    def take(self, changed: Iterable[Node], digests: Mapping[str, _Digest]) -> bool:
+        """These nodes are not what they were. False where the tree must be made anew."""
+        self._surveys += 1
+        if self._surveys > _TREE_KEPT or len(self._bins) > _BINS_KEPT + 4 * len(self.leaves):
+            return False
+        stale: dict[int, Place] = {}
+        for node in changed:
+            digest, before = digests[node.name], self._digests.get(node.name)
+            if before is None or digest.node_class is not before.node_class or digest.path != before.path:
+                return False
+            self._digests[node.name] = digest
+            self.gpus = self.gpus[0] + digest.gpus[0] - before.gpus[0], self.gpus[1] + digest.gpus[1] - before.gpus[1]
+            leaf = self.leaves[node.name]
+            leaf.node, was = node, leaf.bin
+            leaf.bin = self._bin(digest)
+            place: Place | None = leaf.place if leaf.bin is not was else None
+            while place is not None and id(place) not in stale:
+                stale[id(place)] = place
+                place = place.parent
+        for place in sorted(stale.values(), key=lambda place: place.rank):
+            place.look()
+        return True
+
+    def _bin(self, digest: _Digest) -> Bin:
+        """Equal nodes are one bin, with all that it remembers."""
+        mark = (self._index[id(digest.node_class)], digest.free, digest.shares)
+        found = self._bins.get(mark)
+        if found is None:
+            found = self._bins[mark] = make_bin(mark[0], digest.node_class.capacity, digest.free, digest.shares)
+        return found
+
+
 def offered(node: Node) -> tuple[Resources, tuple[int, ...]]:
     """Exactly what pods may still take of the node, and the free units of each shared card, sorted.
 
@@ -231,11 +310,19 @@ def offered(node: Node) -> tuple[Resources, tuple[int, ...]]:
 
 
 def gpus_of(node: Node, free: Resources) -> tuple[int, int]:
-    """(all, free): cards and slices by amount; where memory is shared the cards, free while nobody has any of it."""
-    resources = {device.resource for device in node.devices if device.form is not DeviceForm.SHARED_MEMORY}
-    if not resources and node.devices:
-        return len(node.gpus), sum(gpu.healthy and gpu.free for gpu in node.gpus) if node.ready else 0
-    return sum(node.capacity[name] for name in resources), sum(free[name] for name in resources)
+    """(all, free): cards and slices by amount; where memory is shared the cards, free while nobody has any of it.
+
+    One device may be of several device classes: of those that are had by claim, the largest class counts.
+    """
+    claimed = [device.resource for device in node.devices if device.form is DeviceForm.DRA]
+    total = max((node.capacity[name] for name in claimed), default=0)
+    left = max((free[name] for name in claimed), default=0)
+    forms = (DeviceForm.SHARED_MEMORY, DeviceForm.DRA)
+    resources = {device.resource for device in node.devices if device.form not in forms}
+    if not resources and len(node.devices) > len(claimed):
+        left += sum(gpu.healthy and gpu.free for gpu in node.gpus) if node.ready else 0
+        return total + len(node.gpus), left
+    return total + sum(node.capacity[name] for name in resources), left + sum(free[name] for name in resources)
 
 
 def resource_of(devices: Iterable[DeviceClass], form: DeviceForm) -> str:

@@ -24,7 +24,7 @@ from placement import nested
 from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
 from placement.bins import Unit
 from placement.cards import NodeCards
-from placement.demand import Demands, Slots, pairs
+from placement.demand import Slots, pairs
 from placement.inventory import DEFAULT_LEVELS, Node
 from placement.ladder import Ladder
 from placement.nested_shortage import nested_shortage
@@ -81,15 +81,13 @@ class _Ground:
         self._top = surveyed.top
         self._workload = workload
         self._ceiling = ceiling
-        self._demands = Demands(surveyed.classes, surveyed.hidden)
+        self._demands = surveyed.demands
         self._placed = Counter(pod.role for pod in placed)
         self._nested: Seating | None = None
         self._stuck: Stuck | None = None
         if nested.applies(workload):
             self._nested = Seating(surveyed.top, surveyed.ladder, self._demands, workload, placed)
-        self._scopes = (
-            () if self._nested else tuple(_scopes(surveyed.top, Counter(pod.node for pod in placed), ceiling))
-        )
+        self._scopes = () if self._nested else tuple(_scopes(surveyed, Counter(pod.node for pod in placed), ceiling))
 
     def assign(self, pods: Sequence[PodToPlace]) -> Assignment | None:
         if self._nested is not None:
@@ -156,8 +154,10 @@ def _ceiling(workload: Workload, ladder: Ladder) -> int:
     return ladder.top if rank is None else rank
 
 
-def _scopes(top: Place, placed: Mapping[str, int], ceiling: int) -> list[Scope]:
-    ways = [(way, placed[way[-1].node.name]) for way in _ways(top, ()) if way[-1].node.name in placed]
+def _scopes(surveyed: Survey, placed: Mapping[str, int], ceiling: int) -> list[Scope]:
+    top = surveyed.top
+    leaves = sorted((leaf for node in placed if (leaf := surveyed.leaves.get(node))), key=lambda leaf: leaf.order)
+    ways = [(_way_to(leaf), placed[leaf.node.name]) for leaf in leaves]
     if not ways:
         return [top]
     if ceiling == top.rank:
@@ -175,12 +175,14 @@ def _scopes(top: Place, placed: Mapping[str, int], ceiling: int) -> list[Scope]:
     return [at_ceiling[max(votes, key=lambda mark: votes[mark])]] if votes else []
 
 
-def _ways(place: Place, above: tuple[Place, ...]) -> Iterator[tuple[*tuple[Place, ...], Leaf]]:
-    here = (*above, place)
-    for leaf in place.leaves:
-        yield (*here, leaf)
-    for inner in place.places.values():
-        yield from _ways(inner, here)
+def _way_to(leaf: Leaf) -> list[Scope]:
+    """From the whole cluster down to the node."""
+    way: list[Scope] = [leaf]
+    place: Place | None = leaf.place
+    while place is not None:
+        way.append(place)
+        place = place.parent
+    return way[::-1]
 
 
 def _would_fit_when_empty(
@@ -207,12 +209,13 @@ def _seated(scope: Scope, placement: Placement, slots: Slots, pods: Sequence[Pod
     roles_of = {slot.spec: slot.roles for slot in slots}
     cards: dict[str, NodeCards] = {}
     seated: dict[str, NodeAssignment] = {}
+    looks: dict[int, Unit] = {}  # what parts of the tree look like after the fills so far
     for spec, filled in placement.fills:
         # Cards are given out for every seat, also for pods that are yet to come: theirs stay together then.
         seats = iter(
             [
-                (leaf.node.name, cards.setdefault(leaf.node.name, NodeCards(leaf.node)).serve(spec.devices))
-                for leaf, count in sorted(_seats(scope, filled), key=lambda seat: seat[0].order)
+                (leaf.node.name, cards.setdefault(leaf.node.name, NodeCards(leaf.node)).serve(spec.devices, spec.need))
+                for leaf, count in sorted(_seats(scope, filled, looks), key=lambda seat: seat[0].order)
                 for _ in range(count)
             ]
         )
@@ -224,20 +227,19 @@ def _seated(scope: Scope, placement: Placement, slots: Slots, pods: Sequence[Pod
     return tuple(seated[pod.name] for pod in pods)
 
 
-def _seats(scope: Scope, filled: Filled) -> list[tuple[Leaf, int]]:
-    """The nodes that got something, and how many pods; the tree is changed to what it looks like after."""
+def _seats(scope: Scope, filled: Filled, looks: dict[int, Unit]) -> list[tuple[Leaf, int]]:
+    """The nodes that got something, and how many pods; `looks` notes what they, and all above them, look like then."""
+    looks[id(scope)] = filled.after
     if isinstance(scope, Leaf):
         assert isinstance(filled, BinFill)  # noqa: S101  a node's fill is a bin's
-        scope.bin = filled.after
         return [(scope, filled.pods)]
     assert isinstance(filled, Fill)  # noqa: S101  a domain's fill is a domain's
     alike: dict[Unit, deque[Scope]] = {}
     inside: list[Scope] = [*scope.leaves, *scope.places.values()]
     for inner in inside:
-        alike.setdefault(_look(inner), deque()).append(inner)
+        alike.setdefault(looks.get(id(inner)) or _look(inner), deque()).append(inner)
     chosen = [(alike[part.before].popleft(), part) for part, count in filled.parts for _ in range(count)]
-    scope.domain = filled.after
-    return [seat for inner, part in chosen for seat in _seats(inner, part)]
+    return [seat for inner, part in chosen for seat in _seats(inner, part, looks)]
 
 
 def _look(scope: Scope) -> Unit:

@@ -144,11 +144,11 @@ class TopologyShort(Reason):
     role: str = ""
     slice_size: int = 0
     slice_level: str = ""
-    wanted_until: datetime | None = None
+    wanted_until: str = ""  # "2026-01-01 14:05 UTC"
 
     @property
     def message(self) -> str:
-        wanted = f"{self.level} wanted until {self.wanted_until:%F %H:%M} UTC: " if self.wanted_until else ""
+        wanted = f"{self.level} wanted until {self.wanted_until}: " if self.wanted_until else ""
         where = f"largest {self.level} of {self.cluster} fits" if self.level != "cluster" else f"{self.cluster} fits"
         tail = "" if self.ever else f"; even empty, no {self.level} could hold it"
         return (
@@ -213,6 +213,23 @@ class DatasetNowhere(Reason):
     @property
     def message(self) -> str:
         return f"dataset {self.dataset} has no replica to read or to copy from (muster dataset show {self.dataset})"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOutOfReach(Reason):
+    """It lies in claims alone: only pods beside them can read it, and nobody can copy it from there."""
+
+    code: ClassVar[str] = "dataset-out-of-reach"
+    cluster: str
+    dataset: str
+    holders: tuple[str, ...]  # clusters
+
+    @property
+    def message(self) -> str:
+        return (
+            f"dataset {self.dataset} lies in a claim of {' and of '.join(self.holders)} alone, "
+            f"which pods of this job on {self.cluster} cannot mount (a replica in an object store could be copied)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +311,33 @@ class ExpectedStart:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomMade:
+    """Room that is being emptied for the job on one cluster, and kept for it until it is placed."""
+
+    cluster: str
+    at: datetime  # when the last of them has had its grace
+    victims: tuple[str, ...] = ()  # jobs that still have to leave; none: they left, and the cluster will say so
+    lost_gpu_hours: float = 0.0  # of those that are evicted by this decision
+    usd: float = 0.0
+
+    @property
+    def message(self) -> str:
+        if not self.victims:
+            return f"room was made on {self.cluster}; waits for its next report"
+        count = f"{len(self.victims)} job{'' if len(self.victims) == 1 else 's'}"
+        names = ", ".join(self.victims[:_NAMED]) + (" …" if len(self.victims) > _NAMED else "")
+        return f"waits for {count} to be evicted from {self.cluster} ({names})"
+
+
+_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     reasons: tuple[Reason, ...]
     start: ExpectedStart | None = None  # only where room is kept for it
+    room: RoomMade | None = None  # only where room is being made for it
+    look_again: datetime | None = None  # when time alone may let it have others evicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,5 +357,20 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Eviction:
+    """A running attempt that is to stop, so that `for_job` can start there. It is queued again with its next epoch."""
+
+    job: str
+    epoch: int
+    cluster: str
+    for_job: str
+    grace_s: float
+    lost_gpu_hours: float  # since its last checkpoint, or since it began
+    usd: float  # that work again, and its restart
+    reason: str  # for people: by which right, and what is lost
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     decisions: tuple[Decision, ...]
+    evictions: tuple[Eviction, ...] = ()

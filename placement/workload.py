@@ -76,6 +76,7 @@ class DataUse:
 
     name: str
     checkpoint: bool = False
+    tenant: str = ""  # who uses it: another's dataset is none; "" for nobody in particular
 
     @property
     def is_place(self) -> bool:

@@ -12,19 +12,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
+from placement.dra.requests import ClaimSpec
 from placement.inventory import Summary
+from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import heartbeats, logs, lost_nodes, stuck
+from spoke import claim_facts, heartbeats, logs, lost_nodes, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
+from spoke.claim_writing import ClaimWriter
+from spoke.claims import UNREAD as DEVICES_UNREAD
+from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
+from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
 from spoke.handing_back import HandingBack
 from spoke.heartbeats import Heartbeats
@@ -36,15 +42,21 @@ from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
 from spoke.schedule import Scheduler
+from spoke.staging.port import NoStager, Stager
+from spoke.staging.staging import Staging
 from spoke.status import Reporter
 from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
+from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
-from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
 
 log = logging.getLogger(__name__)
 
 _LOOK_AT_KINDS_S = 30.0
+# What selectors refuse, the summary does not tell: the hub, which counts devices, would ask in vain each second.
+_CLAIMS_AGAIN_S = 30.0
+_CLAIM = ("v1", "PersistentVolumeClaim")
 _COMMANDS_AT_A_TIME = 16  # placed before others get their turn
 
 
@@ -66,10 +78,12 @@ class Agent:
         with_nodes: heartbeats.Patience = heartbeats.PATIENCE,
         with_starts: stuck.Patience = stuck.PATIENCE,
         look_at_nodes_s: float = lost_nodes.INTERVAL_S,
+        stager: Stager | None = None,
+        tells_claims: bool = True,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
-        `with_starts`: its patience with them."""
+        `with_starts`: its patience with them. `tells_claims`: not where claims come into being as they are mounted."""
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
@@ -86,11 +100,14 @@ class Agent:
         self._jobs = Jobs()
         self._inventory = Inventory(levels)
         self._binder = Binder(port, ledger, self._inventory, self.crew, rng, clock)
+        self._devices = DeviceBook()
+        self._binder.claims = ClaimWriter(port, self._devices, rng)
         self._reporter = Reporter(self._jobs, ledger, clock)
         self._lost_nodes = LostNodes(
             port, self._inventory, self._jobs, Heartbeats(with_nodes), clock=_loop_time, interval_s=look_at_nodes_s
         )
         self._handing_back = HandingBack(port, ledger, self._jobs, self._reporter, self.crew, self._lost_nodes.why)
+        self._staging = Staging(stager or NoStager(), self._reporter, self.crew, rng)
         self._reconciler = Reconciler(
             port,
             ledger,
@@ -101,11 +118,15 @@ class Agent:
             owner,
             self._kinds_here,
             lambda node: bool(self._lost_nodes.why(node)),
+            self._staging,
         )
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
+        self._scheduler.claims = Claims(self._devices, self._inventory)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
+        self._claims = VolumeClaims()
+        self._tells_claims = tells_claims
         self._kinds: frozenset[str] = frozenset()
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -119,6 +140,8 @@ class Agent:
         self._reporter.in_doubt = self._lost_nodes.in_doubt
         self._lost_nodes.looked = self._nodes_looked_at
         self._handing_back.handed_back = self._wake
+        self._staging.staged = self._reconciler.poke
+        self._staging.failed = self._handing_back.without_data
         self._stuck.changed = self._reporter.poke
         self._stuck.without_room = self._handing_back.without_room
         self._ingest.pods_told = self._pods_told
@@ -129,6 +152,9 @@ class Agent:
         self._ingest.room = self._scheduler.room_may_have_grown
         self._ingest.inventory_changed = self._summaries.touch
         self._ingest.unowned_found = self._unowned
+        self._devices.put = self._inventory.put_stock
+        self._devices.told = self._ingest.tell_inventory
+        self._devices.awaited_came = self._inventory.wake_waiting
 
     # ---- life ----
 
@@ -171,7 +197,7 @@ class Agent:
             await sink.synced.wait()
 
     async def _watch_kinds(self) -> list[Sink]:
-        """Begins to watch every kind of workload that is served and not watched yet."""
+        """Begins to watch every kind of workload, and devices and their claims, served and not watched yet."""
         backoff = Backoff(self._rng)
         while True:
             try:
@@ -181,12 +207,24 @@ class Agent:
                 log.warning("the cluster does not say what it serves: %s", error)
                 await backoff.wait()
         self._summaries.served(self._kinds)
+        # Nobody waits for them: a cluster that does not show its claims runs jobs all the same.
+        for (api_version, kind), sink in ((_CLAIM, self._claims.claims), (FLUID, self._claims.fluid)):
+            name = f"{api_version}/{kind}"
+            if self._tells_claims and name in self._kinds and name not in self._watched:
+                self._watched.add(name)
+                self._watch(Selection(api_version, kind), sink())
         new = [kind for kind in self._catalogue.kinds if self._is_to_watch(kind)]
         self._watched |= {kind.resource_kind for kind in new}
         return [
             self._watch(Selection(kind.api_version, kind.kind, "", JOB_LABEL), self._ingest.workloads(kind))
             for kind in new
-        ]
+        ] + self._watch_devices()
+
+    def _watch_devices(self) -> list[Sink]:
+        if not DeviceBook.is_served(self._kinds) or claim_facts.API_VERSION in self._watched:
+            return []
+        self._watched.add(claim_facts.API_VERSION)
+        return [self._watch(selection, sink) for selection, sink in self._devices.sinks()]
 
     def _is_to_watch(self, kind: Kind) -> bool:
         name = kind.resource_kind
@@ -210,9 +248,10 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.runs and entry.assignment and not entry.bound:
                 self._scheduler.resume(job, entry.assignment)
+        by_ref = {entry.ref: entry for entry in entries}
         for job in self._jobs:
             if job.runs and job.workload is not None and not job.pods:
-                self._scheduler.hold(job.ref, job.workload)
+                self._scheduler.hold(job.ref, job.workload, claims.by_role(by_ref[job.ref].objects, self._catalogue))
         for entry in entries:
             self._wake(entry.ref.job)
             job = self._jobs.of(entry.ref)
@@ -266,7 +305,10 @@ class Agent:
         answers = {ack.id: ack for ack in acks} | refused
         if refused:
             # Not before the hub has the refusal: it notes the summary that it knows then.
-            asyncio.get_running_loop().call_later(INTERVAL_S, self._summaries.say_again)
+            asked = [command.order for command in commands if command.id in refused]
+            by_number = any(isinstance(order, Start) and not self._claimed(order) for order in asked)
+            after_s = INTERVAL_S if by_number else _CLAIMS_AGAIN_S
+            asyncio.get_running_loop().call_later(after_s, self._summaries.say_again)
         return [answers[command.id] for command in commands]
 
     async def reports_acked(self, acks: Sequence[ReportAck]) -> None:
@@ -286,6 +328,9 @@ class Agent:
 
     async def wait_for_summary(self, after_revision: int) -> Summary:
         return await self._summaries.wait(after_revision)
+
+    async def wait_for_data(self, after_revision: int) -> tuple[int, Sequence[DataFound]]:
+        return await self._claims.wait(after_revision)
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         if self._jobs.of(query.ref) is None:
@@ -342,9 +387,14 @@ class Agent:
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
-        if shortfall := self._scheduler.hold(command.ref, start.workload):
+        if not self._devices.is_read and claims.any_named(start.workload):
+            return CommandAck(command.id, command.ref, "no-room", DEVICES_UNREAD)
+        if shortfall := self._scheduler.hold(command.ref, start.workload, self._claimed(start)):
             return CommandAck(command.id, command.ref, "no-room", shortfall)
         return None
+
+    def _claimed(self, start: Start) -> Mapping[str, tuple[ClaimSpec, ...]]:
+        return claims.by_role(start.objects, self._catalogue)
 
     def _accepted(self, entry: Entry) -> None:
         known = self._jobs.get(entry.ref.job)

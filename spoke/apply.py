@@ -40,6 +40,7 @@ from spoke.entry import Desired
 from spoke.jobs import OVER, Assessment, Job, Jobs, key_of
 from spoke.ledger import Ledger
 from spoke.pods import DEPENDENCIES_ANNOTATION, JOB_LABEL, OWNER_ANNOTATION, ref_of
+from spoke.staging.staging import Staging
 from spoke.status import Reporter
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Reconciler:
         owner: str,
         kinds: Callable[[], Iterable[Kind]],
         is_lost: Callable[[str], bool],
+        staging: Staging,
     ) -> None:
         """`kinds` are those that a workload here may be of; `is_lost` tells of a node that its kubelet ends nothing."""
         self._port = port
@@ -72,6 +74,7 @@ class Reconciler:
         self._owner = owner
         self._kinds = kinds
         self._is_lost = is_lost
+        self._staging = staging
         self._dependencies = Dependencies(port, jobs, owner)
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._busy: set[str] = set()
@@ -148,6 +151,9 @@ class Reconciler:
         try:
             for dependency in dependencies:
                 await self._dependencies.bring(job, dependency)
+            # After them: what reading the data takes may be among them. It pokes when it is done.
+            if entry.start is not None and not self._staging.is_done(job, entry.start.moves):
+                return 0.0
             if not await self._create(job, workload, map(key_of, dependencies)):
                 return _LOOK_AGAIN_S
         except (Refused, NameTaken) as error:
@@ -199,6 +205,8 @@ class Reconciler:
         entry = await self._ledger.entry(job.ref.job)
         objects = entry.objects if entry is not None and entry.ref == job.ref else ()
         grace_s = entry.grace_s if entry is not None else 0.0
+        if not objects or (entry is not None and entry.start is not None and entry.start.moves):
+            await self._staging.stop(job)
         if not await self._is_gone(job, objects, grace_s):
             return _LOOK_AGAIN_S
         await self._dependencies.remove(job, [key_of(obj) for obj in reversed(objects[:-1])] or job.dependencies)

@@ -1,5 +1,7 @@
 """Does what `schedule` decided: writes a gang's places to the ledger, then binds all its pods at the same time.
 
+Claims of devices are allocated first, for all pods of the gang or for none (`claim_writing`).
+
 A binding that fails for now is tried again. If one fails for good, the pods of the gang that were bound are deleted:
 their controller makes new ones, and the gang starts over whole, after a rest that grows with each failure.
 """
@@ -15,13 +17,16 @@ from random import Random
 
 from placement.assignment import NodeAssignment
 from spoke import gangs
+from spoke.claim_writing import ClaimWriter, Writing
+from spoke.claims import ClaimGrant
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, ObjectKey, PodBinding, Unavailable
 from spoke.crew import Crew
+from spoke.device_book import DeviceBook
 from spoke.inventory import Inventory
 from spoke.jobs import Job
 from spoke.ledger import Ledger
-from spoke.pods import GPUS_ANNOTATION, SHARED_CARD_ANNOTATION, PodFacts
+from spoke.pods import GPUS_ANNOTATION, NICS_ANNOTATION, SHARED_CARD_ANNOTATION, PodFacts
 from wire.orders import JobRef, PodPlace
 
 log = logging.getLogger(__name__)
@@ -31,8 +36,11 @@ _REST_S = (1.0, 60.0)  # after a gang that could not be bound: at first, at most
 
 @dataclass(frozen=True, slots=True)
 class Placing:
+    """`claims` are to be allocated, or joined, before the pod is bound."""
+
     pod: PodFacts
     assignment: NodeAssignment
+    claims: tuple[ClaimGrant, ...] = ()
 
 
 class Binder:
@@ -53,6 +61,7 @@ class Binder:
         self._crew = crew
         self._rng = rng
         self._clock = clock
+        self.claims = ClaimWriter(port, DeviceBook(), rng)  # the agent's, where the cluster has devices to claim
         self._resting: dict[JobRef, tuple[Backoff, bool]] = {}
         self.poke: Callable[[str], None] = lambda job: None
         self.changed: Callable[[str], None] = lambda job: None
@@ -80,9 +89,14 @@ class Binder:
             return
         if not gang:
             await self._ledger.mark_created(job.ref)  # as an assignment says too: what runs from now on was made
+        if problem := await self._allocate(job, placings):
+            await self._failed(job, placings, {placing.pod.uid: problem for placing in placings})
+            return
         answers = await asyncio.gather(*(self._bind_pod(job, placing) for placing in placings))
         failures = {placing.pod.uid: answer for placing, answer in zip(placings, answers, strict=True) if answer}
         if failures:
+            failed = [placing for placing in placings if placing.pod.uid in failures]
+            await asyncio.gather(*(self.claims.take_back(each.pod, each.claims) for each in failed))
             await self._failed(job, placings, failures)
             return
         if gang:
@@ -93,12 +107,22 @@ class Binder:
             job.problem = ""
             self.changed(job.ref.job)
 
+    async def _allocate(self, job: Job, placings: Sequence[Placing]) -> str:
+        """Answers what made it fail for good, or ""; then no claim is allocated."""
+
+        def asked(placing: Placing) -> Writing:
+            wanted = lambda: job.runs and placing.pod.uid in job.pods  # noqa: E731
+            return Writing(placing.pod, placing.assignment.node, placing.claims, wanted)
+
+        return await self.claims.all_or_none([asked(placing) for placing in placings if placing.claims])
+
     async def _bind_pod(self, job: Job, placing: Placing) -> str:
         """Answers what made it fail for good, or ""."""
         pod, assignment = placing.pod, placing.assignment
-        binding = PodBinding(
-            pod.namespace, pod.name, pod.uid, assignment.node, _annotations(pod, assignment.gpus, self._clock())
-        )
+        known = self._inventory.usage_of(pod.uid)
+        nics = known[1].nics if known is not None else ()
+        annotations = _annotations(pod, assignment.gpus, nics, self._clock())
+        binding = PodBinding(pod.namespace, pod.name, pod.uid, assignment.node, annotations)
         backoff = Backoff(self._rng)
         while True:
             if not job.runs or pod.uid not in job.pods:
@@ -169,10 +193,13 @@ def _place(assignment: NodeAssignment) -> PodPlace:
     return PodPlace(assignment.pod, assignment.role, assignment.node, assignment.gpus)
 
 
-def _annotations(pod: PodFacts, gpus: tuple[int, ...], now: datetime) -> Mapping[str, str]:
+def _annotations(
+    pod: PodFacts, gpus: tuple[int, ...], nics: tuple[tuple[str, int], ...], now: datetime
+) -> Mapping[str, str]:
+    beside = {NICS_ANNOTATION: ",".join(f"{resource}={index}" for resource, index in nics)} if nics else {}
     if not gpus:
-        return {}
-    annotations = {GPUS_ANNOTATION: ",".join(map(str, gpus))}
+        return beside
+    annotations = beside | {GPUS_ANNOTATION: ",".join(map(str, gpus))}
     for device in pod.devices:
         if device.is_share and device.resource == "aliyun.com/gpu-mem":
             # What the gpushare device plugin wants to find, to hand out this card and not any.

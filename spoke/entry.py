@@ -12,9 +12,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from placement.data import DataMove
 from placement.lifecycle import Event
 from placement.workload import Workload
-from wire.orders import Command, CommandAck, JobRef, Object, PodPlace, Report, ReportAck, RoleCount, Start, Stop
+from wire.orders import (
+    Command,
+    CommandAck,
+    JobRef,
+    Object,
+    PodPlace,
+    Report,
+    ReportAck,
+    RoleCount,
+    Staging,
+    Start,
+    Stop,
+)
 from wire.translate import objects_from_json, objects_to_json
 
 # A newer report makes an older one of these superfluous. The others tell how an attempt went: each is kept until
@@ -35,6 +48,7 @@ class StartOrder:
     objects_json: bytes
     workload: Workload
     spot: bool
+    moves: tuple[DataMove, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,7 @@ def accept(entry: Entry | None, command: Command, first_seq: int = 0) -> tuple[E
     known = entry if entry is not None and entry.ref == command.ref else None
     match command.order, known:
         case Start() as start, None:
-            order = StartOrder(objects_to_json(start.objects), start.workload, start.spot)
+            order = StartOrder(objects_to_json(start.objects), start.workload, start.spot, start.moves)
             entry = Entry(command.ref, Desired.START, order, started=True, seq=first_seq, acked_seq=first_seq)
             return entry, accepted
         case Start(), Entry(started=True):
@@ -131,14 +145,28 @@ def handed_back(entry: Entry, event: Event, reason: str, grace_s: float | None) 
 
 
 def reported(
-    entry: Entry, event: Event, reason: str, roles: Sequence[RoleCount], pods: Sequence[PodPlace], now: datetime
+    entry: Entry,
+    event: Event,
+    reason: str,
+    roles: Sequence[RoleCount],
+    pods: Sequence[PodPlace],
+    now: datetime,
+    staging: Staging | None = None,
+    checkpoint_at: datetime | None = None,
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods))
-    if last is not None and said == (last.event, last.reason, last.roles, last.pods):
+    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at)
+    if last is not None and said == (
+        last.event,
+        last.reason,
+        last.roles,
+        last.pods,
+        last.staging,
+        last.checkpoint_at,
+    ):
         return entry
-    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods))
+    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), checkpoint_at, staging)
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))
 

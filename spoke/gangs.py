@@ -34,7 +34,8 @@ def batch(job: Job, being_bound: Callable[[str], bool]) -> Batch | None:
     waiting = [pod for pod in job.pods.values() if pod.unbound and not being_bound(pod.uid) and job.role_of(pod)]
     if not waiting:
         return None
-    waiting.sort(key=lambda pod: (pod.role, len(pod.name), pod.name))
+    if len(waiting) > 1:
+        waiting.sort(key=lambda pod: (pod.role, len(pod.name), pod.name))
     there = [pod for pod in job.pods.values() if is_there(pod, being_bound)]
     counts = counts_by_role(job, there)
     missing = {role.name: max(role.minimum - counts.get(role.name, 0), 0) for role in workload.roles}

@@ -48,6 +48,11 @@ class HandingBack:
         if job.runs:
             self._begin(job, Interruption(Event.REFUSE, f"its room was taken: {job.shortfall}", None))
 
+    def without_data(self, job: Job, why: str) -> None:
+        """What it reads cannot be brought here: the hub looks for another place."""
+        if job.runs:
+            self._begin(job, Interruption(Event.REFUSE, why, None))
+
     def _begin(self, job: Job, found: Interruption) -> None:
         job.hand_back, job.hand_back_reason = found.event, found.reason
         self._crew.spawn(self._hand_back(job, found), f"handing back {job.ref}")

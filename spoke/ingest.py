@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from placement.kinds.kind import Kind
 from placement.kinds.observe import observe
-from spoke import pods
+from spoke import checkpoints, pods
 from spoke.cluster.port import Object, ObjectKey
 from spoke.inventory import Inventory
 from spoke.jobs import Job, Jobs, key_of
@@ -179,9 +179,9 @@ class Ingest:
 
     def _observe(self, kind: Kind, job: Job, obj: Object) -> None:
         seen = observe(kind, obj)
-        now = (obj["metadata"]["uid"], seen.event, seen.reason)
-        if now != (job.object_uid, job.event, job.event_reason):
-            job.object_uid, job.event, job.event_reason = now
+        now = (obj["metadata"]["uid"], seen.event, seen.reason, checkpoints.told(obj["metadata"]))
+        if now != (job.object_uid, job.event, job.event_reason, job.object_checkpoint_at):
+            job.object_uid, job.event, job.event_reason, job.object_checkpoint_at = now
             self.report(job.ref.job)
 
     def _drop_workload(self, kind: Kind, obj: Object) -> None:
@@ -195,6 +195,10 @@ class Ingest:
 
     def _of_kind(self, kind: Kind) -> Iterable[Job]:
         return [job for job in self._jobs if job.key is not None and _is_of(kind, job.key)]
+
+    def tell_inventory(self) -> None:
+        """The inventory may have changed by what others read: devices and their claims."""
+        self._tell_inventory()
 
     def _tell_inventory(self) -> None:
         if self._inventory.version != self._version:

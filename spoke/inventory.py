@@ -8,17 +8,25 @@ placing and left out of the summary: the hub deducts them by itself.
 A change touches the nodes it names and no others; `version` grows with every change, `room` with every change after
 which something may fit that did not fit before.
 
+Devices that are had by claim (DRA) are the `device_book`'s to know; their stock of each node is put here, so that a
+node's free capacity counts them, and places that are held for pods to come hold their very devices.
+
 GPU indices come from the annotation that our own bindings leave on a pod. A pod without it takes the highest indices
 that are free: which ones it really has only its kubelet knows, and the number of them is right in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from placement.inventory import Gpu, Node
+from placement import alignment
+from placement.dra.counts import Counted
+from placement.dra.devices import DeviceId
+from placement.dra.names import without_claimed
+from placement.dra.stock import Stock
+from placement.inventory import Gpu, Nic, Node
 from placement.resources import Resources
 from placement.singles import Singles
 from spoke import nodes
@@ -30,10 +38,12 @@ from wire.orders import JobRef
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one pod takes of its node. `gpus` are the indices it is known to have."""
+    """What one pod takes of its node. `gpus` are the indices it is known to have, `devices` what is held by claim."""
 
     requests: Resources
     gpus: tuple[int, ...] = ()
+    nics: tuple[tuple[str, int], ...] = ()  # (resource, index) of the RDMA NICs near them
+    devices: frozenset[DeviceId] = frozenset()  # in held places only: an allocated claim tells its devices itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,12 @@ class _Host:
     lost: bool = False  # nothing is to be placed there, whatever its conditions say yet
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
+    stock: Stock | None = None  # of devices that are had by claim
+    counted: Counted = Counted()  # what of them is there and free, by class
+    stock_left: Stock | None = None  # with what is held for pods to come taken; None where it must be worked out anew
     taken: dict[str, int] = field(default_factory=dict)  # by all pods together
+    shares: list[int] | None = None  # units left on each shared card; None where that must be worked out anew
+    cards: list[Gpu] = field(default_factory=list)  # as `shares` has them
     actual: Node | None = None  # without holds; None where it must be worked out anew
     held: Node | None = None
 
@@ -62,15 +77,55 @@ class _Host:
         self.pods[uid] = usage
         for name, amount in usage.requests.items():
             self.taken[name] = self.taken.get(name, 0) + amount
+        self._share(usage, -1)
 
     def remove(self, uid: str) -> None:
         usage = self.pods.pop(uid, None)
         if usage is not None:
             for name, amount in usage.requests.items():
                 self.taken[name] -= amount
+            self._share(usage, 1)
+
+    def describe(self, facts: NodeFacts | None) -> None:
+        self.facts, self.shares = facts, None
+
+    def gpus(self, facts: NodeFacts) -> tuple[Gpu, ...]:
+        """Shared cards are kept pod by pod, for as long as it is known of each pod which of them it has."""
+        if self.shares is not None:
+            return tuple(self.cards)
+        usages = self.pods.values()
+        found = _gpus(facts, usages)
+        if facts.card_share and all(_cards_known(facts, usage) for usage in usages if _uses_cards(facts, usage)):
+            self.shares, self.cards = _free_shares(facts, usages), list(found)
+        return found
+
+    def _share(self, usage: Usage, times: int) -> None:
+        """What is left of its cards changes by what such a pod takes."""
+        facts = self.facts
+        if self.shares is None or facts is None or not _uses_cards(facts, usage):
+            return
+        if not _cards_known(facts, usage):
+            self.shares = None
+            return
+        for index in usage.gpus:
+            self.shares[index] += times * _units(facts, usage, index)
+            self.cards[index] = _shared_card(facts, index, self.shares[index])
+
+    def left(self) -> Stock:
+        """Equal from one change to the next: it keeps what was worked out for it."""
+        if self.stock_left is None:
+            self.stock_left = self.stock_without(()) if self.holds else self.stock
+        assert self.stock_left is not None  # noqa: S101  asked of hosts with a stock only
+        return self.stock_left
+
+    def stock_without(self, redeeming: Collection[tuple[JobRef, int]]) -> Stock:
+        assert self.stock is not None  # noqa: S101  as above
+        held = [usage.devices for mark, usage in self.holds.items() if usage.devices and mark not in redeeming]
+        return Stock(self.stock.offered, self.stock.taken.union(*held)) if held else self.stock
 
     def touch(self) -> None:
         self.actual = self.held = None
+        self.stock_left = None
 
 
 class Inventory:
@@ -90,13 +145,13 @@ class Inventory:
         facts = nodes.read(obj, self.levels)
         host = self._host(facts.name)
         if host.facts != facts:
-            host.facts = facts
+            host.describe(facts)
             self._changed(facts.name, more_room=True)
 
     def drop_node(self, name: str) -> None:
         host = self._hosts.get(name)
         if host is not None and host.facts is not None:
-            host.facts = None
+            host.describe(None)
             self._changed(name)
             self._tidy(name, host)
 
@@ -145,7 +200,7 @@ class Inventory:
             self.drop_pod(pod.uid)
             return
         self._assumed.discard(pod.uid)
-        self._take(pod.uid, pod.node, Usage(pod.requests, pod.gpus))
+        self._take(pod.uid, pod.node, Usage(pod.requests, pod.gpus, pod.nics))
 
     def drop_pod(self, uid: str) -> None:
         self._assumed.discard(uid)
@@ -157,7 +212,12 @@ class Inventory:
             self._tidy(name, host)
 
     def assume(self, uid: str, node: str, usage: Usage) -> None:
-        """The pod is being bound there."""
+        """The pod is being bound there. Its NICs are chosen now, beside its cards."""
+        there = self._hosts.get(node)
+        if there is not None and there.facts is not None and there.facts.nics and not usage.nics:
+            known = _actual(there)
+            if known is not None:
+                usage = replace(usage, nics=alignment.nics(known, usage.gpus, usage.requests))
         self._assumed.add(uid)
         self._take(uid, node, usage)
 
@@ -173,6 +233,35 @@ class Inventory:
         """(node, usage) of a bound or assumed pod."""
         name = self._place.get(uid)
         return (name, self._hosts[name].pods[uid]) if name is not None else None
+
+    # ---- devices that are had by claim ----
+
+    def put_stock(self, node: str, stock: Stock, counted: Counted) -> None:
+        host = self._host(node)
+        before = host.stock
+        more_room = (
+            before is None
+            or before.offered is not stock.offered
+            or not before.taken <= stock.taken
+            or counted.capacity != host.counted.capacity
+        )
+        host.stock = stock if stock.offered.devices else None
+        host.counted = counted
+        self._changed(node, more_room=more_room)
+        self._tidy(node, host)
+
+    def stocks(self, redeeming: Collection[tuple[JobRef, int]] = ()) -> Mapping[str, Stock]:
+        """By node; what is held for pods to come counts as taken, but for the places that are being redeemed."""
+        found = {}
+        for name, host in self._hosts.items():
+            if host.stock is not None:
+                found[name] = host.stock_without(redeeming) if redeeming and host.holds else host.left()
+        return found
+
+    def wake_waiting(self) -> None:
+        """Something came that is no room of a node and may still let a job go on."""
+        self.version += 1
+        self.room += 1
 
     # ---- places held for pods to come ----
 
@@ -205,7 +294,8 @@ class Inventory:
             del self._slots[ref]
         del self._hosts[slot.node].holds[ref, index]
         self._changed(slot.node)
-        self.assume(uid, slot.node, slot.usage)
+        # What is had by claim is the claims' to tell from now on.
+        self.assume(uid, slot.node, Usage(without_claimed(slot.usage.requests), slot.usage.gpus))
         return slot
 
     def slots(self, ref: JobRef) -> Mapping[int, Slot]:
@@ -219,6 +309,8 @@ class Inventory:
         host, node = self._hosts[slot.node], self.node(slot.node)
         if node is None or not node.ready or any(amount < 0 for amount in node.free.values()):
             return False
+        if slot.usage.devices and not (host.stock is not None and host.stock.offers_free(slot.usage.devices)):
+            return False
         return all(
             index < len(node.gpus) and node.gpus[index].healthy and _card_suffices(host, index)
             for index in slot.usage.gpus
@@ -227,7 +319,10 @@ class Inventory:
     # ---- inside ----
 
     def _host(self, name: str) -> _Host:
-        return self._hosts.setdefault(name, _Host())
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host()
+        return host
 
     def _take(self, uid: str, node: str, usage: Usage) -> None:
         before = self._place.get(uid)
@@ -248,7 +343,7 @@ class Inventory:
         self.room += more_room
 
     def _tidy(self, name: str, host: _Host) -> None:
-        if host.facts is None and not host.pods and not host.holds:
+        if host.facts is None and not host.pods and not host.holds and host.stock is None:
             self._hosts.pop(name, None)
 
 
@@ -262,62 +357,82 @@ def _card_suffices(host: _Host, index: int) -> bool:
 
 
 def _actual(host: _Host) -> Node | None:
-    if host.actual is None and host.facts is not None:
-        host.actual = _node(host.facts, tuple(host.pods.values()), Resources(host.taken), host.lost)
+    if host.actual is None and (facts := host.facts) is not None:
+        host.actual = _node(host, facts, host.pods.values(), host.taken, host.gpus(facts))
     return host.actual
 
 
 def _held(host: _Host) -> Node | None:
     if not host.holds:
         return _actual(host)
-    if host.held is None and host.facts is not None:
-        usages = (*host.pods.values(), *host.holds.values())
-        taken = Resources(host.taken) + _total(host.holds.values())
-        host.held = _node(host.facts, usages, taken, host.lost)
+    if host.held is None and (facts := host.facts) is not None:
+        usages = [*host.pods.values(), *host.holds.values()]
+        taken = _total(host.taken, host.holds.values())
+        host.held = _node(host, facts, usages, taken, _gpus(facts, usages))
     return host.held
 
 
-def _node(facts: NodeFacts, usages: Sequence[Usage], taken: Resources, lost: bool) -> Node:
-    """`taken` is what the usages ask for in sum."""
+def _node(
+    host: _Host, facts: NodeFacts, usages: Iterable[Usage], taken: Mapping[str, int], gpus: tuple[Gpu, ...]
+) -> Node:
+    """`taken` is what the usages ask for in sum, `gpus` are the cards as they leave them."""
+    capacity, free, devices = facts.capacity, facts.capacity.less(taken), facts.devices
+    if host.counted.capacity:
+        capacity, free = capacity + host.counted.capacity, free + host.counted.free
+        devices += host.counted.devices
     return Node(
         name=facts.name,
         labels=facts.labels,
         taints=facts.taints,
-        capacity=facts.capacity,
-        free=facts.capacity - taken,
-        devices=facts.devices,
-        gpus=tuple(_gpus(facts, usages)),
-        ready=facts.ready and not lost,
+        capacity=capacity,
+        free=free,
+        devices=devices,
+        gpus=gpus,
+        ready=facts.ready and not host.lost,
         domains=facts.domains,
+        nics=_nics(facts, usages) if facts.nics else (),
     )
 
 
-def _total(usages: Iterable[Usage]) -> Resources:
-    total: dict[str, int] = {}
+def _nics(facts: NodeFacts, usages: Iterable[Usage]) -> tuple[Nic, ...]:
+    """Where a resource counts more than the NICs that are told, pods share them, and none is ever taken."""
+    taken = {nic for usage in usages for nic in usage.nics}
+    return tuple(
+        Nic(resource, index, numa, free=facts.capacity[resource] != len(numas) or (resource, index) not in taken)
+        for resource, numas in facts.nics
+        for index, numa in enumerate(numas)
+    )
+
+
+def _total(taken: Mapping[str, int], usages: Iterable[Usage]) -> Mapping[str, int]:
+    total = dict(taken)
     for usage in usages:
         for name, amount in usage.requests.items():
             total[name] = total.get(name, 0) + amount
-    return Resources(total)
+    return total
 
 
-def _gpus(facts: NodeFacts, usages: Sequence[Usage]) -> Iterator[Gpu]:
-    links = facts.links or ((),) * facts.cards
-    healthy = [index not in facts.unhealthy for index in range(facts.cards)]
-    if not facts.card_share:
-        taken = _taken(facts, usages)
-        return (_gpu(index, healthy[index], index not in taken, 0, links[index]) for index in range(facts.cards))
-    full = facts.card_share
-    shares = enumerate(_free_shares(facts, usages))
-    return (_gpu(index, healthy[index], free == full, max(free, 0), links[index]) for index, free in shares)
+def _gpus(facts: NodeFacts, usages: Collection[Usage]) -> tuple[Gpu, ...]:
+    if facts.card_share:
+        return tuple([_shared_card(facts, index, left) for index, left in enumerate(_free_shares(facts, usages))])
+    taken, unhealthy = _taken(facts, usages), facts.unhealthy
+    links, numa = facts.links or ((),) * facts.cards, facts.numa or (-1,) * facts.cards
+    return tuple([_gpu(i, i not in unhealthy, i not in taken, 0, links[i], numa[i]) for i in range(facts.cards)])
+
+
+def _shared_card(facts: NodeFacts, index: int, left: int) -> Gpu:
+    links = facts.links[index] if facts.links else ()
+    numa = facts.numa[index] if facts.numa else -1
+    return _gpu(index, index not in facts.unhealthy, left == facts.card_share, max(left, 0), links, numa)
 
 
 @lru_cache(maxsize=65_536)
-def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...]) -> Gpu:
+def _gpu(index: int, healthy: bool, free: bool, free_share: int, links: tuple[int, ...], numa: int) -> Gpu:
     """Equal cards are one object: nodes are made anew with every pod that comes or goes."""
-    return Gpu(index, healthy=healthy, free=free, free_share=free_share, links=links)
+    return Gpu(index, healthy=healthy, free=free, free_share=free_share, numa=numa, links=links)
 
 
-def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
+def _taken(facts: NodeFacts, usages: Iterable[Usage]) -> set[int]:
     known = {index for usage in usages for index in usage.gpus}
     unknown = sum(usage.requests[facts.card_resource] for usage in usages if not usage.gpus)
     if unknown:
@@ -327,18 +442,18 @@ def _taken(facts: NodeFacts, usages: Sequence[Usage]) -> set[int]:
     return known
 
 
-def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
+def _free_shares(facts: NodeFacts, usages: Iterable[Usage]) -> list[int]:
     """Units left on each card; a card that is given whole has none."""
     left = [facts.card_share] * facts.cards
     lost = []
     for usage in usages:
-        whole, share = usage.requests[facts.card_resource], usage.requests[facts.share_resource]
-        if not whole and not share:
+        if not _uses_cards(facts, usage):
             continue
-        if usage.gpus and max(usage.gpus) < facts.cards:
+        if _cards_known(facts, usage):
             for index in usage.gpus:
                 left[index] -= _units(facts, usage, index)
         else:
+            whole, share = usage.requests[facts.card_resource], usage.requests[facts.share_resource]
             lost += [facts.card_share] * whole
             lost += [share] if share else []
     for amount in sorted(lost, reverse=True):
@@ -346,6 +461,14 @@ def _free_shares(facts: NodeFacts, usages: Sequence[Usage]) -> list[int]:
         emptiest = max(range(facts.cards), key=left.__getitem__)
         left[emptiest] -= amount
     return left
+
+
+def _uses_cards(facts: NodeFacts, usage: Usage) -> bool:
+    return bool(usage.requests[facts.card_resource] or usage.requests[facts.share_resource])
+
+
+def _cards_known(facts: NodeFacts, usage: Usage) -> bool:
+    return bool(usage.gpus) and max(usage.gpus) < facts.cards
 
 
 def _units(facts: NodeFacts, usage: Usage, index: int) -> int:

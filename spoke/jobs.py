@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from placement.lifecycle import Event
 from placement.workload import Role, Workload
+from spoke import checkpoints
 from spoke.cluster.port import Object, ObjectKey
 from spoke.entry import Desired, Entry
 from spoke.pods import PodFacts
-from wire.orders import JobRef, PodPlace, RoleCount
+from wire.orders import JobRef, PodPlace, RoleCount, Staging
 
 OVER = frozenset({Event.SUCCEED, Event.FAIL})
 
@@ -28,6 +30,8 @@ class Assessment:
     reason: str
     roles: tuple[RoleCount, ...] = ()  # counted from the moment the workload object exists
     pods: tuple[PodPlace, ...] = ()  # once the gang is bound
+    staging: Staging | None = None  # while data is copied
+    checkpoint_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -49,9 +53,12 @@ class Job:
     object_uid: str = ""  # of the workload object while it is there
     event: Event | None = None  # what the workload's own status says
     event_reason: str = ""
+    object_checkpoint_at: datetime | None = None  # as the workload object says
     told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
     shortfall: str = ""  # why its pods are not bound
     stuck: str = ""  # why it has not begun to run for some time, as far as the cluster's events tell
+    staging: Staging | None = None  # while its data is brought here, and nothing of it was made yet
+    staging_words: str = ""
     problem: str = ""  # what the API server said when objects were last applied or deleted
     pods: dict[str, PodFacts] = field(default_factory=dict)  # by uid
 
@@ -64,6 +71,10 @@ class Job:
     def runs(self) -> bool:
         """Its pods are to be placed."""
         return self.desired is Desired.START and not self.silent and self.outcome is None and self.hand_back is None
+
+    @property
+    def checkpoint_at(self) -> datetime | None:
+        return checkpoints.latest(self.object_checkpoint_at, *(pod.checkpoint_at for pod in self.pods.values()))
 
     @property
     def uses_dependencies(self) -> bool:

@@ -28,8 +28,15 @@ from placement.lifecycle import Event
 from spoke import entry as rules
 from spoke.entry import Desired, Entry, StartOrder
 from wire import link_pb2 as pb
-from wire.orders import Command, CommandAck, JobRef, PodPlace, Report, ReportAck, RoleCount
-from wire.translate import report_from_wire, report_to_wire, workload_from_wire, workload_to_wire
+from wire.orders import Command, CommandAck, JobRef, PodPlace, Report, ReportAck, RoleCount, Staging
+from wire.translate import (
+    moves_from_wire,
+    moves_to_wire,
+    report_from_wire,
+    report_to_wire,
+    workload_from_wire,
+    workload_to_wire,
+)
 
 TOMBSTONES = 20_000
 
@@ -40,24 +47,22 @@ CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER NOT NULL, acked_seq INTEGER NOT NULL, reports BLOB NOT NULL,
     created INTEGER NOT NULL DEFAULT 0, hand_back TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS starts (
-    job TEXT PRIMARY KEY, objects BLOB NOT NULL, workload BLOB NOT NULL, spot INTEGER NOT NULL) WITHOUT ROWID;
+    job TEXT PRIMARY KEY, objects BLOB NOT NULL, workload BLOB NOT NULL, spot INTEGER NOT NULL,
+    moves BLOB NOT NULL DEFAULT x'') WITHOUT ROWID;
 """
 # REPLACE gives a job a new rowid, so that rowids tell which tombstones are the oldest.
 _INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?)"
+_INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?, ?)"
 _OWN_GRACE = -1.0  # in grace_s: as each pod says itself
-_VERSION = 3
+_VERSION = 4
+_HAND_BACK = "ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';"
+_WAS_LOST = "UPDATE jobs SET hand_back = 'refuse' WHERE lost; ALTER TABLE jobs DROP COLUMN lost;"
+_MOVES = "ALTER TABLE starts ADD COLUMN moves BLOB NOT NULL DEFAULT x'';"
 # What the tables of each earlier version lack.
 _MIGRATIONS = {
-    1: """
-ALTER TABLE jobs ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';
-""",
-    2: """
-ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';
-UPDATE jobs SET hand_back = 'refuse' WHERE lost;
-ALTER TABLE jobs DROP COLUMN lost;
-""",
+    1: "ALTER TABLE jobs ADD COLUMN created INTEGER NOT NULL DEFAULT 0;" + _HAND_BACK + _MOVES,
+    2: _HAND_BACK + _WAS_LOST + _MOVES,
+    3: _MOVES,
 }
 
 Row = tuple[object, ...]
@@ -179,12 +184,15 @@ class Ledger:
         roles: Sequence[RoleCount],
         pods: Sequence[PodPlace],
         now: datetime,
+        *,
+        staging: Staging | None = None,
+        checkpoint_at: datetime | None = None,
     ) -> Report | None:
         """The report to send, numbered; None where it says nothing new or the epoch is not the present one here."""
         entry = self._current(ref)
         if entry is None:
             return None
-        after = rules.reported(entry, event, reason, roles, pods, now)
+        after = rules.reported(entry, event, reason, roles, pods, now, staging, checkpoint_at)
         if after is entry:
             return None
         self._put(after)
@@ -292,8 +300,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _load(db: sqlite3.Connection) -> Iterable[Entry]:
     starts = {
-        job: StartOrder(objects, workload_from_wire(pb.Workload.FromString(workload)), bool(spot))
-        for job, objects, workload, spot in db.execute("SELECT job, objects, workload, spot FROM starts")
+        job: StartOrder(
+            objects, workload_from_wire(pb.Workload.FromString(workload)), bool(spot), moves_from_wire(moves)
+        )
+        for job, objects, workload, spot, moves in db.execute("SELECT job, objects, workload, spot, moves FROM starts")
     }
     columns = (
         "job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, created, "
@@ -356,4 +366,5 @@ def _start_row(entry: Entry) -> Row | None:
     start = entry.start
     if start is None:
         return None
-    return entry.ref.job, start.objects_json, workload_to_wire(start.workload).SerializeToString(), start.spot
+    workload = workload_to_wire(start.workload).SerializeToString()
+    return entry.ref.job, start.objects_json, workload, start.spot, moves_to_wire(start.moves)

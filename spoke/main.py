@@ -34,6 +34,9 @@ from spoke.join import HubUnreachable, JoinRefused
 from spoke.ledger import Ledger, LedgerUnusable
 from spoke.link import Link, MustJoinAgain, Pace
 from spoke.settings import SpokeSettings
+from spoke.staging.host import HostStager
+from spoke.staging.kube import How, KubeStager
+from spoke.staging.port import NoStager, Stager
 from wire import service_loop
 
 log = logging.getLogger("muster.spoke")
@@ -66,6 +69,11 @@ def _flags() -> typer.Typer:
         nodes: Annotated[Path | None, typer.Option(help="host: a file of nodes and GPUs; else this machine.")] = None,
         levels: Annotated[str | None, typer.Option(help="Topology, coarse to fine: zone=LABEL,rack=LABEL.")] = None,
         keep_finished_s: Annotated[float | None, typer.Option(help="How long ended jobs keep their pods.")] = None,
+        copy_image: Annotated[
+            str | None, typer.Option(help="kube: the image of pods that copy data; Muster's.")
+        ] = None,
+        copy_storage_class: Annotated[str | None, typer.Option(help="kube: of claims made for data.")] = None,
+        copy_access_mode: Annotated[str | None, typer.Option(metavar="ReadWriteMany|ReadWriteOnce")] = None,
         health_port: Annotated[int | None, typer.Option(help="Plain HTTP /livez and /readyz; 0: not served.")] = None,
         log_level: Annotated[str | None, typer.Option(metavar="debug|info|warning|error")] = None,
     ) -> None:
@@ -142,6 +150,8 @@ async def _run(
         rng=rng,
         owner=f"{identity.cluster}.{hashlib.sha256(identity.ca_pem).hexdigest()[:12]}",
         keep_finished_s=settings.keep_finished_s,
+        stager=_stager(settings, port),
+        tells_claims=settings.cluster == "kube",
     )
     stack.push_async_callback(agent.close)
     link = Link(
@@ -163,6 +173,14 @@ async def _open_cluster(settings: SpokeSettings, catalogue: Catalogue, rng: Rand
     if settings.cluster == "host":
         return await HostCluster.open(settings.state_dir / "host", load_nodes(settings.nodes), catalogue=catalogue)
     return await KubeCluster.open(settings.kubeconfig, settings.context, rng=rng)
+
+
+def _stager(settings: SpokeSettings, port: ClusterPort) -> Stager:
+    if settings.cluster == "host":
+        return HostStager(port, settings.state_dir / "host" / "claims")
+    if not settings.copy_image:
+        return NoStager()
+    return KubeStager(port, How(settings.copy_image, settings.copy_storage_class, settings.copy_access_mode))
 
 
 async def _until_told(agent: Agent, link: Link) -> None:

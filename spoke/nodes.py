@@ -18,6 +18,8 @@ from spoke import devices
 from spoke.cluster.port import Object
 
 LINKS_ANNOTATION = "muster.dev/gpu-links"  # JSON: a square matrix of link scores, higher is closer
+NUMA_ANNOTATION = "muster.dev/gpu-numa"  # "0,0,0,0,1,1,1,1": the NUMA node of each card, by index
+NICS_ANNOTATION = "muster.dev/nic-numa"  # JSON: {"rdma/hca": [0, 0, 1, 1]}, the NUMA node of each NIC, by index
 UNHEALTHY_ANNOTATION = "muster.dev/unhealthy-gpus"  # "2,5"
 
 Levels = Sequence[tuple[str, str]]
@@ -39,6 +41,8 @@ class NodeFacts:
     card_share: int  # units of one card's memory; 0 where cards are not shared
     unhealthy: frozenset[int]
     links: tuple[tuple[int, ...], ...]
+    numa: tuple[int, ...]  # of each card; () where the node does not tell
+    nics: tuple[tuple[str, tuple[int, ...]], ...]  # resource, and the NUMA node of each
 
 
 def read(obj: Object, levels: Levels) -> NodeFacts:
@@ -63,6 +67,8 @@ def read(obj: Object, levels: Levels) -> NodeFacts:
         card_share=units,
         unhealthy=_indices(annotations.get(UNHEALTHY_ANNOTATION)),
         links=_links(annotations.get(LINKS_ANNOTATION), cards),
+        numa=_numa(annotations.get(NUMA_ANNOTATION), cards),
+        nics=_nics(annotations.get(NICS_ANNOTATION)),
     )
 
 
@@ -127,3 +133,26 @@ def _links(text: str | None, cards: int) -> tuple[tuple[int, ...], ...]:
     if not all(isinstance(score, int) for row in rows for score in row):
         return ()
     return tuple(tuple(row) for row in rows)
+
+
+def _numa(text: str | None, cards: int) -> tuple[int, ...]:
+    parts = [part.strip() for part in (text or "").split(",")]
+    known = len(parts) == cards and all(part.isascii() and part.isdigit() for part in parts)
+    return tuple(int(part) for part in parts) if known else ()
+
+
+def _nics(text: str | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    if not text:
+        return ()
+    try:
+        given = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ()
+    if not isinstance(given, dict):
+        return ()
+    lists = {name: numas for name, numas in given.items() if isinstance(numas, list)}
+    return tuple(
+        (name, tuple(numas))
+        for name, numas in sorted(lists.items())
+        if all(isinstance(numa, int) and not isinstance(numa, bool) for numa in numas)
+    )

@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from placement.kinds import requests
+from placement.kinds import claims, requests
 from placement.kinds.problems import Findings
 from placement.resources import Resources
 from placement.workload import DeviceNeed
+from spoke import checkpoints
 from spoke.cluster.port import Object
 from wire.orders import JobRef
 
@@ -24,6 +26,7 @@ ROLE_LABEL = "muster.dev/role"
 OWNER_ANNOTATION = "muster.dev/owner"  # on workload objects: the spoke that made it, by hub and cluster name
 DEPENDENCIES_ANNOTATION = "muster.dev/travels-along"  # on workload objects: what was made for them, as JSON
 GPUS_ANNOTATION = "muster.dev/gpus"  # "0,3": indices of whole cards, or of the card that is shared
+NICS_ANNOTATION = "muster.dev/nics"  # "rdma/hca=0,rdma/hca=2": indices of RDMA NICs near the cards
 SHARED_CARD_ANNOTATION = "ALIYUN_COM_GPU_MEM_IDX"  # written by the gpushare scheduler and read by its device plugin
 SCHEDULER = "muster"
 # Where controllers write a pod's number within its role.
@@ -56,16 +59,19 @@ class PodFacts:
     life: Life
     ready: bool
     terminating: bool
-    schedulable: bool  # by us and now: it names our scheduler and has no gates
+    schedulable: bool  # by us and now: it names our scheduler, has no gates, and its claims are made
     owner_kind: str  # of its controller
     requests: Resources
     devices: tuple[DeviceNeed, ...]
     gpus: tuple[int, ...]
+    claims: tuple[str, ...] = ()  # ResourceClaims in its namespace; those made of templates once they are made
+    nics: tuple[tuple[str, int], ...] = ()  # (resource, index)
     trouble: str = ""  # why it does not run, as far as its containers tell
     waits: str = ""  # what its containers wait for, where that may pass by itself: ContainerCreating
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
     rejected: str = ""  # why its node's kubelet would not take it
     index: int | None = None  # within its role, where its controller says it
+    checkpoint_at: datetime | None = None  # as it says
 
     @property
     def over(self) -> bool:
@@ -88,6 +94,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
     annotations = metadata.get("annotations") or {}
     labels = metadata.get("labels") or {}
     life = _life(status.get("phase"))
+    named, all_named = _claims(spec, status)
     if before is not None and before.uid == metadata["uid"] and before.generation == generation:
         need, devices = before.requests, before.devices
     else:
@@ -104,17 +111,31 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         life=life,
         ready=_is_true(status.get("conditions"), "Ready"),
         terminating="deletionTimestamp" in metadata,
-        schedulable=spec.get("schedulerName") == SCHEDULER and not spec.get("schedulingGates"),
+        schedulable=spec.get("schedulerName") == SCHEDULER and not spec.get("schedulingGates") and all_named,
         owner_kind=_controller(metadata),
         requests=need,
         devices=devices,
+        claims=named,
         gpus=_indices(annotations.get(GPUS_ANNOTATION) or annotations.get(SHARED_CARD_ANNOTATION)),
+        nics=_nics(annotations.get(NICS_ANNOTATION)),
         trouble="" if life is Life.SUCCEEDED else _trouble(status),
         waits=_waits(status) if life is Life.PENDING else "",
         disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
         rejected=_rejection(status) if life is Life.FAILED else "",
         index=_index(labels, annotations),
+        checkpoint_at=checkpoints.told(metadata),
     )
+
+
+def _claims(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """(the claims by name, whether all of them are known). One of a template may turn out not to be needed."""
+    if not spec.get("resourceClaims"):
+        return (), True
+    asked = claims.of_pod(spec)
+    made = {each["name"]: each.get("resourceClaimName") for each in status.get("resourceClaimStatuses") or ()}
+    names = [each.object if each.kind == claims.CLAIM else made.get(each.name) for each in asked]
+    missing = any(each.kind == claims.TEMPLATE and each.name not in made for each in asked)
+    return tuple(dict.fromkeys(name for name in names if name)), not missing
 
 
 def ref_of(labels: Mapping[str, str]) -> JobRef | None:
@@ -154,6 +175,13 @@ def _indices(text: object) -> tuple[int, ...]:
         return ()
     parts = text.split(",")
     return tuple(int(part) for part in parts) if all(p.isascii() and p.isdigit() for p in parts) else ()
+
+
+def _nics(text: object) -> tuple[tuple[str, int], ...]:
+    if not isinstance(text, str) or not text:
+        return ()
+    parts = [part.strip().rpartition("=") for part in text.split(",")]
+    return tuple((name, int(index)) for name, _, index in parts if name and index.isascii() and index.isdigit())
 
 
 # Reasons for which a container waits that do not pass by themselves.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from placement.inventory import Summary
-from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Report, ReportAck
+from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck
 
 
 class AgentSide(Protocol):
@@ -28,6 +28,9 @@ class AgentSide(Protocol):
 
     async def wait_for_summary(self, after_revision: int) -> Summary:
         """Blocks until the summary's revision is larger; -1 answers the present one at once."""
+
+    async def wait_for_data(self, after_revision: int) -> tuple[int, Sequence[DataFound]]:
+        """Blocks until what data the cluster holds was read, and has another revision; 0 answers the present one."""
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         """Pods interleaved, whole lines; raises KeyError with a sentence where the job is not here."""

@@ -17,13 +17,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from placement import topology
 from placement.assignment import Assignment, NodeAssignment, PodToPlace, Shortfall
+from placement.dra.names import without_claimed
+from placement.dra.requests import ClaimSpec
 from placement.survey import Surveyor
 from placement.workload import Workload
 from spoke import gangs
 from spoke.binding import Binder, Placing
+from spoke.claims import ClaimGrant, Claims
+from spoke.device_book import DeviceBook
 from spoke.gangs import Batch
 from spoke.inventory import Inventory, Slot, Usage
 from spoke.jobs import Job, Jobs, counts_by_role
@@ -33,6 +38,7 @@ from wire.orders import JobRef, PodPlace
 log = logging.getLogger(__name__)
 
 _NOTED = 65_536  # jobs that are known to have been seen
+_NO_CLAIMS: Mapping[str, tuple[ClaimSpec, ...]] = {}
 _RETRY_SHARE = 4.0  # after trying those that wait, rest so many times as long as it took
 
 
@@ -44,6 +50,7 @@ class Scheduler:
         self._inventory = inventory
         self._binder = binder
         self._changed = changed
+        self.claims = Claims(DeviceBook(), inventory)  # the agent's, where the cluster has devices to claim
         self._surveyor = Surveyor(inventory.levels)  # remembers every node that did not change
         self._noted: dict[str, None] = {}
         self._dirty: set[str] = set()
@@ -54,9 +61,18 @@ class Scheduler:
 
     # ---- for the agent ----
 
-    def hold(self, ref: JobRef, workload: Workload) -> str:
-        """Holds places for all pods of a job to come. Answers why it cannot, or ""."""
+    def hold(self, ref: JobRef, workload: Workload, claims: Mapping[str, tuple[ClaimSpec, ...]] = _NO_CLAIMS) -> str:
+        """Holds places for all pods of a job to come. Answers why it cannot, or "".
+
+        `claims` is by role what its pods will claim, as far as that is known before they exist.
+        """
         self._note(ref.job, workload)
+        if claims:
+            slots = self.claims.hold(workload, gangs.described(workload), claims)
+            if isinstance(slots, Shortfall):
+                return slots.reason.message
+            self._inventory.hold(ref, slots)
+            return ""
         outcome = self._find_room(workload, gangs.described(workload), ())
         if not isinstance(outcome, Assignment):
             return outcome.reason.message
@@ -83,7 +99,9 @@ class Scheduler:
             pod, node = by_name.get(place.pod), self._inventory.node(place.node)
             if pod is not None and pod.unbound and node is not None and node.ready:
                 placings.append(Placing(pod, NodeAssignment(place.pod, place.role, place.node, place.gpus)))
-        self._begin(job, placings, together=True)
+        served = self.claims.serve([(placing.pod, placing.assignment.node) for placing in placings])
+        if served is not None:  # otherwise it is decided anew
+            self._begin(job, _with_claims(placings, served), together=True)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -107,10 +125,11 @@ class Scheduler:
         retry = retry and self._inventory.room != self._room
         if retry:
             names = names | self._waiting
-        found = {name: self._jobs.get(name) for name in names}
-        self._waiting -= {name for name, job in found.items() if job is None}
+        found = [job for name in names if (job := self._jobs.get(name)) is not None]
+        if len(found) < len(names):
+            self._waiting -= names - {job.ref.job for job in found}
         unfit: set[Hashable] = set()
-        for job in sorted((job for job in found.values() if job is not None), key=_order):
+        for job in sorted(found, key=_order):
             try:
                 self._decide(job, unfit)
             except Exception:  # one job that cannot be decided must not stop the others
@@ -145,15 +164,27 @@ class Scheduler:
         if not slots:
             return batch.pods
         matched = _matched(job, batch.pods, slots)
-        if (batch.together and len(matched) < len(batch.pods)) or not self._inventory.is_sound(job.ref):
+        served = self._served(job, matched, slots)
+        is_short = batch.together and len(matched) < len(batch.pods)
+        if is_short or served is None or not self._inventory.is_sound(job.ref):
             self._inventory.release(job.ref)
             return batch.pods
         placings = []
         for uid, (pod, index) in matched.items():
             slot = self._inventory.redeem(job.ref, index, uid)
             placings.append(Placing(pod, NodeAssignment(pod.name, slot.role, slot.node, slot.usage.gpus)))
+        placings = self._with_claims_assumed(placings, served)
         self._binder.bind(job, placings, together=batch.together)
         return [pod for pod in batch.pods if pod.uid not in matched]
+
+    def _served(
+        self, job: Job, matched: Mapping[str, tuple[PodFacts, int]], slots: Mapping[int, Slot]
+    ) -> Mapping[str, tuple[ClaimGrant, ...]] | None:
+        """Devices for the claims of pods, on the nodes that are held for them."""
+        if not any(pod.claims for pod, _ in matched.values()):
+            return {}
+        redeeming = {(job.ref, index) for _, index in matched.values()}
+        return self.claims.serve([(pod, slots[index].node) for pod, index in matched.values()], redeeming)
 
     def _assign(self, job: Job, batch: Batch, pods: Sequence[PodFacts], unfit: set[Hashable]) -> str:
         """Answers why not, or ""."""
@@ -179,15 +210,32 @@ class Scheduler:
         workload = gangs.as_they_are(job, job.workload, pods)
         asked = [(pod, role.name) for pod in pods if (role := job.role_of(pod)) is not None]
         placed = self._placed(job)
-        demand = _demand(workload, counts_by_role(job, pods), job.ref if placed or _is_sliced(workload) else None)
-        if unfit and demand in unfit:  # hashing one takes its time
+        if any(pod.claims for pod in pods):
+            return self._try_with_claims(job, workload, asked, placed, together)
+        if unfit and _demand(workload, job, pods, placed) in unfit:
             return job.shortfall or "no room: an equal demand found none"
         outcome = self._find_room(workload, [PodToPlace(pod.name, role, pod.index) for pod, role in asked], placed)
         if isinstance(outcome, Shortfall):
-            unfit.add(demand)
+            unfit.add(_demand(workload, job, pods, placed))
             return outcome.reason.message
         by_name = {pod.name: pod for pod in pods}
         self._begin(job, [Placing(by_name[a.pod], a) for a in outcome.pods], together)
+        return ""
+
+    def _try_with_claims(
+        self,
+        job: Job,
+        workload: Workload,
+        asked: Sequence[tuple[PodFacts, str]],
+        placed: Sequence[NodeAssignment],
+        together: bool,
+    ) -> str:
+        outcome = self.claims.place(workload, asked, placed)
+        if isinstance(outcome, Shortfall):
+            return outcome.reason.message
+        by_name = {pod.name: pod for pod, _ in asked}
+        placings = [Placing(by_name[a.pod], a) for a in outcome.assignment.pods]
+        self._begin(job, _with_claims(placings, outcome.grants), together)
         return ""
 
     def _find_room(
@@ -227,7 +275,22 @@ class Scheduler:
         for placing in placings:
             usage = Usage(placing.pod.requests, placing.assignment.gpus)
             self._inventory.assume(placing.pod.uid, placing.assignment.node, usage)
+            self.claims.assume(placing.assignment.node, placing.claims)
         self._binder.bind(job, placings, together=together)
+
+    def _with_claims_assumed(
+        self, placings: Sequence[Placing], grants: Mapping[str, tuple[ClaimGrant, ...]]
+    ) -> list[Placing]:
+        found = _with_claims(placings, grants)
+        for placing in found:
+            self.claims.assume(placing.assignment.node, placing.claims)
+        return found
+
+
+def _with_claims(placings: Sequence[Placing], grants: Mapping[str, tuple[ClaimGrant, ...]]) -> list[Placing]:
+    if not grants:
+        return list(placings)
+    return [replace(placing, claims=grants.get(placing.pod.name, ())) for placing in placings]
 
 
 def _order(job: Job) -> tuple[int, int]:
@@ -258,7 +321,7 @@ def _matched(job: Job, pods: Iterable[PodFacts], slots: Mapping[int, Slot]) -> d
             continue
         numbered = role.slices is not None and pod.index is not None
         index = first[role.name] + (pod.index or 0) if numbered else indices[0]
-        if index in indices and slots[index].usage.requests == pod.requests:
+        if index in indices and without_claimed(slots[index].usage.requests) == pod.requests:
             matched[pod.uid] = (pod, index)
             indices.remove(index)
     return matched
@@ -273,10 +336,8 @@ def _first_slots(job: Job) -> dict[str, int]:
     return found
 
 
-def _is_sliced(workload: Workload) -> bool:
-    """Then it matters which of its pods are at hand, and not only how many."""
-    return any(role.slices is not None for role in workload.roles)
-
-
-def _demand(workload: Workload, counts: Mapping[str, int], beside: JobRef | None) -> Hashable:
-    return workload.roles, workload.topology, tuple(sorted(counts.items())), beside
+def _demand(workload: Workload, job: Job, pods: Iterable[PodFacts], placed: Sequence[NodeAssignment]) -> Hashable:
+    """Of a role in slices it matters which pods are at hand, and not only how many."""
+    counts = tuple(sorted(counts_by_role(job, pods).items()))
+    own = bool(placed) or any(role.slices is not None for role in workload.roles)
+    return workload.roles, workload.topology, counts, job.ref if own else None

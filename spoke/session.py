@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PROTOCOL = 1
 SUMMARY_INTERVAL_S = 1.0
+DATA_INTERVAL_S = 30.0
 # Waiting for the ledger. Beyond this many the stream's reader waits too, and with it the hub's writer, nobody else.
 COMMANDS_WAITING = 2048
 
@@ -95,6 +96,7 @@ class Session:
             self._beat(welcome.heartbeat_s / 2),
             self._send_summaries(),
             self._send_reports(),
+            self._send_data(),
             self._obey(),
             self._note_report_acks(),
         )
@@ -173,6 +175,13 @@ class Session:
             revision = summary.revision
             await self._outbox.send(pb.FromSpoke(summary=translate_summary.summary_to_wire(summary)))
             await asyncio.sleep(SUMMARY_INTERVAL_S)
+
+    async def _send_data(self) -> None:
+        revision = 0
+        while True:
+            revision, found = await self._side.wait_for_data(revision)
+            await self._outbox.send(pb.FromSpoke(datasets=translate.found_to_wire(found)))
+            await asyncio.sleep(DATA_INTERVAL_S)
 
     async def _send_reports(self) -> None:
         reports = await self._side.unacked_reports()

@@ -31,6 +31,11 @@ class SpokeSettings(BaseSettings):
         default=15, gt=0, le=300, description="The longest wait between attempts to reach the hub."
     )
     keep_finished_s: float = Field(default=3600, ge=0, description="How long ended jobs keep their pods, for logs.")
+    copy_image: str = Field(default="", description="Of pods that copy data here: Muster's own. Empty: none do.")
+    copy_storage_class: str = Field(default="", description="Of claims made for data; else the cluster's default.")
+    copy_access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(
+        default="ReadWriteMany", description="Of claims made for data."
+    )
     health_port: int = Field(default=0, ge=0, le=65_535, description="HTTP /livez and /readyz; 0: not served.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

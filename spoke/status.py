@@ -26,7 +26,7 @@ HOLD_BACK_S = 1.0
 FAIL_HOLD_BACK_S = 0.5
 FAIL_DOUBT_S = 60.0  # at most so long for nodes that have not shown that they live
 _LOOK_AGAIN_S = 1.0
-COUNTS_HOLD_BACK_S = 3.0  # where nothing but the counts of pods changed
+COUNTS_HOLD_BACK_S = 3.0  # where nothing but the counts of pods, or the last checkpoint, changed
 
 
 def assess(job: Job) -> Assessment | None:
@@ -35,11 +35,15 @@ def assess(job: Job) -> Assessment | None:
         return None
     if (job.desired is not Desired.START or job.hand_back is not None) and job.event is not Event.SUCCEED:
         return None  # being stopped: only that it had won before matters
+    if job.staging is not None:
+        return Assessment(Event.STAGING, job.staging_words, staging=job.staging)
     if not job.created:
         return Assessment(Event.STARTING, job.problem) if job.problem else None
     event, reason = _event(job)
     tells_places = job.whole or event is not Event.STARTING
-    return Assessment(event, reason, job.role_counts(), job.places() if tells_places else ())
+    places = job.places() if tells_places else ()
+    checkpoint_at = job.checkpoint_at if event not in OVER else None
+    return Assessment(event, reason, job.role_counts(), places, checkpoint_at=checkpoint_at)
 
 
 def _event(job: Job) -> tuple[Event, str]:
@@ -122,7 +126,14 @@ class Reporter:
         if found.event in OVER:
             job.outcome = found.event
         report = await self._ledger.record_report(
-            job.ref, found.event, found.reason, found.roles, found.pods, self._clock()
+            job.ref,
+            found.event,
+            found.reason,
+            found.roles,
+            found.pods,
+            self._clock(),
+            staging=found.staging,
+            checkpoint_at=found.checkpoint_at,
         )
         if report is not None:
             self._outbox.append(report)
@@ -173,7 +184,7 @@ class Reporter:
         if found.event is not Event.STARTING and (told is None or told.event is not found.event):
             return True
         since = self._held.setdefault(name, now)
-        only_counts = told is not None and replace(told, roles=found.roles) == found
+        only_counts = told is not None and replace(told, roles=found.roles, checkpoint_at=found.checkpoint_at) == found
         due_at = since + (COUNTS_HOLD_BACK_S if only_counts else HOLD_BACK_S)
         if due_at > now:
             heapq.heappush(self._timers, (due_at, name))

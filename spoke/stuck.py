@@ -2,7 +2,8 @@
 
 What containers say of themselves (an image that cannot be pulled, a crash loop) is in the pods' status, told at once.
 The rest is in the cluster's events: a volume that cannot be mounted, pods that quota or Pod Security do not admit. They
-are read for jobs that have been starting for some time, a few jobs at a time and each rarely: events are many.
+are read for jobs that have waited for some time for their pods to be made or to run, a few jobs at a time and each
+rarely: events are many, and an API server reads all of a namespace to find those of one object.
 
 A job that was accepted and then finds its room taken, with none of its pods on a node, is not kept waiting for long:
 another cluster may have room, so it is to be handed back.
@@ -36,7 +37,7 @@ _NOT_OURS = frozenset({"FailedScheduling"})
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    after_s: float = 10.0  # of starting: then events are read
+    after_s: float = 10.0  # of waiting for others: then events are read
     again_s: float = 10.0  # at most so often for one job
     no_pods_s: float = 30.0  # then a controller that makes none is said to be missing
     no_room_s: float = 10.0  # then a job of which nothing is bound goes back
@@ -82,11 +83,12 @@ class Stuck:
 
     async def round(self, now: float) -> None:
         """`now` is the loop's time."""
-        starting = {job.ref: job for job in self._jobs if is_starting(job)}
+        self._look_at_room(filter(is_starting, self._jobs), now)
+        # Of one whose pods wait to be bound this spoke knows why; the events are long to read, and say nothing of it.
+        starting = {job.ref: job for job in self._jobs if is_starting(job) and _waits_for_others(job)}
         for job in self._jobs:
             if job.ref not in starting:
                 self._note(job, "")
-        self._look_at_room(starting.values(), now)
         self._starting = {ref: self._starting.get(ref) or _Starting(now, self._clock()) for ref in starting}
         due = [ref for ref, known in self._starting.items() if self._is_due(known, now)]
         due.sort(key=lambda ref: self._starting[ref].asked_at)
@@ -162,6 +164,11 @@ class Stuck:
 
 def is_starting(job: Job) -> bool:
     return job.runs and job.created and job.event in (None, Event.STARTING)
+
+
+def _waits_for_others(job: Job) -> bool:
+    """For its controller to make its pods, or for kubelets to run those that are bound."""
+    return bool(_missing(job)) or any(pod.alive and not pod.ready for pod in job.pods.values())
 
 
 def waiting_pods(job: Job) -> list[PodFacts]:

@@ -73,6 +73,7 @@ class FromSpoke(_message.Message):
     ACKS_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
     LOG_CHUNK_FIELD_NUMBER: _builtins.int
+    DATASETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, once"""
@@ -89,6 +90,10 @@ class FromSpoke(_message.Message):
     def reports(self) -> Global___Reports: ...
     @_builtins.property
     def log_chunk(self) -> Global___LogChunk: ...
+    @_builtins.property
+    def datasets(self) -> Global___Datasets:
+        """whole, when something of it changed; at most one in half a minute"""
+
     def __init__(
         self,
         *,
@@ -98,12 +103,13 @@ class FromSpoke(_message.Message):
         acks: Global___CommandAcks | None = ...,
         reports: Global___Reports | None = ...,
         log_chunk: Global___LogChunk | None = ...,
+        datasets: Global___Datasets | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -383,6 +389,8 @@ class DataMove(_message.Message):
     SOURCE_REGION_FIELD_NUMBER: _builtins.int
     SOURCE_CLUSTER_FIELD_NUMBER: _builtins.int
     SOURCE_URI_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     size_bytes: _builtins.int
     source_region: _builtins.str
@@ -390,6 +398,10 @@ class DataMove(_message.Message):
     """"" where it lies in an object store"""
     source_uri: _builtins.str
     """"" where only that cluster knows"""
+    place: _builtins.str
+    """pvc://namespace/claim: where to; the claim is made where it is missing"""
+    secret: _builtins.str
+    """the name of a Secret in that namespace; "" where none is needed"""
     def __init__(
         self,
         *,
@@ -398,10 +410,12 @@ class DataMove(_message.Message):
         source_region: _builtins.str = ...,
         source_cluster: _builtins.str = ...,
         source_uri: _builtins.str = ...,
+        place: _builtins.str = ...,
+        secret: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "size_bytes", b"size_bytes", "source_cluster", b"source_cluster", "source_region", b"source_region", "source_uri", b"source_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "place", b"place", "secret", b"secret", "size_bytes", b"size_bytes", "source_cluster", b"source_cluster", "source_region", b"source_region", "source_uri", b"source_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,6 +442,50 @@ class Stop(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Stop: _TypeAlias = Stop  # noqa: Y015
+
+@_typing.final
+class Datasets(_message.Message):
+    """What data the cluster holds by its own account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataFound]: ...
+    def __init__(
+        self,
+        *,
+        found: _abc.Iterable[Global___DataFound] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Datasets: _TypeAlias = Datasets  # noqa: Y015
+
+@_typing.final
+class DataFound(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URI_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    size_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        uri: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size_bytes", b"size_bytes", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataFound: _TypeAlias = DataFound  # noqa: Y015
 
 @_typing.final
 class CommandAcks(_message.Message):
@@ -515,7 +573,7 @@ class Report(_message.Message):
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
     event: _builtins.str
-    """placement.lifecycle.Event: starting | running | succeed | fail | stopped | interrupted | refuse"""
+    """placement.lifecycle.Event: staging | starting | running | succeed | fail | stopped | interrupted | refuse"""
     reason: _builtins.str
     """for people: "Unschedulable: rack r1 fits 3 of 4 pods" """
     at: _builtins.float
@@ -557,21 +615,27 @@ Global___Report: _TypeAlias = Report  # noqa: Y015
 
 @_typing.final
 class Staging(_message.Message):
+    """`staged`: what is there now, of the datasets that were to be copied."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DONE_BYTES_FIELD_NUMBER: _builtins.int
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    STAGED_FIELD_NUMBER: _builtins.int
     done_bytes: _builtins.int
     total_bytes: _builtins.int
+    @_builtins.property
+    def staged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         done_bytes: _builtins.int = ...,
         total_bytes: _builtins.int = ...,
+        staged: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_bytes", b"done_bytes", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_bytes", b"done_bytes", "staged", b"staged", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

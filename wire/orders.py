@@ -74,6 +74,15 @@ class Staging:
 
     done_bytes: int
     total_bytes: int
+    staged: tuple[str, ...] = ()  # datasets that are there now
+
+
+@dataclass(frozen=True, slots=True)
+class DataFound:
+    """What a cluster holds by its own account."""
+
+    uri: str  # pvc://namespace/claim
+    size_bytes: int  # 0 where nothing is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,11 @@ _YOUNG = 20_000  # allocations between collections of the youngest generation; P
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Like asyncio.run."""
+    collect_less()
+    return uvloop.run(main)
+
+
+def collect_less() -> None:
     gc.collect()
     gc.freeze()  # what was imported stays
     gc.set_threshold(_YOUNG, 20, 50)
-    return uvloop.run(main)

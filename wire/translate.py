@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from placement.data import DataMove, Replica
+from placement.data import CLAIM, DataMove, Replica
 from placement.lifecycle import Event
 from placement.workload import (
     DataUse,
@@ -35,6 +35,7 @@ from wire.checks import ProtocolError, amounts_of, each, enum_value, fits, time_
 from wire.orders import (
     Command,
     CommandAck,
+    DataFound,
     JobRef,
     LogLines,
     LogQuery,
@@ -48,9 +49,21 @@ from wire.orders import (
     Stop,
 )
 
+MAX_URI = 512
+MAX_BYTES = 1 << 60
+
 # What a spoke may say of a job. The other events are the hub's own, and no report can cause them.
 REPORTABLE = frozenset(
-    {Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL, Event.STOPPED, Event.INTERRUPTED, Event.REFUSE}
+    {
+        Event.STAGING,
+        Event.STARTING,
+        Event.RUNNING,
+        Event.SUCCEED,
+        Event.FAIL,
+        Event.STOPPED,
+        Event.INTERRUPTED,
+        Event.REFUSE,
+    }
 )
 
 
@@ -78,6 +91,8 @@ def _move_to_wire(move: DataMove) -> pb.DataMove:
         source_region=move.source.region,
         source_cluster=move.source.cluster,
         source_uri=move.source.uri,
+        place=move.place,
+        secret=move.secret,
     )
 
 
@@ -101,8 +116,7 @@ def command_from_wire(message: pb.Command) -> Command:
             start = message.start
             objects = objects_from_json(start.objects_json, "start.objects_json")
             workload = workload_from_wire(start.workload, "start.workload")
-            moves = tuple(_move_from_wire(move, f"start.moves[{i}]") for i, move in enumerate(start.moves))
-            return Command(message.id, ref, Start(objects, workload, start.spot, moves))
+            return Command(message.id, ref, Start(objects, workload, start.spot, _moves(start)))
         case "stop":
             if not 0 <= message.stop.grace_s < float("inf"):
                 raise ProtocolError("stop.grace_s", f"{message.stop.grace_s} is not a number of seconds from 0 on")
@@ -115,7 +129,20 @@ def _move_from_wire(message: pb.DataMove, where: str) -> DataMove:
     if not message.dataset:
         raise ProtocolError(f"{where}.dataset", "is missing")
     source = Replica(message.source_region, message.source_cluster, message.source_uri)
-    return DataMove(message.dataset, message.size_bytes, source, "", 0.0, 0.0)
+    return DataMove(message.dataset, message.size_bytes, source, "", 0.0, 0.0, message.place, message.secret)
+
+
+def moves_to_wire(moves: Sequence[DataMove]) -> bytes:
+    """As a ledger keeps them."""
+    return pb.Start(moves=[_move_to_wire(move) for move in moves]).SerializeToString()
+
+
+def moves_from_wire(text: bytes) -> tuple[DataMove, ...]:
+    return _moves(pb.Start.FromString(text))
+
+
+def _moves(start: pb.Start) -> tuple[DataMove, ...]:
+    return tuple(_move_from_wire(move, f"start.moves[{i}]") for i, move in enumerate(start.moves))
 
 
 def objects_to_json(objects: Sequence[Object]) -> bytes:
@@ -148,6 +175,27 @@ def ack_from_wire(message: pb.CommandAck) -> CommandAck:
         raise ProtocolError("ack.id", "is missing")
     ref = ref_from_wire(message.ref, "ack.ref")
     return CommandAck(message.id, ref, message.refused_code, message.refused_message)
+
+
+# ---- data: found up ----
+
+
+@fits("datasets")
+def found_to_wire(found: Sequence[DataFound]) -> pb.Datasets:
+    return pb.Datasets(found=[pb.DataFound(uri=one.uri, size_bytes=one.size_bytes) for one in found])
+
+
+def found_from_wire(message: pb.Datasets) -> tuple[list[DataFound], list[tuple[pb.DataFound, ProtocolError]]]:
+    return each(message.found, _found_from_wire)
+
+
+def _found_from_wire(message: pb.DataFound) -> DataFound:
+    namespace, _, claim = message.uri.removeprefix(CLAIM).partition("/")
+    if not message.uri.startswith(CLAIM) or not namespace or not claim or "/" in claim or len(message.uri) > MAX_URI:
+        raise ProtocolError("found.uri", f"{message.uri[:100]!r} is no claim")
+    if message.size_bytes > MAX_BYTES:
+        raise ProtocolError("found.size_bytes", f"{message.size_bytes} is more than there is")
+    return DataFound(message.uri, message.size_bytes)
 
 
 def ref_to_wire(ref: JobRef) -> pb.JobEpoch:
@@ -184,7 +232,7 @@ def report_to_wire(report: Report) -> pb.Report:
 
 
 def _staging_to_wire(staging: Staging) -> pb.Staging:
-    return pb.Staging(done_bytes=staging.done_bytes, total_bytes=staging.total_bytes)
+    return pb.Staging(done_bytes=staging.done_bytes, total_bytes=staging.total_bytes, staged=staging.staged)
 
 
 def reports_from_wire(message: pb.Reports) -> tuple[list[Report], list[tuple[pb.Report, ProtocolError]]]:
@@ -207,7 +255,7 @@ def report_from_wire(message: pb.Report) -> Report:
         roles=tuple(RoleCount(r.role, r.ready, r.succeeded, r.failed, r.total) for r in message.roles),
         pods=tuple(PodPlace(p.pod, p.role, p.node, tuple(p.gpus)) for p in message.pods),
         checkpoint_at=time_of(message.checkpoint_at, "report.checkpoint_at") if message.checkpoint_at else None,
-        staging=Staging(message.staging.done_bytes, message.staging.total_bytes)
+        staging=Staging(message.staging.done_bytes, message.staging.total_bytes, tuple(message.staging.staged))
         if message.HasField("staging")
         else None,
     )

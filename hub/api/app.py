@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from hub.api import clusters, costs, failures, jobs, people, probes, queues, watching
+from hub.api import clusters, costs, datasets, failures, jobs, people, probes, queues, rebalancing, watching
 from hub.api.journal import Journal
 from hub.api.limits import BodyLimit
 from hub.api.schemas import API_PREFIX, ErrorBody
@@ -24,6 +24,7 @@ _TAGS = [
     {"name": "clusters", "description": "Member clusters, and how they join."},
     {"name": "users", "description": "Who may call, in which tenant and role."},
     {"name": "queues", "description": "Where jobs wait: quota, shares and budgets."},
+    {"name": "datasets", "description": "Where named data lies, and where it may go."},
     {"name": "prices", "description": "What a GPU-hour costs where."},
     {"name": "costs", "description": "What attempts did cost."},
     {"name": "health", "description": "For supervisors; no token needed."},
@@ -46,7 +47,7 @@ def create_api(services: Services) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Journal)
     root = APIRouter(prefix=API_PREFIX, responses={"default": {"model": ErrorBody, "description": "Any refusal."}})
-    for part in (jobs, watching, clusters, people, queues, costs, probes):
+    for part in (jobs, watching, clusters, people, queues, datasets, costs, rebalancing, probes):
         root.include_router(part.router)
     app.include_router(root)
     app.include_router(probes.root)

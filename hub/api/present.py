@@ -10,10 +10,13 @@ from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
 from placement.costs import Cost
+from placement.data import DataMove, Dataset
+from placement.outlook.outlook import Outlook
 from placement.planner import PAID
 from placement.queues.tree import Queue
+from placement.rebalance.proposals import Proposal
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
-from placement.workload import DeviceNeed, Role, Workload
+from placement.workload import DeviceNeed, Role, TopologyRequest, Workload
 
 
 def plan(planned: Planned) -> schemas.PlanOut:
@@ -29,6 +32,8 @@ def plan(planned: Planned) -> schemas.PlanOut:
         warnings=list(workload.warnings),
         domain=next((c.domain for c in candidates if c.cluster == chosen), ""),
         start=_start(verdict),
+        room=_room(verdict),
+        outlook=_outlook(planned.outlook),
     )
 
 
@@ -68,6 +73,7 @@ def job(one: Job) -> schemas.JobOut:
         placed_at=one.placed_at,
         started_at=one.started_at,
         finished_at=one.finished_at,
+        checkpoint_at=one.checkpoint_at,
         client_key=one.client_key,
     )
 
@@ -86,6 +92,7 @@ def explanation(found: Explanation) -> schemas.ExplanationOut:
         job=job_detail(found.job),
         decision=_decision(found.decision, found.job.workload) if found.decision is not None else None,
         history=[event(one) for one in found.history],
+        outlook=_outlook(found.outlook),
     )
 
 
@@ -172,6 +179,55 @@ def queue_spec(one: Queue) -> schemas.QueueSpec:
         quotas={device: schemas.QuotaDoc(**asdict(quota)) for device, quota in one.quotas.items()},
         budget=schemas.BudgetDoc(**asdict(one.budget)),
         burst_after_hours=one.burst_after_hours,
+        preemption=schemas.PreemptionDoc(
+            within_queue=one.preemption.within_queue.value,
+            reclaim=one.preemption.reclaim.value,
+            fair_share=one.preemption.fair_share.value,
+        ),
+    )
+
+
+def dataset(one: Dataset) -> schemas.DatasetOut:
+    return schemas.DatasetOut(
+        name=one.name,
+        tenant=one.tenant,
+        size=one.size_bytes,
+        replicas=[
+            schemas.ReplicaOut(cluster=r.cluster, region=r.region, uri=r.uri, copied=r.copied) for r in one.replicas
+        ],
+        residency=list(one.residency),
+        secret=one.secret,
+        learned=one.learned,
+    )
+
+
+def proposal(one: Proposal) -> schemas.ProposalOut:
+    return schemas.ProposalOut(
+        id=one.id,
+        aim=one.aim.value,
+        steps=[
+            schemas.StepOut(
+                job=step.job,
+                epoch=step.epoch,
+                source=step.source,
+                target=step.target,
+                gpus=step.gpus,
+                lost_gpu_hours=step.lost_gpu_hours,
+                usd=step.usd,
+            )
+            for step in one.steps
+        ],
+        lost_gpu_hours=one.lost_gpu_hours,
+        usd=one.usd,
+        gain_usd=one.gain_usd,
+        net_usd=one.net_usd,
+        gain=one.gain,
+        job=one.job,
+        cluster=one.cluster,
+        earlier_hours=one.earlier_hours,
+        saved_usd_per_hour=one.saved_usd_per_hour,
+        whole_nodes=one.whole_nodes,
+        whole_domains=one.whole_domains,
     )
 
 
@@ -187,6 +243,7 @@ def _decision(decision: Decision, workload: Workload) -> schemas.DecisionOut:
         reasons=_verdict_reasons(decision.verdict),
         candidates=_candidates(decision.candidates, workload),
         start=_start(decision.verdict),
+        room=_room(decision.verdict),
     )
 
 
@@ -197,13 +254,52 @@ def _start(verdict: Verdict) -> schemas.StartOut | None:
     return schemas.StartOut(cluster=start.cluster, at=start.at, after=list(start.after), message=start.message)
 
 
+def _room(verdict: Verdict) -> schemas.RoomOut | None:
+    room = verdict.room if isinstance(verdict, Waiting) else None
+    if room is None:
+        return None
+    return schemas.RoomOut(
+        cluster=room.cluster,
+        at=room.at,
+        victims=list(room.victims),
+        lost_gpu_hours=room.lost_gpu_hours,
+        usd=room.usd,
+        message=room.message,
+    )
+
+
+def _outlook(seen: Outlook | None) -> schemas.OutlookOut | None:
+    if seen is None:
+        return None
+    eta = seen.eta
+    return schemas.OutlookOut(
+        gpus=[
+            schemas.GpuUseOut(
+                cluster=one.cluster,
+                total=one.total,
+                free=one.free,
+                usable=one.usable,
+                rest=[schemas.NotForItOut(gpus=each.gpus, why=each.why) for each in one.rest],
+            )
+            for one in seen.gpus
+        ],
+        eta=None
+        if eta is None
+        else schemas.EtaOut(at=eta.at, cluster=eta.cluster, basis=eta.basis, reserved=eta.reserved),
+        mends=list(seen.mends),
+        preemption=seen.preemption,
+        place=seen.place,
+        ahead=list(seen.ahead),
+    )
+
+
 def _workload(workload: Workload) -> schemas.WorkloadOut:
     return schemas.WorkloadOut(
         kind=workload.kind,
         name=workload.name,
         namespace=workload.namespace,
         roles=[_role(r) for r in workload.roles],
-        gang=schemas.GangOut(min_pods=workload.min_pods),
+        gang=schemas.GangOut(min_pods=workload.min_pods, topology=_topology(workload.topology)),
         total_gpus=workload.total_gpus,
         expected_hours=workload.hints.expected_hours,
         long_running=workload.long_running,
@@ -217,7 +313,13 @@ def _role(role: Role) -> schemas.RoleOut:
         min=role.minimum,
         gpus_per_pod=role.gpus_per_pod,
         device_class=_device_class(role),
+        topology=_topology(role.topology),
+        slices=None if role.slices is None else schemas.SlicesOut(size=role.slices.size, level=role.slices.level),
     )
+
+
+def _topology(request: TopologyRequest | None) -> schemas.TopologyOut | None:
+    return None if request is None else schemas.TopologyOut(level=request.level, mode=request.mode)
 
 
 def _device_class(role: Role) -> str | None:
@@ -255,6 +357,7 @@ def _candidates(candidates: Iterable[Candidate], workload: Workload) -> list[sch
             domain=one.domain,
             at_least=one.at_least,
             **_priced(one.score, workload.hints.expected_hours),
+            moves=[_move(move) for move in one.moves],
         )
         for one in candidates
     ]
@@ -272,6 +375,18 @@ def _priced(score: Score | None, hours: float) -> dict[str, Any]:
         "own": "amortised" in terms,
         "expected_hours": hours * (1 + risk / gpu) if gpu else hours,
     }
+
+
+def _move(move: DataMove) -> schemas.DataMoveOut:
+    return schemas.DataMoveOut(
+        dataset=move.name,
+        size=move.size_bytes,
+        source=move.source.cluster if move.source.in_claim else move.source.region or move.source.cluster,
+        left_behind=move.source.in_claim,
+        usd=move.usd,
+        hours=move.hours,
+        place=move.place,
+    )
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[schemas.ReasonOut]:

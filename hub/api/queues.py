@@ -6,16 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from hub.api import declared, manifests, present, pricebook
+from hub.api import datasets, declared, manifests, present, pricebook
 from hub.api.door import Caller, Served
-from hub.api.schemas import AppliedOut, PriceBookDoc, QueueIn, QueueListOut, QueueOut, QueueSpec
+from hub.api.schemas import AppliedOut, DatasetSpec, PriceBookDoc, QueueIn, QueueListOut, QueueOut, QueueSpec
 from hub.errors import Invalid
 from placement.kinds.problems import ManifestError
-from placement.queues.tree import Budget, Queue, Quota
+from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 
 router = APIRouter()
 
-Force = Annotated[bool, Query(description="Also where quota falls below what is used.")]
+Force = Annotated[bool, Query(description="Also where quota falls below use, or data lies where nobody knows.")]
 
 
 @router.get("/queues", tags=["queues"])
@@ -60,13 +60,17 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
         ) from error
     queues = [_queue(one.name, one.spec) for one in found if isinstance(one.spec, QueueSpec)]
     books = [pricebook.read(one.spec) for one in found if isinstance(one.spec, PriceBookDoc)]
+    data = [datasets.of_spec(one.name, one.spec, actor) for one in found if isinstance(one.spec, DatasetSpec)]
     warnings: list[str] = []
     for book in books:
         warnings += await served.prices.check(actor, book)  # so that nothing is changed where this is refused
-    if queues or not books:
+    served.datasets.check(actor, data, force=force)
+    if queues:
         await served.queues.put(actor, queues, force=force)
     for book in books:
         await served.prices.replace(actor, book)
+    if data:
+        await served.datasets.put(actor, data, force=force)
     return AppliedOut(applied=[(one.kind, one.name) for one in found], warnings=warnings)
 
 
@@ -75,4 +79,6 @@ def _queue(name: str, spec: QueueSpec) -> Queue:
         device: Quota(quota.nominal, quota.borrowing_limit, quota.lending_limit)
         for device, quota in spec.quotas.items()
     }
-    return Queue(name, spec.cohort, quotas, spec.weight, Budget(**spec.budget.model_dump()), spec.burst_after_hours)
+    preemption = Preemption(**{field: Reach(word) for field, word in spec.preemption.model_dump().items()})
+    budget = Budget(**spec.budget.model_dump())
+    return Queue(name, spec.cohort, quotas, spec.weight, budget, spec.burst_after_hours, preemption)

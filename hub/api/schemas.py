@@ -6,12 +6,15 @@ fields; what it sends may grow, so the client passes `extra="ignore"` where it r
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
+from placement import sizes
 from placement.lifecycle import Phase
+from placement.workload import TopologyMode
 
 API_PREFIX = "/v1"
 MAX_MANIFEST_BYTES = 1 << 20
@@ -21,7 +24,16 @@ OWN_KEY = "auto-"  # begins the idempotency keys that the client makes where non
 
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Name = Annotated[str, Field(max_length=253)]  # what it may consist of is the services' to say
-Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+
+
+def _number(value: object) -> object:
+    """YAML 1.1 takes `1e-6` for a text, which JSON writes for a number."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Usd = Annotated[Number, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Wire(BaseModel):
@@ -56,16 +68,31 @@ class ErrorBody(Wire):
 # --- workloads and plans --------------------------------------------------------------------------------------------
 
 
+class TopologyOut(Wire):
+    level: str = Field(description="A level's name, the label of its nodes, or tier-1, tier-2 …")
+    mode: TopologyMode
+
+
+class SlicesOut(Wire):
+    """Groups of `size` consecutive pods, each in one domain of `level`."""
+
+    size: int
+    level: str
+
+
 class RoleOut(Wire):
     name: str
     replicas: int
     min: int
     gpus_per_pod: int
     device_class: str | None = Field(description="Product asked for, else the resource; null for CPU only.")
+    topology: TopologyOut | None = None
+    slices: SlicesOut | None = None
 
 
 class GangOut(Wire):
     min_pods: int
+    topology: TopologyOut | None = None
 
 
 class WorkloadOut(Wire):
@@ -89,6 +116,18 @@ class ScoreOut(Wire):
     terms: dict[str, float] = Field(description="USD by name; the smallest sum wins.")
 
 
+class DataMoveOut(Wire):
+    """What has to be copied there first; without a place, what the job reads from afar."""
+
+    dataset: str
+    size: int = Field(description="Bytes.")
+    source: str = Field(description="The region or cluster that it comes from.")
+    usd: float
+    hours: float
+    place: str = Field(description="pvc://namespace/claim in that cluster, or nothing.")
+    left_behind: bool = Field(default=False, description="A checkpoint in a claim: there the job begins again.")
+
+
 class CandidateOut(Wire):
     cluster: str
     feasible: bool
@@ -103,6 +142,7 @@ class CandidateOut(Wire):
         default=False,
         description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
     )
+    moves: list[DataMoveOut] = []
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]
@@ -117,6 +157,48 @@ class StartOut(Wire):
     message: str
 
 
+class RoomOut(Wire):
+    """Room is being emptied for the job on that cluster, and kept for it."""
+
+    cluster: str
+    at: datetime = Field(description="When the last of them has had its grace.")
+    victims: list[str] = Field(description="Jobs that still have to leave.")
+    lost_gpu_hours: float = 0.0
+    usd: float = 0.0
+    message: str
+
+
+class NotForItOut(Wire):
+    gpus: int
+    why: str
+
+
+class GpuUseOut(Wire):
+    """Of one cluster's GPUs: how many are free, and how many of those pods of the job could have."""
+
+    cluster: str
+    total: int
+    free: int
+    usable: int
+    rest: list[NotForItOut]
+
+
+class EtaOut(Wire):
+    at: datetime | None = Field(description="Null where only the occasion is known.")
+    cluster: str
+    basis: str
+    reserved: bool = Field(description="Whether room is kept for it.")
+
+
+class OutlookOut(Wire):
+    gpus: list[GpuUseOut]
+    eta: EtaOut | None
+    mends: list[str] = Field(description="What would let it start now; each was tried out.")
+    preemption: str = Field(description="Why nobody is evicted for it.")
+    place: int = Field(description="In its queue, from 1; 0 where it does not wait.")
+    ahead: list[str] = Field(description="The first of those before it.")
+
+
 class PlanOut(Wire):
     workload: WorkloadOut
     verdict: PlanVerdict
@@ -126,6 +208,8 @@ class PlanOut(Wire):
     warnings: list[str] = []
     domain: str = ""
     start: StartOut | None = None
+    room: RoomOut | None = None
+    outlook: OutlookOut | None = None
 
 
 class PlanList(RootModel[list[PlanOut]]):
@@ -178,6 +262,7 @@ class JobOut(Wire):
     started_at: datetime | None
     finished_at: datetime | None
     client_key: str | None
+    checkpoint_at: datetime | None = Field(default=None, description="Of the present attempt, as the job told.")
 
 
 class JobDetailOut(JobOut):
@@ -222,12 +307,14 @@ class DecisionOut(Wire):
     reasons: list[ReasonOut]
     candidates: list[CandidateOut]
     start: StartOut | None = None
+    room: RoomOut | None = None
 
 
 class ExplanationOut(Wire):
     job: JobDetailOut
     decision: DecisionOut | None
     history: list[EventOut]
+    outlook: OutlookOut | None = None
 
 
 class LogLineOut(Wire):
@@ -317,8 +404,8 @@ class WhoamiOut(Wire):
     role: str
 
 
-Rate = Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
-Watts = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Rate = Annotated[Number, Field(ge=0, le=3_600, allow_inf_nan=False)]
+Watts = Annotated[Number, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Region = Annotated[str, Field(min_length=1, max_length=63)]
 ClusterRef = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -326,15 +413,15 @@ ClusterRef = Annotated[str, Field(min_length=1, max_length=63)]
 class AmortisedDoc(Wire):
     """A card of one's own, with its share of the machine: what a used hour of it costs is computed from this."""
 
-    usd_per_card: Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
-    years: Annotated[float, Field(gt=0, le=50, allow_inf_nan=False)]
-    utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+    usd_per_card: Annotated[Number, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+    years: Annotated[Number, Field(gt=0, le=50, allow_inf_nan=False)]
+    utilisation: Annotated[Number, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
         description="The part of all hours in which somebody uses it."
     )
     watts: Watts = 0.0
     idle_watts: Watts = 0.0
-    usd_per_kwh: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
-    pue: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 1.0
+    usd_per_kwh: Annotated[Number, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
+    pue: Annotated[Number, Field(ge=1, le=10, allow_inf_nan=False)] = 1.0
     usd_per_card_year: Usd = Field(default=0.0, description="Space, support, people.")
     residual_usd: Usd = Field(default=0.0, description="What it is sold for in the end.")
 
@@ -355,10 +442,10 @@ class DefaultPrice(Wire):
 
 
 class RouteDoc(Wire):
-    usd_per_gb: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)] = Field(
+    usd_per_gb: Annotated[Number, Field(ge=0, le=1_000, allow_inf_nan=False)] = Field(
         description="A gigabyte is 10^9 bytes."
     )
-    gbit_per_s: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
+    gbit_per_s: Annotated[Number, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
         description="What one move gets."
     )
 
@@ -397,7 +484,7 @@ class PricesSetOut(PriceBookDoc):
 
 # --- queues ---------------------------------------------------------------------------------------------------------
 
-Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Amount = Annotated[Number, Field(ge=0, le=1e9, allow_inf_nan=False)]
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Device = Annotated[str, Field(min_length=1, max_length=253)]
 
@@ -415,6 +502,19 @@ class BudgetDoc(Wire):
     usd_per_month: Amount | None = None
 
 
+ReachWord = Literal["never", "lower-priority", "any"]
+
+
+class PreemptionDoc(Wire):
+    """Whose jobs may be evicted for one that waits in the queue."""
+
+    within_queue: ReachWord = Field(default="lower-priority", description="Of the same queue; `any` is not possible.")
+    reclaim: ReachWord = Field(default="any", description="Those that use what this queue lent.")
+    fair_share: ReachWord = Field(
+        default="lower-priority", description="Of queues with more than their share, while this one has less."
+    )
+
+
 class QueueSpec(Wire):
     """A queue as people declare it, without its name."""
 
@@ -424,9 +524,10 @@ class QueueSpec(Wire):
         default={}, description="By product; * is every GPU that nobody in the tree names, cpu the cores of CPU pods."
     )
     budget: BudgetDoc = BudgetDoc()
-    burst_after_hours: Annotated[float, Field(ge=0, le=8_760, allow_inf_nan=False)] | None = Field(
+    burst_after_hours: Annotated[Number, Field(ge=0, le=8_760, allow_inf_nan=False)] | None = Field(
         default=None, description="How long a job waits before it may go to a public cluster; null: as its cohort says."
     )
+    preemption: PreemptionDoc = PreemptionDoc()
 
 
 class QueueIn(QueueSpec):
@@ -492,11 +593,98 @@ class CostReportOut(Wire):
     total: CostOut
 
 
+# --- datasets -------------------------------------------------------------------------------------------------------
+
+DatasetName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$")]
+Size = Annotated[int, BeforeValidator(sizes.parse)]
+
+
+class ReplicaDoc(Wire):
+    """In a cluster's own storage, or in an object store of a region: one of the two."""
+
+    cluster: Annotated[str, Field(max_length=253)] = ""
+    region: Annotated[str, Field(max_length=63)] = ""
+    uri: Annotated[str, Field(max_length=2048)] = Field(
+        default="", description="s3://bucket/prefix, gs://…, az://…, https://…, file:///…; pvc://namespace/claim."
+    )
+
+
+class DatasetSpec(Wire):
+    """A dataset as people declare it, without its name."""
+
+    size: Size = Field(description="Bytes, or text as 1.2TB or 500GiB.")
+    replicas: Annotated[list[ReplicaDoc], Field(min_length=1, max_length=1000)]
+    residency: Annotated[list[Region], Field(max_length=100)] = Field(
+        default=[], description="The regions that it must not leave; none: it may go anywhere."
+    )
+    secret: Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")] = Field(
+        default="", description="The name of a Secret in the jobs' namespace, with what reading the stores takes."
+    )
+    tenant: Annotated[str | None, Field(max_length=253)] = Field(
+        default=None, description="Whose it is; \"\": everybody's. Without it: an admin's is everybody's."
+    )
+
+
+class DatasetIn(DatasetSpec):
+    name: DatasetName
+
+
+class ReplicaOut(ReplicaDoc):
+    copied: bool = Field(default=False, description="By Muster, before a job; declared by nobody.")
+
+
+class DatasetOut(Wire):
+    name: str
+    tenant: str = Field(description='"": everybody\'s.')
+    size: int = Field(description="Bytes.")
+    replicas: list[ReplicaOut]
+    residency: list[str]
+    secret: str
+    learned: bool = Field(description="Read off what a cluster has, and declared by nobody.")
+
+
+class DatasetListOut(Wire):
+    datasets: list[DatasetOut]
+
+
 class AppliedOut(Wire):
     """What a file declared, in its order: kind and name."""
 
     applied: list[tuple[str, str]]
     warnings: list[str] = []
+
+
+class StepOut(Wire):
+    """One job stopped, and started again."""
+
+    job: str
+    epoch: int
+    source: str
+    target: str = Field(description="A cluster; the same: on other nodes of it.")
+    gpus: float
+    lost_gpu_hours: float
+    usd: float = Field(description="Lost work, restart, copying its data, and what it costs more there.")
+
+
+class ProposalOut(Wire):
+    id: str
+    aim: Literal["make-room", "save-cost", "whole-nodes"]
+    steps: list[StepOut]
+    lost_gpu_hours: float
+    usd: float
+    gain_usd: float
+    net_usd: float
+    gain: str
+    job: str = Field(description="make-room: the one that could start.")
+    cluster: str
+    earlier_hours: float
+    saved_usd_per_hour: float
+    whole_nodes: int
+    whole_domains: int
+
+
+class ProposalListOut(Wire):
+    proposals: list[ProposalOut]
 
 
 class HealthOut(Wire):

@@ -25,8 +25,10 @@ from hub.records import (
     Planned,
     UserRole,
 )
+from placement.data import Dataset
 from placement.money import PriceBook
 from placement.queues.tree import Queue
+from placement.rebalance.proposals import Proposal
 
 
 class SubmittedJob(Protocol):
@@ -150,6 +152,21 @@ class QueuesPort(Protocol):
     async def delete(self, actor: Actor, name: str) -> None: ...
 
 
+class DatasetsPort(Protocol):
+    async def list(self, actor: Actor, *, learned: bool = False) -> Sequence[Dataset]: ...
+    async def show(self, actor: Actor, name: str, *, tenant: str | None = None) -> Dataset: ...
+    async def create(self, actor: Actor, dataset: Dataset, *, force: bool = False) -> Dataset: ...
+    async def put(
+        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, forget_copies: bool = False
+    ) -> Sequence[Dataset]: ...
+    def check(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> None: ...
+    async def delete(self, actor: Actor, name: str, *, tenant: str | None = None) -> None: ...
+
+
+class RebalancingPort(Protocol):
+    async def plan(self, actor: Actor) -> Sequence[Proposal]: ...
+
+
 class NotReady(Exception):
     """The hub cannot serve now, and the message says why in words for people."""
 
@@ -162,6 +179,8 @@ class Services:
     prices: PricesPort
     queues: QueuesPort
     costs: CostsPort
+    datasets: DatasetsPort
+    rebalancing: RebalancingPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

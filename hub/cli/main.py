@@ -10,7 +10,21 @@ import sys
 
 import typer
 
-from hub.cli import clusters, costs, exits, jobs, people, prices, queues, serve, session, submitting, watching
+from hub.cli import (
+    clusters,
+    costs,
+    datasets,
+    exits,
+    jobs,
+    people,
+    prices,
+    queues,
+    rebalancing,
+    serve,
+    session,
+    submitting,
+    watching,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,11 +34,12 @@ app = typer.Typer(
     epilog=exits.HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (submitting, jobs, watching):
+for part in (submitting, jobs, watching, rebalancing):
     app.add_typer(part.app)
 app.add_typer(clusters.app, name="cluster")
 app.add_typer(queues.app, name="queue")
 app.add_typer(queues.files)
+app.add_typer(datasets.app, name="dataset")
 app.add_typer(people.users, name="user")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)

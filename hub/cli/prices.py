@@ -13,12 +13,10 @@ from hub.cli import exits, screen, submitting
 from hub.cli.context import connect
 
 if TYPE_CHECKING:
-    from hub.api.schemas import PricesSetOut
     from hub.client import MusterClient
     from placement.market.listing import Listing
     from placement.market.quotes import Quotes
     from placement.market.revision import Change
-    from placement.money import PriceBook
 
 app = typer.Typer(no_args_is_help=True, help="What a GPU-hour costs where (changes: admins).")
 
@@ -80,12 +78,17 @@ def import_(
     The cheapest machine of the region by its cards, on demand and on spot. What changes is shown first; what the file
     does not list stays.
     """
+    from hub.api import pricebook
+    from placement.market import revision
+
     places, named = _pairs("--region", region), _pairs("--product", product or [])
     with connect(ctx) as muster, exits.told(file):
         listing = _listing(file, places)
         _check_places(places, listing, file)
         before = muster.prices()
-        made, quoted = _changes(muster, listing, places, named, cloud.casefold(), present, interruptions)
+        book = pricebook.read(before)
+        quoted = _quotes(muster, listing, places, named, cloud.casefold(), present)
+        made = revision.changes(book, {name: found.by_product for name, found in quoted.items()}, interruptions)
         _show(made, output)
         _warn_of(quoted, made, interruptions)
         new_public = set(places.values()) - set(before.public) if public else set()
@@ -96,7 +99,8 @@ def import_(
             _ask(made)
         if muster.prices() != before:
             exits.stop("the price book has changed meanwhile", "look again", exits.FAILED)
-        answer = _put(muster, made, new_public)
+        after = pricebook.render(revision.revised(book, made, new_public))
+        answer = muster.set_prices(after.model_dump_json().encode())
     typer.echo(f"{screen.counted(sum(not one.is_none for one in made), 'price')} changed", err=True)
     warn(answer.warnings)
 
@@ -149,54 +153,35 @@ def _check_places(places: Mapping[str, str], listing: Listing, file: str) -> Non
             exits.stop(f"--region {place}: {file} has no such region", mend, exits.USAGE)
 
 
-def _changes(
+def _quotes(
     muster: MusterClient,
     listing: Listing,
     places: Mapping[str, str],
     named: Mapping[str, str],
     cloud: str,
     present_only: bool,
-    interruptions: float | None,
-) -> tuple[tuple[Change, ...], dict[str, Quotes]]:
-    from placement.market import quotes, revision
+) -> dict[str, Quotes]:
+    """By cluster; one of them at least quotes something."""
+    from placement.market import quotes
 
     there = {one.name: one.products for one in muster.clusters()}
-    quoted = {
+    found = {
         cluster: quotes.quotes(listing.lines, place, cloud, there.get(cluster, {}), named)
         for place, cluster in places.items()
     }
-    by_cluster = {
-        cluster: {
-            product: quote
-            for product, quote in found.by_product.items()
-            if not present_only or product in there.get(cluster, {})
-        }
-        for cluster, found in quoted.items()
-    }
-    if not any(by_cluster.values()):
-        unknown = sorted({name for found in quoted.values() for name in found.unknown})
-        exits.stop(
-            "no card that a product is known for has a price there",
-            f"it has {', '.join(unknown)}: say what nodes report with --product NAME=PRODUCT"
-            if unknown
-            else "name another region, or leave --present out",
-            exits.FAILED,
-        )
-    return revision.changes(_book(muster), by_cluster, interruptions), quoted
-
-
-def _book(muster: MusterClient) -> PriceBook:
-    from hub.api import pricebook
-
-    return pricebook.read(muster.prices())
-
-
-def _put(muster: MusterClient, made: tuple[Change, ...], public: set[str]) -> PricesSetOut:
-    from hub.api import pricebook
-    from placement.market import revision
-
-    doc = pricebook.render(revision.revised(_book(muster), made, public))
-    return muster.set_prices(doc.model_dump_json().encode())
+    if present_only:
+        found = {cluster: each.of(there.get(cluster, {})) for cluster, each in found.items()}
+    if any(each.by_product for each in found.values()):
+        return found
+    unknown = sorted({name for each in found.values() for name in each.unknown})
+    exits.stop(
+        "no card that a product is known for has a price there",
+        f"it has {', '.join(unknown)}: say what nodes report with --product NAME=PRODUCT"
+        if unknown
+        else "name another region, or leave --present out",
+        exits.FAILED,
+    )
+    return None
 
 
 def _show(made: tuple[Change, ...], output: screen.Format) -> None:

@@ -12,6 +12,8 @@ from hub.cli.context import connect
 if TYPE_CHECKING:
     from hub.api import schemas
 
+_REACHES = ("never", "lower-priority", "any")
+
 app = typer.Typer(no_args_is_help=True, help="Where jobs wait: quota, shares and budgets (changes: admins).")
 files = typer.Typer()
 
@@ -38,6 +40,15 @@ BurstFlag = Annotated[
     str | None,
     typer.Option(
         "--burst-after", metavar="HOURS", help="Of waiting, before a public cluster is used; none: as its cohort says."
+    ),
+]
+
+PreemptionFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preemption",
+        metavar="RIGHT=WHOM",
+        help="RIGHT is within_queue, reclaim or fair_share; WHOM is never, lower-priority or any. May be repeated.",
     ),
 ]
 
@@ -71,11 +82,12 @@ def create(
     quota: QuotaFlag = None,
     budget: BudgetFlag = None,
     burst_after: BurstFlag = None,
+    preemption: PreemptionFlag = None,
 ) -> None:
     """Make a queue; without --quota it has no limit of its own."""
     from hub.api import schemas
 
-    spec = _changed(schemas.QueueSpec(), cohort, weight, quota, budget, burst_after)
+    spec = _changed(schemas.QueueSpec(), cohort, weight, quota, budget, burst_after, preemption)
     with connect(ctx) as muster:
         muster.create_queue(name, spec)
     typer.echo(f"{name} created")
@@ -90,6 +102,7 @@ def edit(
     quota: QuotaFlag = None,
     budget: BudgetFlag = None,
     burst_after: BurstFlag = None,
+    preemption: PreemptionFlag = None,
     force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
 ) -> None:
     """Change a queue; what is not given stays as it is."""
@@ -98,7 +111,8 @@ def edit(
     with connect(ctx) as muster:
         known = muster.queue(name)
         before = schemas.QueueSpec(**{field: getattr(known, field) for field in schemas.QueueSpec.model_fields})
-        muster.set_queue(name, _changed(before, cohort, weight, quota, budget, burst_after), force=force)
+        spec = _changed(before, cohort, weight, quota, budget, burst_after, preemption)
+        muster.set_queue(name, spec, force=force)
     typer.echo(f"{name} changed")
 
 
@@ -114,9 +128,9 @@ def delete(ctx: typer.Context, name: Name) -> None:
 def apply(
     ctx: typer.Context,
     file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="YAML or JSON; - reads stdin.")],
-    force: Annotated[bool, typer.Option("--force", help="Also where quota falls below what is used.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what may be wrong; see queue, dataset.")] = False,
 ) -> None:
-    """Make what a file declares (kind: Queue, PriceBook), or change it to that; all of it or nothing."""
+    """Make what a file declares (kind: Queue, Dataset, PriceBook), or change it to that; all of it or nothing."""
     with connect(ctx) as muster, exits.told(file):
         answer = muster.apply(submitting.read(file), force=force)
     for kind, name in answer.applied:
@@ -132,10 +146,11 @@ def _changed(
     quotas: list[str] | None,
     budgets: list[str] | None,
     burst_after: str | None,
+    preemptions: list[str] | None,
 ) -> schemas.QueueSpec:
     from hub.api import schemas
 
-    by_device, budget = dict(spec.quotas), spec.budget.model_dump()
+    by_device, budget, rights = dict(spec.quotas), spec.budget.model_dump(), spec.preemption.model_dump()
     for flag in quotas or ():
         device, _, text = flag.rpartition("=") if flag.endswith("=none") else flag.partition("=")
         if text == "none":
@@ -147,12 +162,19 @@ def _changed(
         if name not in budget:
             exits.stop(f"--budget {flag}: there is no {name}", f"one of {', '.join(budget)}", exits.USAGE)
         budget[name] = None if text == "none" else _amount(f"--budget {flag}", text)
+    for flag in preemptions or ():
+        name, _, text = flag.partition("=")
+        if name not in rights or text not in _REACHES:
+            mend = f"RIGHT is one of {', '.join(rights)}, WHOM one of {', '.join(_REACHES)}"
+            exits.stop(f"--preemption {flag} is none", mend, exits.USAGE)
+        rights[name] = text
     return schemas.QueueSpec(
         cohort=spec.cohort if cohort is None else cohort,
         weight=spec.weight if weight is None else weight,
         quotas=by_device,
         budget=schemas.BudgetDoc(**budget),
         burst_after_hours=_burst_after(spec.burst_after_hours, burst_after),
+        preemption=schemas.PreemptionDoc(**rights),
     )
 
 

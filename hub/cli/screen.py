@@ -28,6 +28,7 @@ Output = Annotated[Format, typer.Option("-o", "--output", help="How to print it.
 PHASE_STYLE = {
     "QUEUED": "yellow",
     "PLACED": "cyan",
+    "STAGING": "blue",
     "STARTING": "blue",
     "RUNNING": "bold green",
     "EVICTING": "magenta",

@@ -15,6 +15,8 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
+from hub.cli import outlooks
+from hub.cli.data_tables import move
 from hub.cli.grid import column as _column
 from hub.cli.grid import cut as _cut
 from hub.cli.grid import facts as _facts
@@ -75,10 +77,29 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     gang = f"gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none"
     parts.append(Text(f"  {gpus}; {gang}; {_duration(one.workload)}", "dim"))
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
-    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates), *_start(one.start)]
+    parts += [Text(f"  {near}", "dim") for near in _nearness(one.workload)]
+    parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
+    parts += outlooks.when(one.start, one.room, one.outlook, planned=True)
     if one.candidates:
         parts += ["", candidates(one.candidates, one.chosen)]
+    if one.verdict != "placed":
+        parts += outlooks.rest(one.outlook)
     return Group(*parts)
+
+
+def _nearness(workload: schemas.WorkloadOut) -> list[str]:
+    """Which pods want to be in one domain, in one line; none where nobody asks."""
+    found = []
+    for name, request in (("all", workload.gang.topology), *((role.name, role.topology) for role in workload.roles)):
+        if request is not None:
+            wish = " if it can be" if request.mode == "preferred" else ""
+            found.append(f"{name} in one {request.level}{wish}")
+    found += [
+        f"{role.name} in slices of {role.slices.size} in one {role.slices.level} each"
+        for role in workload.roles
+        if role.slices is not None
+    ]
+    return ["; ".join(found)] if found else []
 
 
 def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> RenderableType:
@@ -132,9 +153,11 @@ def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> Rende
         parts += ["", Text("Nothing was decided about it yet: the hub looks at it in its next cycle.", "dim")]
     else:
         made = one.decision
-        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates), *_start(made.start)]
+        parts += ["", _verdict(made.verdict, made.chosen, "", made.reasons, made.candidates)]
+        parts += outlooks.when(made.start, made.room, one.outlook)
         if made.candidates:
             parts += ["", candidates(made.candidates, made.chosen)]
+        parts += outlooks.rest(one.outlook)
     if one.history:
         parts += ["", history(one.history, now)]
     return Group(*parts)
@@ -243,6 +266,9 @@ def queue(one: schemas.QueueOut) -> RenderableType:
         facts.append((name, f"{spent:,.2f} {unit}" + (f" of {limit:,.2f}" if limit is not None else "")))
     if one.burst_after_hours is not None:
         facts.append(("bursts", f"to public clusters after {one.burst_after_hours:g} h of waiting"))
+    rights = one.preemption
+    evicts = f"in the queue {rights.within_queue}, what it lent {rights.reclaim}, for its share {rights.fair_share}"
+    facts.append(("evicts", evicts))
     table = _table()
     _column(table, "DEVICE", cut=True)
     for head in ("NOMINAL", "MAY BORROW", "LENDS", "USES", "LEFT"):
@@ -294,10 +320,6 @@ def _verdict(
     return Text.assemble((mark, style), why)
 
 
-def _start(start: schemas.StartOut | None) -> list[RenderableType]:
-    return [Text(f"  {start.message}")] if start is not None else []
-
-
 def _terms(one: schemas.CandidateOut) -> RenderableType:
     """`gpu $32.00 + fragmentation $0.64, in rack r1`."""
     terms = one.score.terms if one.score else {}
@@ -308,7 +330,7 @@ def _terms(one: schemas.CandidateOut) -> RenderableType:
     if one.spot and one.expected_hours is not None:
         remarks.append(f"{_hours(one.expected_hours)} with the interruptions expected")
     place = [f"in {one.domain}"] if one.domain else []
-    return Text(", ".join([money, *remarks, *place]), "dim")
+    return Text("\n".join([", ".join([money, *remarks, *place]), *map(move, one.moves)]), "dim")
 
 
 def _duration(one: schemas.WorkloadOut) -> str:

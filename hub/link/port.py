@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from placement.inventory import Summary
-from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
+from wire.orders import Command, CommandAck, DataFound, JobRef, Report, ReportAck
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ class HubSide(Protocol):
     async def heartbeat(self, cluster: str) -> None: ...
 
     async def summary(self, cluster: str, summary: Summary) -> None: ...
+
+    async def data(self, cluster: str, found: Sequence[DataFound]) -> None:
+        """All that the cluster holds by its own account."""
 
     async def pending_commands(self, cluster: str) -> Sequence[Command]:
         """Every unacknowledged command of the cluster, by id. Asked at attach and after each wake-up."""

@@ -25,7 +25,7 @@ from wire import link_pb2 as pb
 from wire.certificates import ClusterCertificate
 from wire.checks import ProtocolError
 from wire.lanes import Mailbox, Outbox
-from wire.orders import Command, CommandAck, LogLines, LogQuery, Report
+from wire.orders import Command, CommandAck, DataFound, LogLines, LogQuery, Report
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Stream:
         self._reports: Mailbox[Report] = Mailbox(2 * lanes.REPORT_WINDOW)
         self._acks: Mailbox[CommandAck] = Mailbox(65_536)
         self._summaries: Mailbox[Summary] = Mailbox(1)
+        self._data: Mailbox[Sequence[DataFound]] = Mailbox(1)
         self._heartbeats: Mailbox[None] = Mailbox(1)
         self._logs: dict[int, LogFlow] = {}
         self._ending = asyncio.Event()
@@ -65,6 +66,7 @@ class Stream:
                 self._while_welcome(self._take_reports()),
                 self._while_welcome(self._take_acks()),
                 self._while_welcome(self._take_summaries()),
+                self._while_welcome(self._take_data()),
                 self._while_welcome(self._take_heartbeats()),
                 self._give_up_on_goodbye(),
             )
@@ -139,6 +141,10 @@ class Stream:
                 reports, bad_reports = translate.reports_from_wire(message.reports)
                 self._drop([error for _, error in bad_reports])
                 await self._reports.put(reports)
+            case "datasets":
+                found, bad_found = translate.found_from_wire(message.datasets)
+                self._drop([error for _, error in bad_found])
+                self._data.replace(found)
             case "log_chunk":
                 self._take_log(message.log_chunk)
             case "hello":
@@ -198,6 +204,11 @@ class Stream:
         while True:
             for summary in await self._summaries.take():
                 await self._side.summary(self.cluster, summary)
+
+    async def _take_data(self) -> None:
+        while True:
+            for found in await self._data.take():
+                await self._side.data(self.cluster, found)
 
     async def _take_heartbeats(self) -> None:
         while True:

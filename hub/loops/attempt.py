@@ -13,8 +13,11 @@ from datetime import datetime
 from typing import Protocol
 
 from hub.records import Object
+from placement.data import DataPlace, places
 from placement.fleet import Fleet, PendingJob
-from placement.verdict import Decision, Placed, Plan
+from placement.preemption.invariants import check as faults_of_evictions
+from placement.preemption.invariants import sound
+from placement.verdict import Decision, Eviction, Placed, Plan
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +26,9 @@ Checker = Callable[[Plan, Fleet], Sequence[str]]
 
 
 class Renderer(Protocol):
-    def __call__(self, objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]: ...
+    def __call__(
+        self, objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+    ) -> Sequence[Object]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,15 @@ class Round:
     decisions: tuple[Decision, ...]
     failures: tuple[Failure, ...] = ()
     dropped: tuple[str, ...] = ()  # jobs whose decision broke an invariant: they stay queued
+    evictions: tuple[Eviction, ...] = ()
 
 
 def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Round:
+    evictions: tuple[Eviction, ...] = ()
+    failures: tuple[Failure, ...] = ()
     try:
-        decisions = plan(fleet, pending, now).decisions
-        failures: tuple[Failure, ...] = ()
+        planned = plan(fleet, pending, now)
+        decisions, evictions = planned.decisions, planned.evictions
     except Exception:
         log.exception("planning %d jobs together failed; planning them one by one", len(pending))
         decisions, failures = _one_by_one(plan, fleet, pending, now)
@@ -53,7 +61,7 @@ def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[Pendin
     undecided = {job.job for job in pending} - {one.job for one in decisions} - {one.job for one in failures}
     if undecided:
         log.error("the planner left out %s", sorted(undecided))
-    return Round(kept, failures, (*dropped, *sorted(undecided)))
+    return Round(kept, failures, (*dropped, *sorted(undecided)), _checked_evictions(Plan(kept, evictions), fleet))
 
 
 def _one_by_one(
@@ -89,19 +97,36 @@ def _checked(check: Checker, fleet: Fleet, decisions: tuple[Decision, ...]) -> t
     return tuple(kept), dropped
 
 
+def _checked_evictions(plan: Plan, fleet: Fleet) -> tuple[Eviction, ...]:
+    kept = sound(plan, fleet)
+    if len(kept) < len(plan.evictions):
+        log.error("evictions that are wrong are dropped: %s", "; ".join(faults_of_evictions(plan, fleet)))
+    return kept
+
+
 def render(
-    renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]]
+    renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]], fleet: Fleet
 ) -> tuple[dict[str, tuple[Object, ...]], tuple[Failure, ...]]:
     """Every placed job's objects as its cluster is to get them; failures for those that cannot be rendered."""
     rendered: dict[str, tuple[Object, ...]] = {}
     failures: list[Failure] = []
-    for held in (one.reservation for one in placed):
+    for one in placed:
+        held = one.reservation
         try:
-            rendered[held.job] = tuple(renderer(objects[held.job], job=held.job, epoch=held.epoch))
+            data = _data(one, fleet)
+            rendered[held.job] = tuple(renderer(objects[held.job], job=held.job, epoch=held.epoch, data=data))
         except Exception as error:
             log.exception("rendering %s failed", held.job)
             failures.append(Failure(held.job, held.epoch, f"the hub cannot render this job's objects: {_words(error)}"))
     return rendered, tuple(failures)
+
+
+def _data(placed: Placed, fleet: Fleet) -> tuple[DataPlace, ...]:
+    """Where its pods will find what it names."""
+    workload, cluster = placed.reservation.workload, placed.cluster
+    if not workload.data:
+        return ()
+    return places(fleet.data, workload, cluster, fleet.clusters[cluster].region, placed.moves)
 
 
 def _words(error: Exception) -> str:

@@ -26,6 +26,7 @@ from placement.verdict import Decision, Waiting
 # A cluster that refused is asked again when its summary has moved on, or after this long without any news.
 FORGIVEN_AFTER = timedelta(minutes=5)
 LONGEST_BACKOFF_S = 60.0
+_NAMED = 5  # jobs that are told to be ahead of another
 
 Rank = tuple[int, datetime, str, int]  # -priority, submitted at, id, epoch
 
@@ -58,6 +59,7 @@ class Backlog:
         self._timed: set[tuple[datetime, str]] = set()  # the same
         self._decisions: dict[str, Decision] = {}
         self._refusals: dict[str, dict[str, Refusal]] = {}
+        self._promised: set[str] = set()  # before this hub began, and not decided since
 
     def load(self, pending: Iterable[PendingJob]) -> None:
         for job in pending:
@@ -70,6 +72,7 @@ class Backlog:
             case Unqueued(job):
                 self._jobs.pop(job, None)
                 self._decisions.pop(job, None)
+                self._promised.discard(job)
             case Happened(event) if event.phase is Phase.RUNNING or event.phase in TERMINAL:
                 self._refusals.pop(event.job, None)
             case _:
@@ -78,6 +81,8 @@ class Backlog:
     def _add(self, job: PendingJob) -> None:
         self._jobs[job.job] = job
         self._decisions.pop(job.job, None)
+        if job.promised:
+            self._promised.add(job.job)
         for moment in (gives_up_at(job), locality.waits_until(job)):
             if moment is not None:
                 self._set_timer(moment, job.job)
@@ -117,7 +122,7 @@ class Backlog:
                 pending = self._jobs.get(id_)
                 # Cancelled or placed since, or queued again with a later epoch, which has an entry of its own.
                 if pending is not None and pending.epoch == epoch:
-                    taken[id_] = pending
+                    taken[id_] = self._with_promise(pending)
                 if len(taken) == at_most:
                     break
         if taken:
@@ -125,12 +130,44 @@ class Backlog:
         return tuple(taken.values())
 
     def heads(self) -> tuple[PendingJob, ...]:
-        """The jobs that were told when they start: room is kept for them."""
-        return tuple(
-            self._jobs[job]
+        """The jobs that were told when they start, or for which others are evicted: room is kept for them."""
+        told = [
+            job
             for job, decision in self._decisions.items()
-            if isinstance(decision.verdict, Waiting) and decision.verdict.start is not None and job in self._jobs
+            if isinstance(decision.verdict, Waiting)
+            and (decision.verdict.start is not None or decision.verdict.room is not None)
+        ]
+        return tuple(self._with_promise(self._jobs[job]) for job in (*told, *self._promised) if job in self._jobs)
+
+    def _with_promise(self, pending: PendingJob) -> PendingJob:
+        """As the last decision says; until there is one, as it was when this hub began."""
+        decision = self._decisions.get(pending.job)
+        if decision is None:
+            return pending
+        room = decision.verdict.room if isinstance(decision.verdict, Waiting) else None
+        promised = room.cluster if room is not None else ""
+        return pending if pending.promised == promised else replace(pending, promised=promised)
+
+    def position(self, job: str) -> tuple[int, tuple[str, ...]]:
+        """Its place in its queue, from 1, and the first of those before it; (0, ()) where it does not wait."""
+        pending = self._jobs.get(job)
+        if pending is None:
+            return 0, ()
+        queue, own = pending.workload.hints.queue, _rank(pending)
+        before = sorted(
+            rank
+            for rank in (_rank(each) for each in self._jobs.values() if each.workload.hints.queue == queue)
+            if rank < own
         )
+        return len(before) + 1, tuple(id_ for _, _, id_, _ in before[:_NAMED])
+
+    def decided_waiting(self) -> tuple[tuple[PendingJob, Decision], ...]:
+        """Those that a decision made wait, by priority and then age."""
+        waiting = (job for job in self._jobs.values() if job.job in self._decisions)
+        return tuple((job, self._decisions[job.job]) for job in sorted(waiting, key=_rank))
+
+    def pending(self, job: str) -> PendingJob | None:
+        return self._jobs.get(job)
 
     def queues(self) -> dict[str, int]:
         """How many jobs wait in each."""
@@ -197,9 +234,12 @@ class Backlog:
         if pending is None or pending.epoch != decision.epoch:
             return False
         self._decisions[decision.job] = decision
+        self._promised.discard(decision.job)
         if isinstance(decision.verdict, Waiting):
             if decision.verdict.start is not None:
                 self._set_timer(decision.verdict.start.at, decision.job)
+            if decision.verdict.look_again is not None:
+                self._set_timer(decision.verdict.look_again, decision.job)
             for reason in decision.verdict.reasons:
                 if isinstance(reason, BudgetShort):
                     self._set_timer(day_of(now) + timedelta(days=1), decision.job)

@@ -30,8 +30,8 @@ from hub.store.store import Store, StoreClosed
 from placement.fleet import PendingJob
 from placement.lifecycle import Event
 from placement.planner import PAID
-from placement.verdict import Decision, Placed, Reason, Rejected, Waiting
-from wire.orders import Start
+from placement.verdict import Decision, Eviction, Placed, Reason, Rejected, Waiting
+from wire.orders import Start, Stop
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ BATCH = 256
 AFTER_A_FAILURE_S = 1.0
 DROPPED = "the hub's own check refused what it had planned for this job; it is planned again when something changes"
 REASON_LIMIT = 2000  # characters of the text in the job's row; `explain` has all of it
+
+
+_Evicting = tuple[Eviction, int]  # with the epoch of the job that it is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +150,16 @@ class PlacingLoop:
         placed = [one.verdict for one in chosen if isinstance(one.verdict, Placed)]
         ids = [one.reservation.job for one in placed]
         objects = await self._store.read(lambda session: jobs.objects_of(session, ids)) if ids else {}
-        rendered, unrendered = await asyncio.to_thread(attempt.render, self._planning.render, placed, objects)
+        rendered, unrendered = await asyncio.to_thread(attempt.render, self._planning.render, placed, objects, fleet)
         placings = [
             Placing(
                 one.verdict.reservation,
-                Start(rendered[one.job], one.verdict.reservation.workload, one.verdict.reservation.spot),
+                Start(
+                    rendered[one.job],
+                    one.verdict.reservation.workload,
+                    one.verdict.reservation.spot,
+                    tuple(move for move in one.verdict.moves if move.place),
+                ),
                 one,
                 usd_per_hour(one.verdict),
             )
@@ -160,7 +168,9 @@ class PlacingLoop:
         ]
         waiting = self._new_reasons(found, taken)
         failures = (*found.failures, *unrendered, *_rejections(found.decisions))
-        unplaced = await self._commit(placings, failures, waiting)
+        epochs = {one.job: one.epoch for one in found.decisions}
+        evictions = [(one, epochs[one.for_job]) for one in found.evictions]
+        unplaced = await self._commit(placings, failures, waiting, evictions)
         for one in found.decisions:
             if isinstance(one.verdict, Waiting):
                 self._backlog.decided(one, now)
@@ -168,21 +178,27 @@ class PlacingLoop:
             self._backlog.reconsider(job)
 
     async def _commit(
-        self, placings: Sequence[Placing], failures: Sequence[Failure], waiting: Sequence[WaitingReason]
+        self,
+        placings: Sequence[Placing],
+        failures: Sequence[Failure],
+        waiting: Sequence[WaitingReason],
+        evictions: Sequence[_Evicting],
     ) -> tuple[str, ...]:
         """Answers the jobs whose cluster has changed meanwhile."""
-        if not (placings or failures or waiting):
+        if not (placings or failures or waiting or evictions):
             return ()
         now = self._clock()
         try:
-            return await self._store.write(lambda session: _apply(session, placings, failures, waiting, now=now))
+            return await self._store.write(
+                lambda session: _apply(session, placings, failures, waiting, evictions, now=now)
+            )
         except StoreClosed:
             raise
         except Exception:
             if len(placings) < 2:
                 raise
             log.exception("%d placements cannot be stored together; storing them one by one", len(placings))
-        await self._store.write(lambda session: _apply(session, (), failures, waiting, now=now))
+        await self._store.write(lambda session: _apply(session, (), failures, waiting, evictions, now=now))
         for placing in placings:
             try:
                 await self._store.write(functools.partial(_apply, placings=(placing,), now=now))
@@ -205,7 +221,8 @@ class PlacingLoop:
         for one in found.decisions:
             known = self._backlog.decision(one.job)
             if isinstance(one.verdict, Waiting) and (known is None or known.verdict != one.verdict):
-                changed.append(WaitingReason(one.job, one.epoch, _why(one.verdict)))
+                promised = one.verdict.room.cluster if one.verdict.room is not None else ""
+                changed.append(WaitingReason(one.job, one.epoch, _why(one.verdict), promised))
         dropped = set(found.dropped)
         changed.extend(WaitingReason(one.job, one.epoch, DROPPED) for one in taken if one.job in dropped)
         return changed
@@ -235,13 +252,22 @@ def _apply(
     placings: Sequence[Placing] = (),
     failures: Sequence[Failure] = (),
     waiting: Sequence[WaitingReason] = (),
+    evictions: Sequence[_Evicting] = (),
     *,
     now: datetime,
 ) -> tuple[str, ...]:
     """Commits a round; answers the jobs that could not be placed because their cluster has changed meanwhile."""
     open_clusters = clusters.open_names(session)
     possible = [one for one in placings if one.reservation.cluster in open_clusters]
-    moves.apply(session, [_placing_move(one, now) for one in possible] + [_failing_move(one, now) for one in failures])
+    # Nobody is evicted for a job that was cancelled meanwhile.
+    queued = jobs.queued_epochs(session, {one.for_job for one, _ in evictions}) if evictions else {}
+    needed = [one for one, epoch in evictions if queued.get(one.for_job) == epoch]
+    moves.apply(
+        session,
+        [_placing_move(one, now) for one in possible]
+        + [_failing_move(one, now) for one in failures]
+        + [_evicting_move(one, now) for one in needed],
+    )
     jobs.note_reasons(session, waiting)
     return tuple(one.reservation.job for one in placings if one.reservation.cluster not in open_clusters)
 
@@ -249,6 +275,20 @@ def _apply(
 def _placing_move(placing: Placing, now: datetime) -> Move:
     held = placing.reservation
     return Move(held.job, Event.PLACE, f"placed on {held.cluster}", now, epoch=held.epoch, placing=placing)
+
+
+def _evicting_move(eviction: Eviction, now: datetime) -> Move:
+    """Fenced by epoch and cluster: what has ended or moved meanwhile stays as it is."""
+    return Move(
+        eviction.job,
+        Event.EVICT,
+        eviction.reason,
+        now,
+        epoch=eviction.epoch,
+        cluster=eviction.cluster,
+        stop=Stop(eviction.grace_s, eviction.reason),
+        evicted_for=eviction.for_job,
+    )
 
 
 def _failing_move(failure: Failure, now: datetime) -> Move:
@@ -270,6 +310,8 @@ def usd_per_hour(placed: Placed) -> float | None:
 
 def _why(waiting: Waiting) -> str:
     start = f"{waiting.start.message}; " if waiting.start is not None else ""
+    if waiting.room is not None:
+        start = f"{waiting.room.message}; "
     return start + in_words(waiting.reasons)
 
 

@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
 from hub.records import JobEvent
-from hub.store import attempts, clusters, commands, events, jobs, moves, prices, queues
+from hub.store import attempts, clusters, commands, datasets, events, jobs, moves, prices, queues
 from hub.store.changes import Change, ClusterRecord, Spent
 from hub.store.feed import TAIL, Feed
 from hub.store.outbox import Outbox
 from hub.store.store import Store
-from placement.fleet import PendingJob, Reservation
+from placement.data import Dataset
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
@@ -55,6 +56,9 @@ async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) ->
         now,
         queues=found.queues,
         spent=found.spent,
+        datasets=found.datasets,
+        progress=found.progress,
+        leaving=found.leaving,
     )
     copies.backlog.load(found.pending)
     copies.outbox.load(found.commands)
@@ -77,20 +81,27 @@ class _Found:
     prices: PriceBook
     queues: QueueTree | None
     spent: tuple[Spent, ...]
+    datasets: tuple[Dataset, ...]
     pending: tuple[PendingJob, ...]
+    progress: dict[str, Progress]
+    leaving: dict[str, Leaving]
     commands: tuple[tuple[str, Command], ...]
     events: list[JobEvent]
 
 
 def _everything(session: Session, now: datetime) -> _Found:
+    progress, leaving = jobs.standing(session)
     return _Found(
         clusters=clusters.records(session),
         summaries=clusters.summaries(session),
         reservations=jobs.reservations(session),
         prices=prices.book(session),
         queues=queues.tree(session),
+        datasets=datasets.every(session),
         spent=attempts.ended_after(session, now - REMEMBERED),
         pending=moves.pending_jobs(session),
+        progress=progress,
+        leaving=leaving,
         commands=commands.open_commands(session),
         events=events.latest(session, TAIL),
     )

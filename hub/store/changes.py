@@ -13,7 +13,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
-from placement.fleet import PendingJob, Reservation
+from placement.data import Dataset
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
 from wire.orders import Command, JobRef
@@ -62,6 +63,22 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Progressed:
+    """A live attempt began to run, or saved what it needs to go on."""
+
+    job: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """A live attempt is being stopped."""
+
+    job: str
+    leaving: Leaving
+
+
+@dataclass(frozen=True, slots=True)
 class Ordered:
     cluster: str
     command: Command
@@ -91,6 +108,14 @@ class QueuesSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetsSaved:
+    """New or changed ones, and the keys of those that are no more."""
+
+    datasets: tuple[Dataset, ...]
+    gone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """An attempt is over, and this is what it took."""
 
@@ -107,11 +132,14 @@ Change = (
     | Unqueued
     | Reserved
     | Released
+    | Progressed
+    | Leaves
     | Ordered
     | Closed
     | ClusterSaved
     | PricesReplaced
     | QueuesSaved
+    | DatasetsSaved
     | Spent
 )
 

@@ -15,12 +15,12 @@ from typing import Any, cast
 import orjson
 
 from hub.records import Object
-from placement.data import DataMove, Replica
+from placement.data import DataMove, Dataset, Replica
 from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
-from placement.queues.tree import Budget, Queue, Quota
+from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 from placement.resources import Resources
-from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, Score, Waiting
+from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
     DataUse,
     DeviceNeed,
@@ -81,12 +81,26 @@ def uses_of(text: str) -> tuple[tuple[str, float], ...]:
     return tuple((device, float(amount)) for device, amount in load(text))
 
 
-def queue_of(name: str, cohort: str, weight: float, quotas: str, budget: str, burst_after_hours: float | None) -> Queue:
+def queue_of(
+    name: str, cohort: str, weight: float, quotas: str, budget: str, burst_after_hours: float | None, preemption: str
+) -> Queue:
     found = {device: Quota(**quota) for device, quota in load(quotas).items()}
-    return Queue(name, cohort, found, weight, Budget(**load(budget)), burst_after_hours)
+    reaches = {field: Reach(value) for field, value in load(preemption).items()}
+    return Queue(name, cohort, found, weight, Budget(**load(budget)), burst_after_hours, Preemption(**reaches))
 
 
 # ---- workload ----
+
+
+def dataset_of(
+    name: str, size_bytes: int, replicas: str, residency: str, tenant: str, learned: bool, secret: str
+) -> Dataset:
+    held = tuple(Replica(**row) for row in load(replicas))
+    return Dataset(name, size_bytes, held, tuple(load(residency)), tenant, learned, secret)
+
+
+def moves_of(row: Json) -> tuple[DataMove, ...]:
+    return tuple(DataMove(**{**move, "source": Replica(**move["source"])}) for move in row.get("moves", ()))
 
 
 def workload_of(text: str) -> Workload:
@@ -200,6 +214,7 @@ def dump_decision(decision: Decision) -> str:
             "uses": verdict.reservation.uses,
             "usd_per_hour": verdict.reservation.usd_per_hour,
             "since": verdict.reservation.since,
+            "moves_usd": verdict.reservation.moves_usd,
             "moves": verdict.moves,
         }
     else:
@@ -207,6 +222,8 @@ def dump_decision(decision: Decision) -> str:
         outcome = {name: [_reason_row(reason) for reason in verdict.reasons]}
         if isinstance(verdict, Waiting) and verdict.start is not None:
             outcome["start"] = verdict.start
+        if isinstance(verdict, Waiting) and verdict.room is not None:
+            outcome["room"] = verdict.room
     candidates = [
         {
             "cluster": candidate.cluster,
@@ -235,10 +252,11 @@ def decision_of(text: str, workload: Workload) -> Decision:
             tuple((device, amount) for device, amount in outcome.get("uses", ())),
             outcome.get("usd_per_hour", 0.0),
             datetime.fromisoformat(outcome["since"]) if outcome.get("since") else None,
+            outcome.get("moves_usd", 0.0),
         )
-        verdict = Placed(held, Score(outcome["terms"]), _moves(outcome))
+        verdict = Placed(held, Score(outcome["terms"]), moves_of(outcome))
     elif "waiting" in outcome:
-        verdict = Waiting(_reasons(outcome["waiting"]), _start(outcome.get("start")))
+        verdict = Waiting(_reasons(outcome["waiting"]), _start(outcome.get("start")), _room(outcome.get("room")))
     else:
         verdict = Rejected(_reasons(outcome["rejected"]))
     candidates = tuple(
@@ -248,21 +266,23 @@ def decision_of(text: str, workload: Workload) -> Decision:
             Score(one["terms"]) if one["terms"] is not None else None,
             one["domain"],
             one.get("at_least", False),
-            _moves(one),
+            moves_of(one),
         )
         for one in row["candidates"]
     )
     return Decision(row["job"], row["epoch"], verdict, candidates)
 
 
-def _moves(row: Json) -> tuple[DataMove, ...]:
-    return tuple(DataMove(**{**move, "source": Replica(**move["source"])}) for move in row.get("moves", ()))
-
-
 def _start(row: Json | None) -> ExpectedStart | None:
     if row is None:
         return None
     return ExpectedStart(row["cluster"], datetime.fromisoformat(row["at"]), tuple(row["after"]))
+
+
+def _room(row: Json | None) -> RoomMade | None:
+    if row is None:
+        return None
+    return RoomMade(**{**row, "at": datetime.fromisoformat(row["at"]), "victims": tuple(row["victims"])})
 
 
 def _reason_row(reason: Reason) -> Json:

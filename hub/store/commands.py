@@ -16,6 +16,7 @@ from hub.store.pieces import in_pieces
 from wire.orders import Command, JobRef, Start, Stop
 
 START = "start"
+STAGE = "stage"  # a Start that brings data first
 STOP = "stop"
 
 
@@ -40,7 +41,7 @@ def append(session: Session, orders: Sequence[NewCommand]) -> None:
                 "cluster": one.cluster,
                 "job": one.ref.job,
                 "epoch": one.ref.epoch,
-                "kind": START if isinstance(one.order, Start) else STOP,
+                "kind": _kind(one.order),
                 "payload_json": _payload(one.order),
                 "created_at": one.at,
             }
@@ -76,14 +77,14 @@ def open_commands(session: Session, cluster: str | None = None) -> tuple[tuple[s
     )
 
 
-def close(session: Session, cluster: str, ids: Iterable[int], at: datetime) -> dict[int, tuple[JobRef, bool]]:
-    """Marks them acknowledged; answers what was open among them: id -> (ref, whether it was a Start)."""
+def close(session: Session, cluster: str, ids: Iterable[int], at: datetime) -> dict[int, tuple[JobRef, str]]:
+    """Marks them acknowledged; answers what was open among them: id -> (ref, START, STAGE or STOP)."""
     command = rows.commands.c
     query = select(command.id, command.job, command.epoch, command.kind).where(
         command.cluster == cluster, command.acked_at.is_(None)
     )
     found = {
-        row.id: (JobRef(row.job, row.epoch), row.kind == START)
+        row.id: (JobRef(row.job, row.epoch), row.kind)
         for piece in in_pieces(ids)
         for row in session.connection().execute(query.where(command.id.in_(piece)))
     }
@@ -107,14 +108,20 @@ def _mark(session: Session, cluster: str, ids: Sequence[int], at: datetime) -> N
         announce(session, Closed(cluster, id_))
 
 
+def _kind(order: Start | Stop) -> str:
+    if isinstance(order, Stop):
+        return STOP
+    return STAGE if order.moves else START
+
+
 def _payload(order: Start | Stop) -> str:
     if isinstance(order, Start):
-        return codec.dump({"objects": list(order.objects), "spot": order.spot})
+        return codec.dump({"objects": list(order.objects), "spot": order.spot, "moves": order.moves})
     return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
 
 
 def _order(kind: str, payload: str, workload: str) -> Start | Stop:
     row = codec.load(payload)
-    if kind == START:
-        return Start(tuple(row["objects"]), codec.workload_of(workload), row["spot"])
+    if kind != STOP:
+        return Start(tuple(row["objects"]), codec.workload_of(workload), row["spot"], codec.moves_of(row))
     return Stop(row["grace_s"], row["reason"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from hub.records import Actor, Job, JobEvent, JobFilter, Object, Page
 from hub.store import codec, moves, rows
 from hub.store.pieces import in_pieces
-from placement.fleet import Reservation
-from placement.lifecycle import Phase
+from placement.fleet import Leaving, Progress, Reservation
+from placement.lifecycle import HOLDING, Phase
 from placement.verdict import Decision
 from placement.workload import Workload
 
@@ -311,12 +311,49 @@ def holding_on(session: Session, cluster: str) -> tuple[str, ...]:
 def reservations(session: Session) -> tuple[Reservation, ...]:
     held, spec = rows.reservations.c, rows.job_specs.c
     query = select(
-        held.job, held.epoch, held.cluster, spec.workload_json, held.spot, held.uses_json, held.usd_per_hour, held.since
+        held.job,
+        held.epoch,
+        held.cluster,
+        spec.workload_json,
+        held.spot,
+        held.uses_json,
+        held.usd_per_hour,
+        held.since,
+        held.egress_usd,
     ).join_from(rows.reservations, rows.job_specs, spec.job == held.job)
     return tuple(
-        Reservation(job, epoch, cluster, codec.workload_of(workload), spot, codec.uses_of(uses), usd, since)
-        for job, epoch, cluster, workload, spot, uses, usd, since in session.connection().execute(query)
+        Reservation(job, epoch, cluster, codec.workload_of(workload), spot, codec.uses_of(uses), *paid)
+        for job, epoch, cluster, workload, spot, uses, *paid in session.connection().execute(query)
     )
+
+
+def standing(session: Session) -> tuple[dict[str, Progress], dict[str, Leaving]]:
+    """Of live attempts: how far they have come, and which of them are being stopped."""
+    job = rows.jobs.c
+    query = select(
+        job.id, job.epoch, job.phase, job.started_at, job.checkpoint_at, job.pods_json, job.evicted_for
+    ).where(job.phase.in_([phase.value for phase in HOLDING]))
+    progress: dict[str, Progress] = {}
+    leaving: dict[str, Leaving] = {}
+    for id_, epoch, phase, started_at, checkpoint_at, pods, evicted_for in session.connection().execute(query):
+        found = moves.progress_of(epoch, started_at, checkpoint_at, pods)
+        if found != Progress(epoch):
+            progress[id_] = found
+        if Phase(phase) in (Phase.EVICTING, Phase.CANCELLING):
+            leaving[id_] = Leaving(epoch, evicted_for or "")
+    return progress, leaving
+
+
+def queued_epochs(session: Session, ids: Iterable[str]) -> dict[str, int]:
+    """Of those that are queued now."""
+    job = rows.jobs.c
+    return {
+        id_: epoch
+        for piece in in_pieces(ids)
+        for id_, epoch in session.connection().execute(
+            select(job.id, job.epoch).where(job.id.in_(piece), job.phase == Phase.QUEUED.value)
+        )
+    }
 
 
 # ---- the waiting ----
@@ -327,6 +364,7 @@ class WaitingReason:
     job: str
     epoch: int
     reason: str
+    promised: str = ""  # the cluster on which room is made for it
 
 
 def note_reasons(session: Session, reasons: Sequence[WaitingReason]) -> None:
@@ -337,8 +375,11 @@ def note_reasons(session: Session, reasons: Sequence[WaitingReason]) -> None:
     session.connection().execute(
         update(rows.jobs)
         .where(job.id == bindparam("_id"), job.epoch == bindparam("_epoch"), job.phase == Phase.QUEUED.value)
-        .values(reason=bindparam("_reason")),
-        [{"_id": one.job, "_epoch": one.epoch, "_reason": one.reason} for one in reasons],
+        .values(reason=bindparam("_reason"), promised=bindparam("_promised")),
+        [
+            {"_id": one.job, "_epoch": one.epoch, "_reason": one.reason, "_promised": one.promised or None}
+            for one in reasons
+        ],
     )
 
 
@@ -376,4 +417,5 @@ def _job(row: Row[Any]) -> Job:
         usd_per_hour=row.usd_per_hour,
         spot=row.spot,
         client_key=row.client_key,
+        checkpoint_at=row.checkpoint_at,
     )

@@ -7,6 +7,7 @@ what does not match changes nothing and is answered as such.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,14 +19,14 @@ from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
 from hub.store import attempts, codec, commands, rows
-from hub.store.changes import Happened, Queued, Released, Reserved, Unqueued, announce
+from hub.store.changes import Happened, Leaves, Progressed, Queued, Released, Reserved, Unqueued, announce
 from hub.store.commands import NewCommand
 from hub.store.numbers import next_number
 from hub.store.pieces import in_pieces
 from placement import costs, lifecycle
 from placement.costs import Attempt
 from placement.costs import Outcome as Ending
-from placement.fleet import PendingJob, Reservation
+from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.lifecycle import HOLDING, TERMINAL, Event, IllegalTransition, Phase
 from placement.verdict import Decision, Placed
 from placement.workload import Workload
@@ -56,7 +57,10 @@ class Move:
     roles: tuple[RoleCount, ...] = ()
     pods: tuple[PodPlace, ...] = ()
     placing: Placing | None = None  # with PLACE
+    stages: bool = False  # with ACCEPT: its data is brought first
     stop: Stop | None = None  # with EVICT and CANCEL: sent to the cluster that holds the job, if one does
+    checkpoint_at: datetime | None = None  # of a report
+    evicted_for: str = ""  # with EVICT: the job that gets its room
 
 
 class Outcome(StrEnum):
@@ -89,6 +93,9 @@ class _Job:
     was_queued: bool
     queue: str
     queued_at: datetime | None
+    checkpoint_at: datetime | None
+    evicted_for: str | None
+    promised: str | None
     owner: str = ""
     name: str = ""
     held_uses: tuple[tuple[str, float], ...] = ()
@@ -101,6 +108,8 @@ class _Job:
     released: tuple[datetime, Ending] | None = None  # when and how the reservation on disk ended
     placing: Placing | None = None
     touched: bool = False
+    progressed: bool = False
+    leaves: bool = False
 
 
 @dataclass(slots=True)
@@ -156,6 +165,9 @@ _HOT = (
     rows.jobs.c.usd_per_hour,
     rows.jobs.c.spot,
     rows.jobs.c.queued_at,
+    rows.jobs.c.checkpoint_at,
+    rows.jobs.c.evicted_for,
+    rows.jobs.c.promised,
 )
 
 
@@ -207,6 +219,9 @@ def _job(row: Row[Any]) -> _Job:
         queued_at=row.queued_at,
         owner=row.owner,
         name=row.name,
+        checkpoint_at=row.checkpoint_at,
+        evicted_for=row.evicted_for,
+        promised=row.promised,
         held_uses=codec.uses_of(row.held_uses_json) if row.held_uses_json else (),
         held_usd_per_hour=row.held_usd_per_hour or 0.0,
         held_cpu_usd_per_hour=row.held_cpu_usd_per_hour or 0.0,
@@ -224,7 +239,7 @@ def _step(session: Session, job: _Job, move: Move, batch: _Batch) -> Outcome:
     # A spoke's clock may be behind the hub's: nothing of an attempt happens before its placing.
     at = move.at if job.placed_at is None else max(move.at, job.placed_at)
     try:
-        after = lifecycle.next_phase(before, move.event)
+        after = lifecycle.next_phase(before, _event(move, before))
     except IllegalTransition:
         if move.seq is not None and before in HOLDING:
             # It was received, and is acknowledged as such: it must not be judged again by a later phase. Without an
@@ -244,6 +259,12 @@ def _step(session: Session, job: _Job, move: Move, batch: _Batch) -> Outcome:
     if move.stop is not None and job.cluster is not None and after in _STOPPING and before not in _STOPPING:
         batch.orders.append(NewCommand(job.cluster, ref, move.stop, at))
     return Outcome.APPLIED
+
+
+def _event(move: Move, before: Phase) -> Event:
+    """A job whose data is on the way is not starting yet, unless a report has overtaken the acknowledgement."""
+    brings = move.event is Event.ACCEPT and move.stages and before is Phase.PLACED
+    return Event.STAGING if brings else move.event
 
 
 _STOPPING = frozenset({Phase.EVICTING, Phase.CANCELLING})
@@ -269,7 +290,11 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     # does not replace the reason it is being stopped for.
     if move.reason and (after is not before or (before not in _STOPPING and move.event is not Event.ACCEPT)):
         job.reason = move.reason
-    elif (after is not before and after in _AS_WISHED) or _says_that_all_is_well(job, move, before, after):
+    elif (
+        (after is not before and after in _AS_WISHED)
+        or (before is Phase.STAGING and after is Phase.STARTING)
+        or _says_that_all_is_well(job, move, before, after)
+    ):
         job.reason = ""  # what it was waiting for is over
     if move.seq is not None:
         job.report_seq = move.seq
@@ -277,10 +302,18 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.roles_json = codec.dump(move.roles)
     if move.pods:
         job.pods_json = codec.dump(move.pods)
+        job.progressed = True
     if move.placing is not None:
         _place(job, move.placing, at)
     if after is Phase.RUNNING and job.started_at is None:
         job.started_at = at
+        job.progressed = True
+    if move.checkpoint_at is not None and (job.checkpoint_at is None or move.checkpoint_at > job.checkpoint_at):
+        job.checkpoint_at = move.checkpoint_at
+        job.progressed = True
+    if after in _STOPPING and before not in _STOPPING:
+        job.evicted_for = move.evicted_for or None
+        job.leaves = True
     if after in TERMINAL:
         job.finished_at = at
     if after is Phase.QUEUED:
@@ -288,7 +321,7 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.cluster = None
         job.report_seq = 0
         job.roles_json = job.pods_json = "[]"
-        job.placed_at = job.started_at = job.usd_per_hour = None
+        job.placed_at = job.started_at = job.usd_per_hour = job.checkpoint_at = job.evicted_for = None
         job.spot = False
         job.placing = None
         job.queued_at = at
@@ -302,6 +335,7 @@ def _says_that_all_is_well(job: _Job, move: Move, before: Phase, after: Phase) -
 
 def _place(job: _Job, placing: Placing, at: datetime) -> None:
     job.placing = placing
+    job.promised = None
     job.report_seq = 0  # each attempt's reports are numbered from 1
     job.cluster = placing.reservation.cluster
     job.spot = placing.reservation.spot
@@ -337,6 +371,9 @@ def _write_jobs(session: Session, jobs: Sequence[_Job]) -> None:
                 "usd_per_hour": job.usd_per_hour,
                 "spot": job.spot,
                 "queued_at": job.queued_at,
+                "checkpoint_at": job.checkpoint_at,
+                "evicted_for": job.evicted_for,
+                "promised": job.promised,
             }
             for job in jobs
         ],
@@ -386,6 +423,7 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "usd_per_hour": one.usd_per_hour,
                     "since": one.since,
                     **_foreseen(placing),
+                    "egress_usd": one.moves_usd,
                 }
                 for placing in placings
                 for one in (placing.reservation,)
@@ -399,7 +437,24 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
             announce(session, Released(job.held, job.held_cluster))
     for one in reserved:
         announce(session, Reserved(one))
+    for job in jobs:
+        _tell_how_it_stands(session, job)
     _requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
+
+
+def _tell_how_it_stands(session: Session, job: _Job) -> None:
+    if job.phase not in HOLDING:
+        return
+    if job.progressed:
+        announce(session, Progressed(job.id, progress_of(job.epoch, job.started_at, job.checkpoint_at, job.pods_json)))
+    if job.leaves and job.phase in _STOPPING:
+        announce(session, Leaves(job.id, Leaving(job.epoch, job.evicted_for or "")))
+
+
+def progress_of(epoch: int, started_at: datetime | None, checkpoint_at: datetime | None, pods_json: str) -> Progress:
+    counts = Counter((pod.node, pod.role) for pod in codec.pod_places_of(pods_json))
+    pods = tuple((node, role, count) for (node, role), count in sorted(counts.items()))
+    return Progress(epoch, started_at, checkpoint_at, pods)
 
 
 def _charge(session: Session, released: Sequence[_Job]) -> None:
@@ -471,7 +526,7 @@ def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[Pe
     """The queued jobs among `ids` (None: all of them), oldest first."""
     job, spec = rows.jobs.c, rows.job_specs.c
     query = (
-        select(job.id, job.epoch, job.tenant, job.submitted_at, job.queued_at, spec.workload_json)
+        select(job.id, job.epoch, job.tenant, job.submitted_at, job.queued_at, job.promised, spec.workload_json)
         .join_from(rows.jobs, rows.job_specs, spec.job == job.id)
         .where(job.phase == Phase.QUEUED.value)
         .order_by(job.submitted_at, job.id)
@@ -479,6 +534,6 @@ def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[Pe
     if ids is not None:
         query = query.where(job.id.in_(list(ids)))
     return tuple(
-        PendingJob(id_, epoch, codec.workload_of(workload), tenant, at, waits_since=queued_at)
-        for id_, epoch, tenant, at, queued_at, workload in session.connection().execute(query)
+        PendingJob(id_, epoch, codec.workload_of(workload), tenant, at, waits_since=queued_at, promised=promised or "")
+        for id_, epoch, tenant, at, queued_at, promised, workload in session.connection().execute(query)
     )

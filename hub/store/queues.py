@@ -13,9 +13,15 @@ from placement.queues.tree import QueueTree
 def tree(session: Session) -> QueueTree | None:
     """None where there never were any."""
     row = rows.queues.c
-    query = select(row.name, row.cohort, row.weight, row.quotas_json, row.budget_json, row.burst_after_hours).order_by(
-        row.name
-    )
+    query = select(
+        row.name,
+        row.cohort,
+        row.weight,
+        row.quotas_json,
+        row.budget_json,
+        row.burst_after_hours,
+        row.preemption_json,
+    ).order_by(row.name)
     found = [codec.queue_of(*each) for each in session.connection().execute(query)]
     return QueueTree.of(found) if found else None
 
@@ -32,6 +38,7 @@ def save(session: Session, new: QueueTree) -> None:
                 "quotas_json": codec.dump(queue.quotas),
                 "budget_json": codec.dump(queue.budget),
                 "burst_after_hours": queue.burst_after_hours,
+                "preemption_json": codec.dump(queue.preemption),
             }
             for queue in new.queues.values()
         ],

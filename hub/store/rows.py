@@ -153,6 +153,9 @@ class JobRow(Row, table=True):
     spot: bool = Field(sa_column=Column(Boolean, nullable=False))
     client_key: str | None = Field(sa_column=Column(String(253)))
     queued_at: datetime | None = Field(sa_column=Column(Utc))  # when it was last put back; None: when it was submitted
+    checkpoint_at: datetime | None = Field(sa_column=Column(Utc))  # of the present attempt, as it told
+    evicted_for: str | None = Field(sa_column=Column(String(16)))  # while it is stopped: who gets its room
+    promised: str | None = Field(sa_column=Column(String(253)))  # while it waits: where room was made for it
 
 
 class JobSpecRow(Row, table=True):
@@ -261,6 +264,21 @@ class QueueRow(Row, table=True):
     quotas_json: str = Field(sa_column=Column(Text, nullable=False))
     budget_json: str = Field(sa_column=Column(Text, nullable=False))
     burst_after_hours: float | None = Field(sa_column=Column(Float))
+    preemption_json: str = Field(sa_column=Column(Text, nullable=False, server_default="{}"))
+
+
+class DatasetRow(Row, table=True):
+    """`key` is the name among all tenants' (placement.data)."""
+
+    __tablename__ = "datasets"
+    key: str = text_key(512)
+    tenant: str = Field(sa_column=Column(String(253), nullable=False))
+    name: str = Field(sa_column=Column(String(512), nullable=False))
+    size_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
+    residency_json: str = Field(sa_column=Column(Text, nullable=False))
+    replicas_json: str = Field(sa_column=Column(Text, nullable=False))
+    secret: str = Field(sa_column=Column(String(253), nullable=False))
+    learned: bool = Field(sa_column=Column(Boolean, nullable=False))
 
 
 class PlacementRow(Row, table=True):
@@ -297,7 +315,7 @@ class CommandRow(Row, table=True):
     cluster: str = Field(sa_column=Column(String(253), ForeignKey("clusters.name"), nullable=False))
     job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), nullable=False, index=True))
     epoch: int = Field(sa_column=Column(Integer, nullable=False))
-    kind: str = Field(sa_column=Column(String(16), nullable=False))  # start | stop
+    kind: str = Field(sa_column=Column(String(16), nullable=False))  # start | stage | stop
     payload_json: str = Field(sa_column=Column(Text, nullable=False))
     created_at: datetime = Field(sa_column=Column(Utc, nullable=False))
     acked_at: datetime | None = Field(sa_column=Column(Utc))
@@ -366,6 +384,7 @@ prices = table_of(PriceRow)
 transfers = table_of(TransferRow)
 price_settings = table_of(PriceSettingRow)
 queues = table_of(QueueRow)
+datasets = table_of(DatasetRow)
 attempts = table_of(AttemptRow)
 cost_days = table_of(CostDayRow)
 leadership = table_of(LeadershipRow)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import paths, references
+from placement.kinds import paths, places, references
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.identity import Identity
 from placement.workload import Reference, Workload
@@ -56,7 +56,10 @@ def _share(user: User, mine: Sequence[Dependency], idle: Iterable[Dependency]) -
         " and is not applied"
         for each in idle
     )
-    return Share(replace(user.workload, references=left, warnings=warnings), tuple(each.obj for each in mine))
+    claims = (name for kind, name in held if kind == places.CLAIM_KIND)
+    data = places.without_claims(user.workload.data, user.workload.namespace, claims)
+    workload = replace(user.workload, references=left, data=data, warnings=warnings)
+    return Share(workload, tuple(each.obj for each in mine))
 
 
 def _used_by(user: User, others: Sequence[Dependency]) -> list[Dependency]:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from placement.dra.names import PREFIX, is_counted_by_claim
 from placement.inventory import DeviceForm
 from placement.kinds.problems import did_you_mean
 
@@ -66,6 +67,12 @@ _MIG_GB: dict[int, frozenset[int]] = {
 }
 _MIG = re.compile(r"nvidia\.com/mig-(\d+)g\.(\d+)gb((?:\.me)?(?:\.gfx)?(?:\.all)?)(\.shared)?")
 _AMD_PARTITION = re.compile(r"amd\.com/(?:spx|dpx|tpx|qpx|cpx)_nps[1248]")
+_WORDS = re.compile(r"[.\-]")
+_VENDORS = frozenset({"nvidia", "amd", "intel", "aliyun", "google", "aws", "habana", "furiosa"})
+_BESIDE_GPUS = (
+    *("nic", "net", "dranet", "rdma", "roce", "ib", "infiniband", "sriov"),
+    *("cpu", "mem", "hugepage", "nvme", "storage", "compute", "domain", "daemon", "channel"),
+)
 _VENDOR_DOMAINS = ("nvidia.com", "amd.com", "gpu.intel.com", "aliyun.com", "volcano.sh")
 _MEANT_DOMAINS = {"nvidia": "nvidia.com", "amd": "amd.com", "aliyun": "aliyun.com"}  # too short for likeness
 _LOOKS_LIKE_GPU = re.compile(r"gpu|^mig|i915|^xe$|cuda", re.IGNORECASE)
@@ -82,11 +89,22 @@ def classify(resource: str) -> DeviceName | None:
         return DeviceName(resource, "nvidia", DeviceForm.MIG) if int(mig[1]) in _MIG_GB else None
     if _AMD_PARTITION.fullmatch(resource):
         return DeviceName(resource, "amd", DeviceForm.WHOLE)
+    if is_counted_by_claim(resource):
+        return _by_claim(resource)
     domain, _, name = resource.rpartition("/")
     if name in ("gpu", "vgpu") and domain and not _meant_domain(domain):
         vendor = domain.split(".")[0]
         return DeviceName(resource, vendor, DeviceForm.WHOLE if name == "gpu" else DeviceForm.VGPU)
     return None
+
+
+def _by_claim(resource: str) -> DeviceName | None:
+    """A DeviceClass counts accelerators, unless a word of its name says that it has something that goes beside them."""
+    words = _WORDS.split(resource.removeprefix(PREFIX).lower())
+    if any(word.startswith(_BESIDE_GPUS) for word in words):
+        return None
+    vendor = next((word for word in words if word in _VENDORS), words[0])
+    return DeviceName(resource, vendor, DeviceForm.DRA)
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from placement.kinds import constraints, fields, requests
+from placement.kinds import claims, constraints, fields, requests
 from placement.kinds.fields import Object, join
 from placement.kinds.kind import Roles
 from placement.kinds.problems import Findings
@@ -48,9 +48,7 @@ def _check(found: Findings, rules: Roles, spec: Object, at: str) -> None:
     if spec.get("nodeName"):
         mend = "remove it; to pin the pod, select the label kubernetes.io/hostname"
         found.error(join(at, "nodeName"), "Muster chooses the node", mend)
-    if requests.uses_claims(spec):
-        mend = "ask for devices in resources.limits"
-        found.error(join(at, "resourceClaims"), "devices asked by resource claim cannot be placed yet", mend)
+    claims.check_pod(found, spec, at)
     policy = fields.text(found, spec, at, "restartPolicy", _DEFAULT_RESTART_POLICY)
     if rules.restart_policies and policy not in rules.restart_policies:
         wanted = " or ".join(rules.restart_policies)

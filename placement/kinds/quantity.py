@@ -44,6 +44,11 @@ def _amount(resource: str, text: str, round_up: bool) -> int:
     return whole
 
 
+def exact(text: str) -> Fraction:
+    """The quantity as it is written, in no unit. Raises ValueError."""
+    return _parsed(text.strip())
+
+
 def is_extended(resource: str) -> bool:
     """A device or the like: named with a domain, indivisible, never overcommitted."""
     return "/" in resource and not resource.startswith("kubernetes.io/")

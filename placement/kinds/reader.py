@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from placement.kinds import (
+    claims,
     dependencies,
     documents,
     emulate,
@@ -23,11 +24,13 @@ from placement.kinds import (
     identity,
     localities,
     paths,
+    places,
     pods,
     references,
     roles,
 )
 from placement.kinds.catalogue import Catalogue
+from placement.kinds.claims import ClaimUse
 from placement.kinds.conditions import spec_holds
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.dependencies import Dependency
@@ -81,6 +84,7 @@ class _Draft:
     workload: Workload
     manifest: dict[str, Any]
     labels: Callable[[], tuple[Mapping[str, str], ...]]  # of each role's pods
+    claims: tuple[tuple[ClaimUse, ...], ...] = ()  # of each role's pods
 
 
 @dataclass(slots=True)
@@ -108,6 +112,8 @@ def _gather(
     gathered.seen.add(key)
     if kind is None:
         identity.check_metadata(found, obj)
+        if who.kind in (claims.TEMPLATE, claims.CLAIM):
+            claims.check_object(found, who.kind, obj)
         gathered.others.append(Dependency(who, identity.named(obj, who)))
     else:
         gathered.drafts.append(_workload(found, kind, obj, who))
@@ -132,6 +138,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
     gang = hints.topology(found, shape.roles, given, functools.cache(labels), localities.of_gang(found, rules, obj))
     wanted = localities.of_roles(found, rules, obj, shape.roles, gang)
+    named = _references(shape)
     workload = Workload(
         api_version=who.api_version,
         kind=who.kind,
@@ -144,14 +151,14 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         min_pods=shape.min_pods,
         topology=wanted.gang,
         hints=hints.read(found, rules, obj, shape.roles, given),
-        references=_references(shape),
-        data=hints.data(found, given),
+        references=named,
+        data=places.of_pods((role.template for role in shape.roles), named, who.namespace, hints.data(found, given)),
         long_running=rules.long_running
         if isinstance(rules.long_running, bool)
         else spec_holds(rules.long_running, obj),
         warnings=tuple(found.warnings),
     )
-    return _Draft(workload, manifest, labels)
+    return _Draft(workload, manifest, labels, tuple(claims.uses(role.template) for role in shape.roles))
 
 
 def _check_selector(found: Findings, kind: Kind, obj: dict[str, Any], shape: Shape) -> None:
@@ -175,12 +182,14 @@ def _references(shape: Shape) -> tuple[Reference, ...]:
 
 def _with_dependencies(drafts: Sequence[_Draft], others: Sequence[Dependency]) -> tuple[Submission, ...]:
     if not others:
-        return tuple(Submission(draft.workload, draft.manifest, ()) for draft in drafts)
+        return tuple(_submission(draft, draft.workload, ()) for draft in drafts)
     users = [dependencies.User(draft.workload, draft.manifest, draft.labels()) for draft in drafts]
     shares = dependencies.shared_out(users, others)
-    return tuple(
-        Submission(share.workload, draft.manifest, share.objects) for draft, share in zip(drafts, shares, strict=True)
-    )
+    return tuple(_submission(draft, share.workload, share.objects) for draft, share in zip(drafts, shares, strict=True))
+
+
+def _submission(draft: _Draft, workload: Workload, objects: tuple[dict[str, Any], ...]) -> Submission:
+    return Submission(claims.counted(workload, draft.claims, objects), draft.manifest, objects)
 
 
 def _no_workload(others: Sequence[Dependency]) -> Problem:

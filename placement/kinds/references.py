@@ -39,6 +39,9 @@ def of_template(template: Object) -> Iterator[Reference]:
             yield from _container(container)
     for secret in fields.dicts(spec.get("imagePullSecrets")):
         yield from _named("Secret", secret, "name")
+    for claim in fields.dicts(spec.get("resourceClaims")):
+        yield from _named("ResourceClaimTemplate", claim, "resourceClaimTemplateName")
+        yield from _named("ResourceClaim", claim, "resourceClaimName")
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if isinstance(account, str) and account != "default":
         yield Reference("ServiceAccount", account)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from placement.kinds import paths, roles
+from placement.data import DataPlace
+from placement.kinds import datasets, paths, roles
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import Object
 
@@ -42,8 +43,10 @@ def render(
     epoch: int,
     scheduler: str = "muster",
     namespace: str = "default",
+    data: Sequence[DataPlace] = (),
 ) -> tuple[dict[str, Any], ...]:
-    """Copies of the dependencies, in order, and last the workload; `namespace` is for objects that name none.
+    """Copies of the dependencies, in order, and last the workload; `namespace` is for objects that name none, `data`
+    where its datasets are.
 
     Raises ValueError unless exactly one of the objects is a workload of the catalogue.
     """
@@ -64,6 +67,7 @@ def render(
             _mapping(template, "spec")["schedulerName"] = scheduler
         for path in kind.rules.scheduler:
             _put(obj, path, scheduler)
+        datasets.tell(obj, catalogue, data)
     if len(workloads) != 1:
         raise ValueError(f"{len(workloads)} of the {len(objects)} objects are workloads, it takes exactly one")
     return (*others, *workloads)

@@ -3,14 +3,15 @@
 Containers and sidecars (init containers that restart always) run together and add up; an ordinary init container runs
 alone beside the sidecars started before it, so the pod needs the larger of the two. A limit without a request is a
 request. CPU and memory given for the whole pod stand instead of the containers' sum. Overhead is added last. Every
-pod also takes one of the node's `pods`.
+pod also takes one of the node's `pods`. Devices that are asked by claim are counted in `claims`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from placement.dra.names import is_counted_by_claim
 from placement.kinds import devices, fields, quantity
 from placement.kinds.fields import Object, join
 from placement.kinds.problems import Findings, did_you_mean
@@ -66,10 +67,6 @@ def _of_container(found: Findings, container: Object, path: str) -> dict[str, in
     at = join(path, "resources")
     limits = fields.mapping(found, resources, at, "limits")
     asked = fields.mapping(found, resources, at, "requests")
-    if resources.get("claims"):
-        found.error(
-            join(at, "claims"), "devices asked by resource claim cannot be placed yet", "ask in resources.limits"
-        )
     ceiling = _amounts(found, limits, join(at, "limits"))
     need = _amounts(found, asked, join(at, "requests"))
     for name, value in need.items():
@@ -105,6 +102,9 @@ def _amounts(found: Findings, given: Mapping[str, Any], path: str) -> dict[str, 
 def _known_name(found: Findings, name: str, path: str) -> bool:
     if name in _NATIVE or name.startswith("hugepages-"):
         return True
+    if is_counted_by_claim(name):
+        found.error(join(path, name), f"{name} is had by claim", "ask for it in spec.resourceClaims")
+        return False
     meant = devices.misspelling(name)
     if meant is not None:
         mend = f"did you mean {meant}?" if meant else "name a resource that a device plugin gives"
@@ -135,9 +135,3 @@ def _devices(amounts: Mapping[str, int]) -> tuple[DeviceNeed, ...]:
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
     for name, value in more.items():
         total[name] = total.get(name, 0) + value
-
-
-def uses_claims(spec: Object) -> Sequence[Any]:
-    """Devices asked by DRA claim: they are in no request, so such a pod must not be counted as one without devices."""
-    claims = spec.get("resourceClaims")
-    return claims if isinstance(claims, list) else ()

@@ -41,6 +41,10 @@ class Quotes:
     by_product: Mapping[str, Quote]
     unknown: Mapping[str, int] = field(default_factory=dict)  # accelerators that no product is known for -> lines
 
+    def of(self, products: Collection[str]) -> Quotes:
+        """Those of these products only."""
+        return Quotes({name: quote for name, quote in self.by_product.items() if name in products}, self.unknown)
+
 
 def quotes(
     lines: Iterable[Listed],

@@ -53,9 +53,10 @@ class Admission:
         found: Reason | None = None
         if self._quota is not None:
             found = self._quota.refusal(queue, cluster, uses)
-        if found is None and self._budgets is not None:
-            found = self._budgets.refusal(cluster, workload, uses, usd_per_hour)
-        return found
+        return found if found is not None else self.over_budget(cluster, workload, uses, usd_per_hour)
+
+    def over_budget(self, cluster: str, workload: Workload, uses: Uses, usd_per_hour: float) -> Reason | None:
+        return None if self._budgets is None else self._budgets.refusal(cluster, workload, uses, usd_per_hour)
 
     def take(self, held: Reservation) -> None:
         queue, uses = held.workload.hints.queue, held.uses

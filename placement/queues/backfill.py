@@ -5,6 +5,9 @@ earliest that can be foreseen on a cluster that nobody has reserved yet (EASY ba
 job behind it may still go there if it is expected to end before that start, or if the gang fits beside it even so. So
 none of those behind makes the gang wait longer than it would have; and a small one never waits for nothing.
 
+Room that others are evicted for is kept in the same way (`preemption.promises`), from now on and on as many jobs'
+behalf as there are.
+
 Not promised: that the gang starts then. What it waits for may end later than it said; a job ahead of it in a later
 cycle may come first; what a backfilled job takes longer than it said, the gang waits.
 """
@@ -28,10 +31,9 @@ MOST_HOLDS = 8
 
 @dataclass(slots=True)
 class _Hold:
-    job: str
-    workload: Workload
-    start: ExpectedStart
-    capacity: Capacity  # at the start, with all that was let in beside the gang, which is not in it
+    gangs: dict[str, Workload]  # by job: most often one
+    start: datetime
+    capacity: Capacity  # at the start, with all that was let in beside the gangs, which are not in it
 
 
 class Holds:
@@ -40,7 +42,13 @@ class Holds:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._by_cluster: dict[str, _Hold] = {}
-        self._beside: dict[tuple[str, int], Capacity | None] = {}
+        self._beside: dict[tuple[str, int, str], Capacity | None] = {}
+        self._kept: set[str] = set()  # jobs for which others were evicted
+
+    def keep(self, cluster: str, gangs: dict[str, Workload], capacity: Capacity) -> None:
+        """`capacity`: with those gone that leave for these gangs. They may start as soon as there is room."""
+        self._by_cluster[cluster] = _Hold(gangs, self._now, capacity)
+        self._kept.update(gangs)
 
     def reserve(
         self,
@@ -51,7 +59,7 @@ class Holds:
     ) -> ExpectedStart | None:
         """`foresee` tells the earliest start on a cluster, if it is before the given moment; `may_have`, whether the
         job's queue would allow it."""
-        if len(self._by_cluster) >= MOST_HOLDS:
+        if len(self._by_cluster) >= MOST_HOLDS or job.job in self._kept:
             return None
         best: Forecast | None = None
         for candidate in candidates:
@@ -62,43 +70,61 @@ class Holds:
                 best = found
         if best is None:
             return None
-        self._by_cluster[best.start.cluster] = _Hold(job.job, job.workload, best.start, best.capacity)
+        self._by_cluster[best.start.cluster] = _Hold({job.job: job.workload}, best.start.at, best.capacity)
         return best.start
 
     def __bool__(self) -> bool:
         return bool(self._by_cluster)
 
-    def refusal(self, workload: Workload, cluster: str, shape: int) -> KeptForAnother | None:
+    def refusal(self, job: str, workload: Workload, cluster: str, shape: int) -> KeptForAnother | None:
         """`shape` is the same for workloads that no cluster can tell apart."""
         hold = self._by_cluster.get(cluster)
-        if hold is None or self._ends_before(workload, hold) or self._beside_gang(workload, hold, shape) is not None:
+        if hold is None or hold.gangs.keys() == {job} or self._ends_before(workload, hold):
+            return None
+        if self._beside_gangs(job, workload, cluster, shape) is not None:
             return None
         end = "" if workload.long_running else _moment(self._end(workload))
-        return KeptForAnother(cluster, hold.job, _moment(hold.start.at), end)
+        first = next(gang for gang in hold.gangs if gang != job)
+        return KeptForAnother(cluster, first, _moment(hold.start), end)
 
-    def take(self, workload: Workload, cluster: str, shape: int) -> None:
-        """It was placed there, and stays beside the gang if it does not end before."""
+    def take(self, job: str, workload: Workload, cluster: str, shape: int) -> None:
+        """It was placed there, and stays beside the gangs if it does not end before."""
         hold = self._by_cluster.get(cluster)
-        if hold is not None and not self._ends_before(workload, hold):
-            after = self._beside_gang(workload, hold, shape)
+        if hold is None:
+            return
+        if hold.gangs.keys() == {job}:
+            del self._by_cluster[cluster]
+        elif not self._ends_before(workload, hold):
+            after = self._beside_gangs(job, workload, cluster, shape)
             assert after is not None  # noqa: S101  else it was refused
             hold.capacity = after
+            hold.gangs.pop(job, None)
             self._beside.clear()
 
     def _ends_before(self, workload: Workload, hold: _Hold) -> bool:
-        return not workload.long_running and self._end(workload) <= hold.start.at
+        return not workload.long_running and self._end(workload) <= hold.start
 
-    def _beside_gang(self, workload: Workload, hold: _Hold, shape: int) -> Capacity | None:
-        """What is left for the gang with this job there, if the gang fits into it."""
-        key = hold.job, shape
+    def _beside_gangs(self, job: str, workload: Workload, cluster: str, shape: int) -> Capacity | None:
+        """What is left for the others with this job there, if they fit into it."""
+        hold = self._by_cluster[cluster]
+        key = cluster, shape, job if job in hold.gangs else ""
         if key not in self._beside:
+            others = [gang for name, gang in hold.gangs.items() if name != job]
             fit = hold.capacity.fit(workload)
-            fits = isinstance(fit, Fit) and isinstance(fit.left.fit(hold.workload), Fit)
-            self._beside[key] = fit.left if fits and isinstance(fit, Fit) else None
+            self._beside[key] = fit.left if isinstance(fit, Fit) and _hold_all(fit.left, others) else None
         return self._beside[key]
 
     def _end(self, workload: Workload) -> datetime:
         return self._now + timedelta(hours=workload.hints.expected_hours)
+
+
+def _hold_all(capacity: Capacity, gangs: Iterable[Workload]) -> bool:
+    for gang in gangs:
+        fit = capacity.fit(gang)
+        if not isinstance(fit, Fit):
+            return False
+        capacity = fit.left
+    return True
 
 
 def _may_fit_later(candidate: Candidate) -> bool:

@@ -146,7 +146,7 @@ def _probe(
             for spec, pods in pairs(inventory.demands.of(one.workload.roles)[-1]):
                 ending[spec] = ending.get(spec, 0) + pods
     for spec, pods in ending.items():
-        root, _ = _given_back(root, spec, pods, inventory)
+        root, _ = given_back(root, spec, pods, inventory)
     capacity = Capacity(inventory, root)
     for one in held:
         if (one.job, one.epoch) not in gone and (one.job, one.epoch) not in counted:
@@ -155,7 +155,7 @@ def _probe(
     return capacity, fit if isinstance(fit, Fit) else None
 
 
-def _given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tuple[Unit, int]:
+def given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tuple[Unit, int]:
     """With up to `pods` such pods gone from nodes that have as much taken; and how many that was."""
     known: dict[Unit, int] = {}
     gone = min(pods, _may_go(unit, spec, inventory, known))

@@ -74,12 +74,21 @@ class QuotaBook:
         return self._used.get((queue, device), 0.0)
 
     def take(self, queue: str, uses: Uses) -> None:
-        for device, amount in self._counted(queue, uses).items():
+        for device, amount in self.counted(queue, uses).items():
             for each in self._tree.paths[queue]:
                 before = self.used(each.name, device)
                 self._used[each.name, device] = before + amount
                 guaranteed = self._limits.guaranteed(each.name, device)
                 amount = max(0.0, before + amount - guaranteed) - max(0.0, before - guaranteed)
+
+    def without(self, gone: Iterable[tuple[str, Uses]]) -> QuotaBook:
+        """As it would be once these have ended."""
+        then = QuotaBook(self._limits)
+        then._used = dict(self._used)
+        for queue, uses in gone:
+            if queue in self._tree.queues:
+                then.take(queue, [(product, -amount) for product, amount in uses])
+        return then
 
     def left(self, path: tuple[Queue, ...], device: str) -> float:
         """How much more the first of the path may take now."""
@@ -95,7 +104,7 @@ class QuotaBook:
 
     def refusal(self, queue: str, cluster: str, uses: Uses) -> QuotaShort | None:
         path = self._tree.paths[queue]
-        for device, asks in sorted(self._counted(queue, uses).items()):
+        for device, asks in sorted(self.counted(queue, uses).items()):
             left = self.left(path, device)
             if asks > left + _SAME:
                 nominal = self._limits.quota(queue, device).nominal
@@ -105,7 +114,7 @@ class QuotaBook:
                 )
         return None
 
-    def _counted(self, queue: str, uses: Uses) -> dict[str, float]:
+    def counted(self, queue: str, uses: Uses) -> dict[str, float]:
         """By class, what is limited of it."""
         found: dict[str, float] = {}
         for product, amount in uses:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from math import inf, isfinite
 
@@ -44,6 +45,23 @@ class Budget:
         return self != Budget()
 
 
+class Reach(StrEnum):
+    """Whose jobs may be evicted."""
+
+    NEVER = "never"
+    LOWER_PRIORITY = "lower-priority"  # strictly
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """What a job that waits in this queue may have evicted (`placement.preemption.rights`)."""
+
+    within_queue: Reach = Reach.LOWER_PRIORITY  # jobs of the same queue; `any` would have no end, and is refused
+    reclaim: Reach = Reach.ANY  # jobs that use what they borrowed, while this queue stays within its own
+    fair_share: Reach = Reach.LOWER_PRIORITY  # jobs of queues that have more than their share, while this has less
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     name: str
@@ -52,6 +70,7 @@ class Queue:
     weight: float = 1.0  # of its fair share among its siblings; 0: after all others
     budget: Budget = Budget()
     burst_after_hours: float | None = None  # of waiting, before a public cluster may be used; None: as its cohort says
+    preemption: Preemption = Preemption()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +107,10 @@ class QueueTree:
 
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:
+        """Without those of a cycle, so that whoever goes down comes to an end even where `faults` was not asked."""
         found: dict[str, list[str]] = {name: [] for name in self.queues}
         for queue in self.queues.values():
-            if queue.cohort in found:
+            if queue.cohort in found and not _is_in_a_cycle(queue.name, self):
                 found[queue.cohort].append(queue.name)
         return {name: tuple(sorted(names)) for name, names in found.items()}
 
@@ -148,6 +168,9 @@ def _faults_of(queue: Queue, tree: QueueTree) -> Iterator[Fault]:
     yield from _wrong_amount(
         queue.name, "burst_after_hours", queue.burst_after_hours, "give 0 or more hours, or nothing: at once"
     )
+    if queue.preemption.within_queue is Reach.ANY:
+        mend = f"say {Reach.NEVER} or {Reach.LOWER_PRIORITY}"
+        yield Fault(queue.name, "preemption.within_queue", "equals would evict each other for ever", mend)
     for device, quota in sorted(queue.quotas.items()):
         yield from _faults_of_quota(queue, device, quota)
     for name in Budget.__dataclass_fields__:

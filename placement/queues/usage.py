@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from placement.capacity import Packed
 from placement.fleet import Reservation
+from placement.inventory import DeviceForm, Summary
 from placement.queues.spending import Uses
 from placement.queues.tree import CPU_CORES
 from placement.resources import CPU
@@ -32,3 +33,17 @@ def of_workload(workload: Workload) -> tuple[tuple[str, float], ...]:
         else:
             found[CPU_CORES] = found.get(CPU_CORES, 0.0) + role.replicas * role.requests[CPU] / 1000
     return tuple(sorted((name, amount) for name, amount in found.items() if amount))
+
+
+def of_summary(summary: Summary) -> dict[str, float]:
+    """Cards by product (parts of cards count as cards), and cores, of a whole cluster."""
+    found: dict[str, float] = {}
+    for shape in summary.shapes:
+        node_class = summary.node_classes[shape.node_class]
+        found[CPU_CORES] = found.get(CPU_CORES, 0.0) + node_class.capacity[CPU] / 1000 * shape.nodes
+        for device in node_class.devices:
+            cards = node_class.capacity[device.resource] * shape.nodes
+            if device.form is DeviceForm.SHARED_MEMORY:
+                cards = len(shape.shares) * shape.nodes
+            found[device.product] = found.get(device.product, 0.0) + cards
+    return found

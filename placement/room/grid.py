@@ -10,8 +10,8 @@ the difference between what these looks hold to the rows of the places around th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from placement.bins import (
 from placement.resources import CPU, MEMORY, Resources
 from placement.room.looks import Ints, Looks, packed
 
-# A heap of places is made anew when it has so many entries more than there are places.
+# A heap of places is given up when it has so many more entries than there are places.
 _STALE_TIMES, _STALE_MORE = 4, 64
 
 
@@ -56,7 +56,7 @@ class Place:
         self.example = domain.example
         self.index = -1
         self.chain: Ints = np.zeros(0, dtype=np.int64)  # its index and those of the places around it
-        self.ranks = (parent.ranks if parent else 0) | 1 << self.rank  # of all these, as bits
+        self.ranks: int = (parent.ranks if parent else 0) | 1 << self.rank  # of all these, as bits
         self.inner = [
             Place(unit, self) for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)
         ]
@@ -67,8 +67,7 @@ class Place:
         self.changed = True  # since then
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """`nodes` nodes directly in `place` got `pods` pods each."""
 
     place: Place
@@ -97,7 +96,7 @@ class Grid:
         # By place, what the looks of all its nodes add up to in each of their columns.
         self.sums: Ints = np.zeros((len(self.top.all), self.looks.table.shape[1]), dtype=np.int64)
         self._nearest: dict[int, dict[int, list[tuple[int, int, Place]]]] = {}  # by row and order, heaps by key
-        self._listed: tuple[Ints, Ints, Ints] | None = None
+        self._listed: list[tuple[int, int, int]] | None = None  # all nodes: (place, look, how many)
         self.even = False  # whether all nodes lie equally deep, and all places of one rank
         self.become(root, named=True)
 
@@ -138,15 +137,22 @@ class Grid:
         """Of the places with such nodes those with the least key. Cheap where asked again after a few changes."""
         heaps = self._nearest.setdefault(row, {})
         heap = heaps.get(order)
-        if heap is None or len(heap) > _STALE_TIMES * len(self.where[row]) + _STALE_MORE:
+        if heap is None:
             heap = heaps[order] = [(self.key(place, order), place.index, place) for place in self.where[row]]
             heapify(heap)
         found: list[tuple[int, int, Place]] = []
-        while heap and (not found or heap[0][0] == found[0][0]):
-            each = heappop(heap)
-            key, _, place = each
-            if row in place.looks and self.key(place, order) == key and (not found or place is not found[-1][2]):
-                found.append(each)
+        while heap:
+            key, _, place = heap[0]
+            if found and key != found[0][0]:
+                break
+            if row not in place.looks or self.key(place, order) != key:
+                heappop(heap)  # it was right once
+            elif not found and all(each[0] != key for each in heap[1:3]):
+                return [place]
+            else:
+                each = heappop(heap)
+                if not found or found[-1][2] is not place:
+                    found.append(each)
         for each in found:
             heappush(heap, each)
         return [place for _, _, place in found]
@@ -180,25 +186,30 @@ class Grid:
 
     def apply(self, changes: Sequence[Change]) -> None:
         self._listed = None
-        for change in changes:
-            self._move(change.place, change.before, -change.nodes)
-            self._move(change.place, change.after, change.nodes)
+        for place, before, after, nodes, _ in changes:
+            self._move(place, before, -nodes)
+            self._move(place, after, nodes)
             table = self.looks.table
-            more = table[change.after] - table[change.before]
-            self._add_up(change.place, more if change.nodes == 1 else more * change.nodes)
-            around: Place | None = change.place
+            more = table[after] - table[before]
+            self._add_up(place, more if nodes == 1 else more * nodes)
+            around: Place | None = place
             while around is not None:
                 around.changed = True
-                around.keys.clear()
+                around.keys = {}
                 around = around.parent
-        for place in {change.place for change in changes}:
+        for place in {change[0] for change in changes}:
             self._put_anew(place)
 
     def _put_anew(self, place: Place) -> None:
         """Its key is less than it was: the heaps have an entry that is too high, and need one that is right."""
+        entries = [(self.key(place, order), place.index, place) for order in range(len(self.looks.orders))]
+        known = self._nearest.get
         for row in place.looks:
-            for order, heap in self._nearest.get(row, {}).items():
-                heappush(heap, (self.key(place, order), place.index, place))
+            if heaps := known(row):
+                for order, heap in heaps.items():
+                    heappush(heap, entries[order])
+                if len(heap) > _STALE_TIMES * len(self.where[row]) + _STALE_MORE:
+                    del self._nearest[row]  # who asks for it again has it made anew
 
     def become(self, root: Domain, *, named: bool = False) -> bool:
         """Takes over another tree of the same cluster, its names too if `named`.
@@ -207,39 +218,35 @@ class Grid:
         """
         self._listed = None
         self._nearest.clear()
-        same = self._set(self.top, root, named=named)
+        moved: list[tuple[int, int, int]] = []
+        same = self._set(self.top, root, moved, named=named)
+        self._add_all(moved, range(self.looks.columns))
         ranks = {(place.rank, len(place.chain)) for place in self.top.all}
         self.even = len(ranks) == len(dict(ranks)) and len({len(p.chain) for p in self.top.all if p.looks}) < 2
         return same
 
-    def _set(self, place: Place, domain: Domain, *, named: bool) -> bool:
+    def _set(self, place: Place, domain: Domain, moved: list[tuple[int, int, int]], *, named: bool) -> bool:
         if place.domain is domain and not place.changed:
             return True
         pairs = _paired(place, domain)
         if pairs is None:
             return False
         looks = {self.looks.row(unit): nodes for unit, nodes in domain.units.items() if isinstance(unit, Bin)}
-        self._set_looks(place, looks)
+        for row in {**place.looks, **looks}:
+            if more := looks.get(row, 0) - place.looks.get(row, 0):
+                self._move(place, row, more)
+                moved.append((place.index, row, more))
         for inside, unit in pairs:
-            if not self._set(inside, unit, named=named):
+            if not self._set(inside, unit, moved, named=named):
                 return False
             if named:
                 inside.example = unit.example
         place.inner.sort(key=_by_name)
-        place.keys.clear()
+        place.keys = {}
         place.changed = not named
         if named:
             place.domain = domain
         return True
-
-    def _set_looks(self, place: Place, looks: dict[int, int]) -> None:
-        changes = [(row, looks.get(row, 0) - place.looks.get(row, 0)) for row in {**place.looks, **looks}]
-        changes = [(row, nodes) for row, nodes in changes if nodes]
-        if changes:
-            rows, nodes = np.array([row for row, _ in changes]), np.array([nodes for _, nodes in changes])
-            for row, more in changes:
-                self._move(place, row, more)
-            self._add_up(place, nodes @ self.looks.table[rows])
 
     def _move(self, place: Place, row: int, nodes: int) -> None:
         """So many more nodes directly in `place` look so."""
@@ -265,24 +272,23 @@ class Grid:
 
     def _fill(self, columns: range) -> None:
         """Columns that are new."""
+        if self._listed is None:
+            self._listed = [(place.index, row, nodes) for place in self.top.all for row, nodes in place.looks.items()]
+        self._add_all(self._listed, columns)
+
+    def _add_all(self, entries: Sequence[tuple[int, int, int]], columns: range) -> None:
+        """(place, look, how many such nodes more directly in it), added up to the top."""
         if self.looks.table.shape[1] > self.sums.shape[1]:
             self._widen()
-        places, rows, nodes = self._entries()
+        if not entries:
+            return
+        places, rows, nodes = np.array(entries, dtype=np.int64).T
         found = np.zeros((len(self.sums), len(columns)), dtype=np.int64)
         np.add.at(found, places, self.looks.table[rows, columns.start : columns.stop] * nodes[:, None])
         for rank in range(len(self.by_rank) - 1):
-            inside = slice(self._first[rank], self._first[rank + 1])
             around = [place.parent.index for place in self.by_rank[rank] if place.parent is not None]
-            np.add.at(found, around, found[inside])
-        self.sums[:, columns.start : columns.stop] = found
-
-    def _entries(self) -> tuple[Ints, Ints, Ints]:
-        """(place, look, how many nodes), each in an array."""
-        if self._listed is None:
-            listed = [(place.index, row, nodes) for place in self.top.all for row, nodes in place.looks.items()]
-            table = np.array(listed, dtype=np.int64).reshape(-1, 3)
-            self._listed = table[:, 0], table[:, 1], table[:, 2]
-        return self._listed
+            np.add.at(found, around, found[self._first[rank] : self._first[rank + 1]])
+        self.sums[:, columns.start : columns.stop] += found
 
     def _resources(self, amounts: Ints) -> Resources:
         return Resources({name: int(amounts[column]) for name, column in self.looks.names.items()})
@@ -302,6 +308,8 @@ _MARKS: tuple[tuple[Callable[[Place], object], Callable[[Domain], object]], ...]
 def _paired(place: Place, domain: Domain) -> list[tuple[Place, Domain]] | None:
     """Each place in here with one of the domains; None where they are not as many of each rank."""
     places = place.inner
+    if not places and all(type(unit) is Bin for unit in domain.units):
+        return []
     units = [unit for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)]
     pairs: list[tuple[Place, Domain]] = []
     for mark_of_place, mark_of_unit in _MARKS:

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 _ROWS_FIRST = 64
 _COLUMNS_FIRST = 16
+_MOST_CELLS = 2_000_000
 
 
 def packed(key: tuple[int, ...]) -> int:
@@ -122,6 +123,11 @@ class Looks:
         if known is None:
             known = self._after[row, spec, pods] = self.row(self.bins[row].less(self.specs[spec], pods))
         return known
+
+    @property
+    def crowded(self) -> bool:
+        """With what may never be seen again: better begun anew."""
+        return self.table.size > _MOST_CELLS or len(self._after) > _MOST_CELLS // 16
 
     def appears(self, row: int) -> None:
         self._present[row] = True

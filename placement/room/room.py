@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from placement import nested
 from placement.bins import HOST_RANK, Domain, Spec, Unit
@@ -16,19 +17,15 @@ from placement.demand import Slots
 from placement.fleet import Reservation
 from placement.packing import BinFill
 from placement.room.grid import Grid
-from placement.room.seek import Found, find
+from placement.room.seek import Found, Seeker
 from placement.shortage import too_little, too_scattered
 from placement.verdict import LevelUnknown, Reason
 from placement.workload import Workload
 
 _ASKS_KEPT = 1024
-# What is remembered of looks and specs that nobody may ever see again is forgotten beyond so many.
-_MOST_LOOKS = 20_000
-_MOST_SPECS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where a gang of identical pods would go; good until the room changes."""
 
     room: Room
@@ -60,35 +57,38 @@ class Spot:
         return [(self.spec, BinFill(bins[c.before], bins[c.after], c.pods), c.nodes) for c in self.found.changes]
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
+@dataclass(slots=True)
+class Ask:
     """What a workload comes down to in this cluster."""
 
     workload: Workload
     ways: tuple[Slots, ...]
     ceiling: int | LevelUnknown
     identical: bool  # all its pods; others are left to `Capacity`
+    ever: bool | None = None  # whether the cluster holds it when empty, once that was asked
 
 
 class Room:
     def __init__(self, capacity: Capacity) -> None:
         self.inventory = capacity.inventory
         self.version = 0  # grows with every change
-        self._root: Unit = capacity.root  # as of some version; newer than the grid where there is none
+        self._left = capacity.taken_from  # as of some version; where there is no grid, as of now
         self._grid: Grid | None = None
-        self._asks: dict[int, _Ask] = {}  # by the workload's identity: who asks again, asks with the same object
+        self._seekers: dict[Spec, Seeker] = {}  # in that grid
+        self._asks: dict[int, Ask] = {}  # by the workload's identity: who asks again, asks with the same object
 
     @property
     def grid(self) -> Grid:
         if self._grid is None:
-            assert isinstance(self._root, Domain)  # noqa: S101  a cluster is one
-            self._grid = Grid(self._root)
+            root = self.capacity.root
+            assert isinstance(root, Domain)  # noqa: S101  a cluster is one
+            self._grid = Grid(root)
         return self._grid
 
     @property
     def capacity(self) -> Capacity:
         """The same, and it stays as it is."""
-        return Capacity(self.inventory, self._root if self._grid is None else self._grid.root())
+        return Capacity(self.inventory, self._left if self._grid is None else self._grid.root())
 
     def fit(self, workload: Workload) -> Fit | Spot | Reason:
         """Every replica of the workload, or why not, in numbers."""
@@ -97,9 +97,8 @@ class Room:
             return self.capacity.fit(workload)
         if isinstance(ask.ceiling, LevelUnknown):
             return ask.ceiling
-        grid = self.grid
         for (slot,) in ask.ways:
-            found = find(grid, grid.spec(slot.spec), slot.pods, ask.ceiling)
+            found = self._seeker(slot.spec).find(slot.pods, ask.ceiling)
             if found is not None:
                 return Spot(self, self.version, slot.spec, found)
         return self._shortage(ask, ask.ceiling)
@@ -114,9 +113,9 @@ class Room:
             raise ValueError("this fit was worked out on another state of the room: ask `fit` again")
         self.version += 1
         self.grid.apply(fit.found.changes)
-        looks = self.grid.looks
-        if len(looks.bins) > _MOST_LOOKS or len(looks.specs) > _MOST_SPECS:
-            self._root, self._grid = self.grid.root(), None
+        if self.grid.looks.crowded:
+            self._left = self.grid.root()
+            self._drop_grid()
 
     def deduct(self, reservation: Reservation) -> None:
         """Without what the reservation holds, or without as much of it as there is."""
@@ -129,20 +128,33 @@ class Room:
     def renew(self, inventory: Inventory) -> None:
         """As a newer summary has it, or as the same one had it, with nothing taken yet."""
         if inventory.demands is not self.inventory.demands:
-            self._grid = None
+            self._drop_grid()
         if inventory is not self.inventory:
             self._asks.clear()
         self.inventory = inventory
-        self._become(inventory.root, named=True)
-
-    def _become(self, root: Unit, *, named: bool = False) -> None:
         self.version += 1
-        assert isinstance(root, Domain)  # noqa: S101  a cluster is one
-        if self._grid is not None and not self._grid.become(root, named=named):
-            self._grid = None
-        self._root = root
+        if self._grid is not None and not self._grid.become(inventory.root, named=True):
+            self._drop_grid()
+        self._left = None
 
-    def _ask(self, workload: Workload) -> _Ask:
+    def _become(self, left: Unit) -> None:
+        self.version += 1
+        assert isinstance(left, Domain)  # noqa: S101  a cluster is one
+        if self._grid is not None and not self._grid.become(left):
+            self._drop_grid()
+        self._left = left
+
+    def _seeker(self, spec: Spec) -> Seeker:
+        known = self._seekers.get(spec)
+        if known is None:
+            known = self._seekers[spec] = Seeker(self.grid, self.grid.spec(spec))
+        return known
+
+    def _drop_grid(self) -> None:
+        self._grid = None
+        self._seekers.clear()
+
+    def _ask(self, workload: Workload) -> Ask:
         known = self._asks.get(id(workload))
         if known is None or known.workload is not workload:
             if len(self._asks) >= _ASKS_KEPT:
@@ -150,17 +162,18 @@ class Room:
             ways = self.inventory.demands.of(workload.roles)
             identical = not nested.applies(workload) and all(len(slots) == 1 and slots[0].pods > 0 for slots in ways)
             ceiling = self.inventory.ceiling(workload)
-            known = self._asks[id(workload)] = _Ask(workload, ways, ceiling, identical)
+            known = self._asks[id(workload)] = Ask(workload, ways, ceiling, identical)
         return known
 
-    def _shortage(self, ask: _Ask, ceiling: int) -> Reason:
+    def _shortage(self, ask: Ask, ceiling: int) -> Reason:
         slots = ask.ways[-1]
         (slot,) = slots
         cluster, grid = self.inventory.cluster, self.grid
         spec = grid.spec(slot.spec)
         free, fitting = grid.free_on(slot.spec.classes), min(slot.pods, grid.holds(grid.top, spec))
-        ever = self.inventory.holds_empty(ask.workload.roles, ceiling)
+        if ask.ever is None:
+            ask.ever = self.inventory.holds_empty(ask.workload.roles, ceiling)
         if fitting < slot.pods or ceiling >= grid.top.rank:
-            return too_little(cluster, slots, free, fitting, ever=ever)
+            return too_little(cluster, slots, free, fitting, ever=ask.ever)
         largest = min(slot.pods, grid.largest(ceiling, spec))
-        return too_scattered(cluster, self.inventory.ladder.name(ceiling), slots, free, largest, ever=ever)
+        return too_scattered(cluster, self.inventory.ladder.name(ceiling), slots, free, largest, ever=ask.ever)

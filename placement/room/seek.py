@@ -6,21 +6,20 @@ none of its parts does is filled part by part, over as few as can be, the last b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from placement.bins import HOST_RANK, FitKey, canon, fit_key, held
+from placement.bins import HOST_RANK, canon, fit_key, held
 from placement.room.grid import Change, Grid, Place
 from placement.room.looks import is_beside, packed
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """`rank`: of the tightest unit that holds all; `place` is that unit, or the one that its node lies in."""
 
     place: Place
@@ -28,29 +27,12 @@ class Found:
     changes: tuple[Change, ...]
 
 
-def find(grid: Grid, spec: int, pods: int, ceiling: int) -> Found | None:
-    """Room for the pods inside one unit of rank `ceiling`, or None. Nothing is changed."""
-    top = grid.top
-    if grid.holds(top, spec) < pods:
-        return None
-    seeker = _Seeker(grid, spec)
-    spot = seeker.best_node(pods, ceiling)
-    if spot is not None:
-        return Found(spot[0], HOST_RANK, (seeker.onto(spot, pods, 1),))
-    for rank in range(1, min(ceiling, top.rank - 1) + 1):
-        place = seeker.best_place(pods, rank, ceiling)
-        if place is not None:
-            return Found(place, rank, tuple(seeker.across(place, pods)))
-    return Found(top, top.rank, tuple(seeker.across(top, pods))) if ceiling >= top.rank else None
-
-
 # A node that looks like `row`, directly in the place; or the place itself, with row -1.
 _Spot = tuple[Place, int]
 _ITSELF = -1
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(NamedTuple):
     """From the unit that is sought upwards."""
 
     spot: _Spot
@@ -69,7 +51,9 @@ class _Part:
     spots: list[_Spot]  # one for all nodes, one for each place
 
 
-class _Seeker:
+class Seeker:
+    """Of room for pods of one spec (by its number among the grid's). It changes nothing."""
+
     def __init__(self, grid: Grid, spec: int) -> None:
         self._grid = grid
         self._looks = grid.looks
@@ -77,55 +61,74 @@ class _Seeker:
         self._spec = grid.looks.specs[spec]
         self._order = grid.looks.order_of[spec]
 
+    def find(self, pods: int, ceiling: int) -> Found | None:
+        """Room for the pods inside one unit of rank `ceiling`, or None."""
+        top = self._grid.top
+        if self._holds(top) < pods:
+            return None
+        node = self._best_node(pods, ceiling)
+        if node is not None:
+            return Found(node[0], HOST_RANK, (self._onto(node, pods, 1),))
+        for rank in range(1, min(ceiling, top.rank - 1) + 1):
+            place = self._best_place(pods, rank, ceiling)
+            if place is not None:
+                return Found(place, rank, tuple(self._across(place, pods)))
+        return Found(top, top.rank, tuple(self._across(top, pods))) if ceiling >= top.rank else None
+
     # ---- the best fit ----
 
-    def best_node(self, pods: int, ceiling: int) -> _Spot | None:
+    def _best_node(self, pods: int, ceiling: int) -> _Spot | None:
         order = self._looks.orders[self._order]
         numbers = np.where(self._looks.pods[self._number] >= pods, order.present, inf)
         while (least := numbers[numbers.argmin()]) != inf:
-            best: _Way | None = None
-            rows = [row for row in order.alike[float(least)] if numbers[row] != inf]
-            for row in rows:
-                spot = self._best([(place, row) for place in self._with_look(row, ceiling)])
-                if spot is not None and len(rows) == 1:
-                    return spot
-                if spot is not None:
-                    way = self._way(spot, self._grid.top)
-                    best = way if best is None or self._is_better(way, best) else best
+            rows = order.alike[float(least)]
+            if len(rows) > 1:
+                rows = [row for row in rows if numbers[row] != inf]
+            best = self._best_of_looks([(row, self._with_look(row, ceiling)) for row in rows], self._grid.top)
             if best is not None:
-                return best.spot
+                return best
             numbers[numbers == least] = inf
         return None
 
-    def _with_look(self, row: int, ceiling: int) -> Iterable[Place]:
+    def _best_of_looks(self, looks: Sequence[tuple[int, Sequence[Place]]], top: Place) -> _Spot | None:
+        """Of nodes that are as good a fit as each other, and where they are: first for each look, then among these."""
+        best: _Way | None = None
+        for row, places in looks:
+            spot = (places[0], row) if len(places) == 1 else self._best([(place, row) for place in places], top)
+            if len(looks) == 1:
+                return spot
+            if spot is not None:
+                way = self._way(spot, top)
+                best = way if best is None or self._is_better(way, best) else best
+        return best.spot if best else None
+
+    def _with_look(self, row: int, ceiling: int) -> Sequence[Place]:
         """Those that may be the best."""
         if self._grid.even and self._is_free(ceiling):
             return self._grid.nearest(row, self._order)
-        return self._allowed(self._grid.where[row], ceiling)
+        return self._allowed([*self._grid.where[row]], ceiling)
 
-    def best_place(self, pods: int, rank: int, ceiling: int) -> Place | None:
+    def _best_place(self, pods: int, rank: int, ceiling: int) -> Place | None:
         places = self._grid.by_rank[rank]
         enough = np.flatnonzero(self._grid.held(rank, self._number) >= pods).tolist()
-        spot = self._best([(place, _ITSELF) for place in self._allowed([places[at] for at in enough], ceiling)])
+        allowed = self._allowed([places[at] for at in enough], ceiling)
+        spot = self._best([(place, _ITSELF) for place in allowed], self._grid.top)
         return spot[0] if spot else None
 
     def _is_free(self, ceiling: int) -> bool:
         return ceiling in (HOST_RANK, self._grid.top.rank)
 
-    def _allowed(self, places: Iterable[Place], ceiling: int) -> Iterable[Place]:
+    def _allowed(self, places: Sequence[Place], ceiling: int) -> Sequence[Place]:
         if self._is_free(ceiling):
             return places
         return [place for place in places if place.ranks >> ceiling & 1]
 
-    def _best(self, spots: list[_Spot], top: Place | None = None) -> _Spot | None:
-        """The one whose keys, from it upwards to below `top`, are the least."""
+    def _best(self, spots: list[_Spot], top: Place) -> _Spot | None:
+        """Of places, or of nodes of one look, the one whose keys, from it upwards to below `top`, are the least."""
         if len(spots) < 2:
             return spots[0] if spots else None
-        top = top or self._grid.top
         if not self._grid.even:
             return self._winner(spots, top)
-        if len({row for _, row in spots}) > 1:
-            spots = self._least(spots, [fit_key(self._looks.bins[row], self._spec) for _, row in spots])
         # All are as deep as each other: first by their own places, then by those around them, as far as these differ.
         around = [place for place, _ in spots]
         while len(spots) > 1 and len({*around}) > 1:
@@ -136,10 +139,6 @@ class _Seeker:
                 around = [place for place, key in zip(around, keys, strict=True) if key == least]
             around = [place.parent or place for place in around]
         return spots[0] if len(spots) == 1 else min(spots, key=lambda spot: self._tie(self._way(spot, around[0])))
-
-    def _least(self, spots: list[_Spot], keys: list[FitKey]) -> list[_Spot]:
-        least = min(keys)
-        return [spot for spot, key in zip(spots, keys, strict=True) if key == least]
 
     def _winner(self, spots: list[_Spot], top: Place) -> _Spot | None:
         """Where some lie deeper than others: place by place upwards, each keeps its best."""
@@ -188,11 +187,11 @@ class _Seeker:
 
     # ---- filling ----
 
-    def onto(self, spot: _Spot, pods: int, nodes: int) -> Change:
+    def _onto(self, spot: _Spot, pods: int, nodes: int) -> Change:
         place, row = spot
         return Change(place, row, self._looks.after(row, self._number, pods), nodes, pods)
 
-    def across(self, place: Place, pods: int) -> list[Change]:
+    def _across(self, place: Place, pods: int) -> list[Change]:
         """Over several units of the place, because none of them holds it all."""
         parts = self._parts(place)
         changes: list[Change] = []
@@ -216,23 +215,31 @@ class _Seeker:
     def _into(self, spot: _Spot, pods: int) -> list[Change]:
         place, row = spot
         if row != _ITSELF:
-            return [self.onto(spot, pods, 1)]
-        nodes = [(inside, row) for inside in place.all for row in inside.looks if self._held(row) >= pods]
-        if (node := self._best(nodes, place)) is not None:
-            return [self.onto(node, pods, 1)]
+            return [self._onto(spot, pods, 1)]
+        looks: dict[int, list[Place]] = {}
+        for inside in place.all:
+            for row in inside.looks:
+                if self._held(row) >= pods:
+                    looks.setdefault(row, []).append(inside)
+        if looks:
+            keys = {row: fit_key(self._looks.bins[row], self._spec) for row in looks}
+            least = min(keys.values())
+            node = self._best_of_looks([(row, at) for row, at in looks.items() if keys[row] == least], place)
+            assert node is not None  # noqa: S101  there are some
+            return [self._onto(node, pods, 1)]
         for rank in range(1, place.rank):
             inner = [(inside, _ITSELF) for inside in place.all if inside.rank == rank and self._holds(inside) >= pods]
             if (found := self._best(inner, place)) is not None:
-                return self.across(found[0], pods)
-        return self.across(place, pods)
+                return self._across(found[0], pods)
+        return self._across(place, pods)
 
     def _full(self, spot: _Spot, times: int) -> list[Change]:
         """All that the place holds; or `times` such nodes, as much as each holds."""
         place, row = spot
         if row != _ITSELF:
-            return [self.onto(spot, self._held(row), times)]
+            return [self._onto(spot, self._held(row), times)]
         return [
-            self.onto((inside, row), self._held(row), nodes)
+            self._onto((inside, row), self._held(row), nodes)
             for inside in place.all
             for row, nodes in inside.looks.items()
             if self._held(row)

@@ -31,7 +31,15 @@ from spoke.cluster.port import (
     Upsert,
 )
 
-CLUSTER_WIDE = frozenset({"v1/Node", "v1/Namespace", "scheduling.k8s.io/v1/PriorityClass"})
+CLUSTER_WIDE = frozenset(
+    {
+        "v1/Node",
+        "v1/Namespace",
+        "scheduling.k8s.io/v1/PriorityClass",
+        "resource.k8s.io/v1/DeviceClass",
+        "resource.k8s.io/v1/ResourceSlice",
+    }
+)
 DEFAULT_KINDS = frozenset(
     {
         *CLUSTER_WIDE,
@@ -107,6 +115,19 @@ class FakeCluster:
         self._check(obj)
         self._ensure_namespace(key.namespace)
         self.put(obj)
+
+    async def update(self, obj: Object, *, subresource: str = "") -> Object:
+        key = key_of(obj)
+        await self._call("update", key)
+        present = self._objects.get(key)
+        if present is None:
+            raise NotFound(f'{key.kind} "{key.name}" not found')
+        if present["metadata"]["resourceVersion"] != obj["metadata"].get("resourceVersion"):
+            raise Conflict(f'{key.kind} "{key.name}" has been modified; apply your changes to the latest version')
+        status = {"status": obj.get("status", {})}
+        if subresource:
+            return self.put({**present, **status})
+        return self.put({**obj, **({"status": present["status"]} if "status" in present else {})})
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         await self._call("delete", key)

@@ -117,6 +117,9 @@ class HostCluster:
             raise Conflict(f'{key.kind} "{key.name}" already exists')
         self._admit(obj)
 
+    async def update(self, obj: Object, *, subresource: str = "") -> Object:
+        raise Refused(f"the host cluster changes no {obj['kind']}: only claims of devices are changed, and it has none")
+
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         present = self._store.find(key)
         if present is None or uid not in ("", present["metadata"]["uid"]):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spoke.checkpoints import FILE_VARIABLE
 from spoke.cluster.host_runs import Command
 from spoke.cluster.port import Object
 from spoke.pods import GPUS_ANNOTATION
@@ -66,7 +67,7 @@ def command_of(pod: Object, container: Object, place: Place) -> Command:
     cwd = localise(str(container.get("workingDir") or place.directory))
     if not Path(cwd).is_dir():
         raise ConfigError(f"container {container['name']}: workingDir {cwd} is not a directory of this machine")
-    return Command(argv, {**_inherited(), **_given(pod, container), **env}, cwd)
+    return Command(argv, {**_inherited(), **_given(pod, container, place), **env}, cwd)
 
 
 def environment(pod: Object, container: Object, place: Place) -> dict[str, str]:
@@ -111,8 +112,14 @@ def _inherited() -> dict[str, str]:
     return kept
 
 
-def _given(pod: Object, container: Object) -> dict[str, str]:
+def checkpoint_file(work: Path) -> Path:
+    """What a job touches when it has saved what it needs to go on; one for each pod."""
+    return work / ".checkpointed"
+
+
+def _given(pod: Object, container: Object, place: Place) -> dict[str, str]:
     return {
+        FILE_VARIABLE: str(checkpoint_file(place.directory)),
         "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],
         "CUDA_VISIBLE_DEVICES": ",".join(gpus_of(pod, container)),
     }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from spoke import checkpoints
 from spoke.cluster import host_pods, host_volumes, pod_shim
-from spoke.cluster.host_env import ConfigError, NoCommand, Place, command_of
+from spoke.cluster.host_env import ConfigError, NoCommand, Place, checkpoint_file, command_of
 from spoke.cluster.host_pods import ToStart, Trouble
 from spoke.cluster.host_runs import Runs
-from spoke.cluster.host_store import HostStore, key_of
+from spoke.cluster.host_store import HostStore, key_of, rfc3339
 from spoke.cluster.port import Object, ObjectKey, Selection
 
 DEFAULT_GRACE_S = 30
 _PODS = Selection("v1", "Pod")
+_CHECKPOINTS_APART = timedelta(seconds=2)  # every one of them is written to disk
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +63,22 @@ class Kubelet:
             self._runs.remove(uid)
             return
         status = host_pods.status(pod, runs, troubles, now, _notes(pod))
-        self._store.put({**pod, "status": status})
+        self._store.put({**self._with_checkpoint(pod), "status": status})
+
+    def _with_checkpoint(self, pod: Object) -> Object:
+        """When its checkpoint file was touched last, as an annotation: as a job on Kubernetes says it."""
+        try:
+            touched_s = checkpoint_file(self._work_of(pod["metadata"]["uid"])).stat().st_mtime
+        except OSError:
+            return pod
+        known, at = checkpoints.told(pod["metadata"]), datetime.fromtimestamp(touched_s, UTC).replace(microsecond=0)
+        if known is not None and at - known < _CHECKPOINTS_APART:
+            return pod
+        annotations = {**(pod["metadata"].get("annotations") or {}), checkpoints.ANNOTATION: rfc3339(at)}
+        return {**pod, "metadata": {**pod["metadata"], "annotations": annotations}}
+
+    def _work_of(self, uid: str) -> Path:
+        return self._runs.pod_directory(uid) / "work"
 
     def _start(self, pod: Object, start: ToStart) -> Trouble | None:
         uid = pod["metadata"]["uid"]
@@ -80,7 +97,7 @@ class Kubelet:
     def _place(self, pod: Object) -> Place:
         namespace = pod["metadata"]["namespace"]
         directory = self._runs.pod_directory(pod["metadata"]["uid"])
-        work = directory / "work"
+        work = self._work_of(pod["metadata"]["uid"])
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
 
         def lookup(kind: str, name: str) -> Object | None:

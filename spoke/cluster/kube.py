@@ -117,6 +117,15 @@ class KubeCluster:
                 await self._make_namespace(namespace)
                 await self._rest.request("POST", path, obj)
 
+    async def update(self, obj: Object, *, subresource: str = "") -> Object:
+        served = await self._served(obj["apiVersion"], obj["kind"])
+        path = served.path(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        path = f"{path}/{subresource}" if subresource else path
+        with self._noticing(served):
+            answer = await self._rest.request("PUT", f"{path}?fieldManager={FIELD_MANAGER}", obj)
+        updated: dict[str, Any] = orjson.loads(answer)
+        return updated
+
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         served = await self._served(key.api_version, key.kind)
         options: dict[str, Any] = {"propagationPolicy": "Background"}

@@ -101,6 +101,12 @@ class ClusterPort(Protocol):
         Creates the namespace where it is missing. Raises Refused, Unavailable.
         """
 
+    async def update(self, obj: Object, *, subresource: str = "") -> Object:
+        """Puts the object, or its `subresource` ("status"), where its resourceVersion stands. Answers what it became.
+
+        Raises Conflict where it has changed since, NotFound, Refused, Unavailable.
+        """
+
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         """With its dependents, in the background. An object that is gone, or has another uid, is no error."""
 

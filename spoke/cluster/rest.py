@@ -2,7 +2,8 @@
 
 `kubernetes.aio` reads kubeconfigs and in-cluster credentials (client certificates, tokens and their renewal, exec
 plugins) and makes the TLS session. Objects stay plain JSON read by orjson: the generated models cost several times
-more than the request itself. One attempt a call; who calls decides whether to try again.
+more than the request itself. What is posted, bindings above all, goes over `exchange`; everything else, and all of it
+where there is a proxy, over aiohttp. One attempt a call; who calls decides whether to try again.
 
 Not promised: a client certificate that an exec plugin gives is not renewed while the agent runs; its tokens are.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,13 +25,15 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from yarl import URL
 
+from spoke.cluster.exchange import Exchange
 from spoke.cluster.port import ClusterError, Conflict, NotFound, Refused, Unavailable
 
 kube_config: Any = kubernetes.aio.config  # without annotations
 JSON = "application/json"
 
 _AT_ONCE = 64  # requests in flight, watches and logs not counted
-_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+_TIMEOUT_S = 60
+_TIMEOUT = aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=10)
 _RENEW_S = 240  # exec plugins' tokens live for a quarter of an hour and more
 
 
@@ -88,7 +92,9 @@ class Rest:
         self._configuration = configuration
         self._renewing = renewing
         self._base = configuration.host.rstrip("/")
+        self._url = URL(self._base)
         self._sessions = _Sessions(configuration)
+        self._exchange = _exchange(configuration, self._sessions, self._url)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def get(self, path: str, *, accept: str = JSON) -> Any:
@@ -126,11 +132,32 @@ class Rest:
     async def close(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
+        if self._exchange is not None:
+            self._exchange.close()
         await self._sessions.close()
 
     async def _attempt(self, method: str, path: str, headers: dict[str, str], data: bytes | None) -> bytes:
-        async with self._at_once, self._answered(method, path, headers, data, _TIMEOUT) as response:
-            return await response.read()
+        async with self._at_once:
+            if method == "POST" and data is not None and self._exchange is not None:
+                return await self._exchanged(self._exchange, path, headers, data)
+            async with self._answered(method, path, headers, data, _TIMEOUT) as response:
+                return await response.read()
+
+    async def _exchanged(self, exchange: Exchange, path: str, headers: dict[str, str], data: bytes) -> bytes:
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            headers["Authorization"] = token
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = "\r\n".join(
+            [f"POST {self._url.raw_path.rstrip('/')}{path} HTTP/1.1", f"Host: {self._url.raw_authority}", *lines]
+        )
+        try:
+            status, answer = await exchange.ask(head.encode("latin-1"), data, _TIMEOUT_S)
+        except OSError as error:
+            raise Unavailable(f"{self._base}: {str(error) or type(error).__name__}") from error
+        if status >= 300:
+            raise error_of(status, answer)
+        return answer
 
     @asynccontextmanager
     async def _answered(
@@ -156,6 +183,15 @@ class Rest:
                 yield response
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{self._base}: {str(error) or type(error).__name__}") from error
+
+
+def _exchange(configuration: Configuration, sessions: _Sessions, url: URL) -> Exchange | None:
+    """None where requests go through a proxy: aiohttp knows how."""
+    proxied = configuration.proxy or (urllib.request.getproxies() and not urllib.request.proxy_bypass(url.host or ""))
+    if proxied or url.host is None or url.port is None:
+        return None
+    tls = sessions.ssl_context if url.scheme == "https" else None
+    return Exchange(url.host, url.port, tls, configuration.tls_server_name or "")
 
 
 class _Sessions(RESTClientObject):

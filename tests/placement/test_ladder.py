@@ -25,6 +25,12 @@ def test_the_path_of_a_node_leaves_out_what_it_does_not_say() -> None:
     assert LADDER.path({"rack": "r1", "zone": "z", "block": "", "host": "n"}) == ((4, "z"), (2, "r1"))
 
 
+def test_a_level_that_few_clusters_have_makes_no_step() -> None:
+    plain = Ladder.of([level for level in DEFAULT_LEVELS if level[0] != "nvlink"])
+    assert [plain.steps(rank) for rank in range(plain.top + 1)] == [0, 1, 2, 3, 4]
+    assert [LADDER.steps(rank) for rank in range(LADDER.top + 1)] == [0, 0, 1, 2, 3, 4]
+
+
 def test_a_tier_counts_the_levels_above_the_node() -> None:
     rows = Ladder.of([("row", "dc/row"), ("cell", "dc/cell"), ("host", "kubernetes.io/hostname")])
     assert [rows.rank(f"tier-{tier}") for tier in (1, 2, 3, 9)] == [1, 2, 3, 3]  # beyond the row: the whole cluster

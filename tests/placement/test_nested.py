@@ -18,6 +18,7 @@ from placement.inventory import Node
 from placement.nested import Group, Part
 from placement.packing import bin_fills
 from placement.resources import Resources
+from placement.survey import Surveyor
 from placement.verdict import LevelUnknown, ResourcesShort, TopologyShort
 from placement.workload import SliceRequest, TopologyMode, TopologyRequest, Workload
 from tests.placement.worlds import (
@@ -30,6 +31,7 @@ from tests.placement.worlds import (
     role,
     summary_of,
     workload,
+    workloads,
 )
 
 GPU = "gpu"
@@ -52,7 +54,7 @@ clusters = st.lists(blocks | racks | st.integers(0, 8).map(node), min_size=1, ma
 
 
 @given(clusters, st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(0, 3), st.integers(0, 3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_identical_slices_fit_exactly_when_trying_everything_finds_a_way(
     tree: Domain, gpus: int, size: int, count: int, rank: int, ceiling: int
 ) -> None:
@@ -104,7 +106,7 @@ def pods_in(unit: Unit, one: Spec) -> int:
 
 
 @given(node_lists() | racked_nodes(), nested_workloads())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_the_hub_says_fits_the_spoke_assigns(nodes: list[Node], asked: Workload) -> None:
     fit = Capacity.of("c", summary_of(nodes)).fit(asked)
     answer = topology.assign(nodes, pods_of(asked), asked)
@@ -132,7 +134,7 @@ def test_so_it_stays_through_a_cycle_of_takes(nodes: list[Node], asked: list[Wor
 
 
 @given(node_lists(max_nodes=10) | racked_nodes(), nested_workloads(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_gang_that_comes_in_parts_keeps_its_slices(nodes: list[Node], asked: Workload, data: st.DataObject) -> None:
     pods = pods_of(asked)
     if data.draw(st.booleans()):  # names that tell nothing
@@ -162,7 +164,7 @@ def test_the_order_of_nodes_and_pods_does_not_matter(nodes: list[Node], asked: W
 
 
 @given(racked_nodes(max_nodes=5), nested_workloads(max_roles=1, mode="required"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_where_trying_every_node_for_every_pod_finds_a_way_the_spoke_does(nodes: list[Node], asked: Workload) -> None:
     one = asked.roles[0]
     if one.replicas > 4:
@@ -176,6 +178,33 @@ def test_where_trying_every_node_for_every_pod_finds_a_way_the_spoke_does(nodes:
         for chosen in product(nodes, repeat=len(pods)):
             tried = Assignment(tuple(NodeAssignment(p.name, p.role, n.name) for p, n in zip(pods, chosen, strict=True)))
             assert check_assignment(tried, nodes, asked, pods=pods) != ()
+
+
+@given(node_lists() | racked_nodes(), workloads(max_roles=1))
+@settings(max_examples=150, deadline=None)
+def test_what_the_only_role_asks_for_is_as_if_the_gang_did(nodes: list[Node], asked: Workload) -> None:
+    capacity = Capacity.of("c", summary_of(nodes))
+    one = replace(asked.roles[0], topology=asked.topology)
+    by_role, by_gang = capacity.fit(replace(asked, topology=None, roles=(one,))), capacity.fit(asked)
+    assert isinstance(by_role, Fit) == isinstance(by_gang, Fit)
+    singly = replace(asked.roles[0], slices=SliceRequest(1, "host"))
+    by_slices = capacity.fit(replace(asked, roles=(singly,)))
+    assert isinstance(by_slices, Fit) == isinstance(by_gang, Fit)
+    if isinstance(by_role, Fit) and isinstance(by_gang, Fit) and isinstance(by_slices, Fit):
+        assert by_role.level == by_gang.level == by_slices.level
+        assert by_role.left.root.totals == by_gang.left.root.totals == by_slices.left.root.totals
+
+
+@given(
+    st.lists(racked_nodes(max_nodes=8), min_size=2, max_size=3), st.lists(nested_workloads(), min_size=1, max_size=3)
+)
+@settings(max_examples=50, deadline=None)
+def test_a_surveyor_that_is_kept_changes_nothing(states: list[list[Node]], asked: list[Workload]) -> None:
+    surveyor = Surveyor()
+    for nodes in states:
+        for one in asked:
+            kept = topology.assign(nodes, pods_of(one), one, surveyor=surveyor)
+            assert kept == topology.assign(nodes, pods_of(one), one)
 
 
 # ---- by example ----

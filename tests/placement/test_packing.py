@@ -89,6 +89,23 @@ def test_what_is_placed_is_what_is_missing_after(tree: Domain, asked: list[tuple
         assert sum(fill.pods * count for fill, count in bin_fills(filled[0])) == pods
 
 
+@given(trees, trees, st.integers(1, 8), st.integers(1, 3))
+@settings(max_examples=300, deadline=None)
+def test_in_which_order_units_are_met_does_not_matter(one: Domain, other: Domain, gpus: int, pods: int) -> None:
+    """Also where some nodes lie deeper than others."""
+    rank = max(one.rank, other.rank) + 1
+    tree, turned = domain(rank, one, other), domain(rank, turned_round(other), turned_round(one))
+    asked = spec(gpus)
+    mine, yours = place(tree, [(asked, pods)]), place(turned, [(asked, pods)])
+    assert (mine and mine.after) == (yours and yours.after)
+
+
+def turned_round(unit: Unit) -> Unit:
+    if isinstance(unit, Bin):
+        return unit
+    return Domain(unit.rank, {turned_round(inner): count for inner, count in reversed(unit.units.items())})
+
+
 def test_the_tightest_level_first_then_the_smallest_domain() -> None:
     small, large, broken = rack(8, 8), rack(8, 8, 8), rack(4, 4, 4, 4)
     tree = domain(CLUSTER, domain(BLOCK, small, broken), domain(BLOCK, large))

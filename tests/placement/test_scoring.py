@@ -15,7 +15,7 @@ from placement.scoring import (
     offer,
 )
 from placement.spot import LOST_WORK_HOURS, RESTART_HOURS
-from placement.workload import Hints, Workload
+from placement.workload import Hints, TopologyMode, TopologyRequest, Workload
 from tests.placement.worlds import A100, T4, cpu_node, gpu_node, role, shared_node, summary_of, workload
 
 
@@ -138,3 +138,13 @@ def test_a_gang_stretched_over_levels_costs_a_little_more_if_it_prefers_fewer() 
     together = [gpu_node("a", "r1"), gpu_node("b", "r1")]
     assert "locality" not in offered(workload(two, preferred="rack"), *together).score.terms
     assert "locality" not in offered(workload(role(gpus=8)), *racks).score.terms
+
+
+def test_what_a_role_prefers_and_does_not_get_costs_as_much() -> None:
+    near = TopologyRequest("rack", TopologyMode.PREFERRED)
+    asked = workload(replace(role("trainer", 2, gpus=8), topology=near), role("reader", cpu=1000))
+    apart = [gpu_node("a", "r1", block="b"), gpu_node("b", "r2", block="b")]
+    stretched = offered(asked, *apart, **book(Price(1.0))).score.terms["locality"]
+    assert stretched == pytest.approx(16 * (2 * SLOWER_PER_LEVEL + SLOWER_PER_LEVEL_IF_PREFERRED))
+    together = [gpu_node("a", "r1", block="b"), gpu_node("b", "r1", block="b")]
+    assert offered(asked, *together, **book(Price(1.0))).score.terms["locality"] == pytest.approx(16 * SLOWER_PER_LEVEL)

@@ -1,10 +1,14 @@
 from dataclasses import replace
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from placement.bins import UNLIMITED
-from placement.inventory import DeviceClass, DeviceForm
+from placement.inventory import DeviceClass, DeviceForm, Node
 from placement.resources import Resources
 from placement.survey import Surveyor, gpus_of, offered, resource_of, rounded, survey
-from tests.placement.worlds import GPU, MEM_SHARE, cpu_node, gpu_node, shared_node
+from tests.placement.worlds import GPU, MEM_SHARE, cpu_node, gpu_node, node_lists, shared_node
 
 
 def test_nodes_stand_in_the_places_they_name() -> None:
@@ -85,3 +89,31 @@ def test_rounding_is_down_and_never_changes_a_device() -> None:
     assert rounded(Resources(amounts)) == Resources(
         {"cpu": 1_000, "memory": 896, "ephemeral-storage": 20_480, MEM_SHARE: 7_161, "hugepages-2Mi": 3}
     )
+
+
+@given(st.lists(node_lists(max_nodes=8), min_size=2, max_size=4), st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None)
+def test_a_tree_that_is_kept_is_the_one_that_is_made_anew(states: list[list[Node]], rng: Random) -> None:
+    surveyor, nodes = Surveyor(), {node.name: node for node in states[0]}
+    for state in states:
+        nodes |= {node.name: node for node in state if rng.random() < 0.5}
+        for name in [name for name in nodes if rng.random() < 0.1]:
+            del nodes[name]
+        kept, made = surveyor.survey(nodes.values()), survey(nodes.values())
+        assert (kept.classes, kept.hidden) == (made.classes, made.hidden)
+        assert (kept.gpus_total, kept.gpus_free, kept.nodes) == (made.gpus_total, made.gpus_free, made.nodes)
+        assert kept.top.domain == made.top.domain
+        assert kept.top.domain.totals == made.top.domain.totals
+        of_kept, of_made = [
+            {name: (leaf.node, leaf.bin, leaf.order) for name, leaf in found.leaves.items()} for found in (kept, made)
+        ]
+        assert of_kept == of_made
+
+
+def test_a_node_that_changes_for_ever_does_not_fill_the_memory() -> None:
+    surveyor = Surveyor(exact=True)
+    node = gpu_node("n")
+    for tick in range(3000):
+        surveyor.survey([replace(node, free=Resources({**node.free, "cpu": 10 + tick}))])
+    assert surveyor._tree is not None
+    assert len(surveyor._tree._bins) < 1500

@@ -292,7 +292,11 @@ def workloads(
     level = draw(st.sampled_from(["", "rack", "rack", "block", "zone", "host", "topology.muster.dev/rack"]))
     mode = draw(st.sampled_from(["required", "preferred"]))
     asked = workload(*made, **{mode: level}, hints=None if hints is None else draw(hints))
-    names = draw(st.sampled_from([(), (), (), ("images",), ("images", "text"), ("s3://texts/en",), ("s3://else",)]))
+    names = draw(
+        st.sampled_from(
+            [(), (), (), ("images",), ("images", "text"), ("s3://texts/en",), ("s3://else",), ("pvc://default/x",)]
+        )
+    )
     uses = tuple(DataUse(name, checkpoint=name == "text") for name in names)
     return replace(asked, data=() if hints is None else uses)
 
@@ -391,12 +395,13 @@ def fleets(draw: st.DrawFn) -> Fleet:
 @st.composite
 def catalogs(draw: st.DrawFn) -> DataCatalog:
     """Of two datasets, some of them nowhere or unknown, some of them bound to a region."""
-    place = st.sampled_from([Replica("eu", "a"), Replica("us"), Replica("eu"), Replica("", "gone"), Replica("us", "b")])
+    there = [Replica("eu", "a"), Replica("us"), Replica("eu"), Replica("", "gone"), Replica("us", "b")]
+    place = st.sampled_from([*there, Replica("eu", "a", "pvc://default/x"), Replica("us", "b", "pvc://ml/x")])
     found = []
     for name in draw(st.sampled_from([("images", "text"), ("text",), ()])):
         replicas = tuple(dict.fromkeys(draw(st.lists(place, max_size=2))))
         if name == "text":
-            replicas = tuple(replace(one, uri="s3://texts") for one in replicas)
+            replicas = tuple(replace(one, uri=one.uri or "s3://texts") for one in replicas)
         size = draw(st.sampled_from([0, 1_000_000_000, 40_000_000_000_000]))
         found.append(Dataset(name, size, replicas, draw(st.sampled_from([(), (), ("eu",)]))))
     return DataCatalog({one.name: one for one in found})

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from placement.data import DataMove
 from placement.inventory import DEFAULT_LEVELS
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.reader import read
@@ -21,6 +22,7 @@ from spoke.agent import Agent
 from spoke.cluster.fake import DEFAULT_KINDS, FakeCluster
 from spoke.cluster.port import Object, ObjectKey
 from spoke.ledger import Ledger
+from spoke.staging.port import Stager
 from wire.orders import Command, CommandAck, JobRef, Report, ReportAck, Start, Stop
 
 CATALOGUE = Catalogue.builtin()
@@ -89,10 +91,10 @@ spec:
 """
 
 
-def start(number: int, job: str, manifest: str, epoch: int = 1) -> Command:
+def start(number: int, job: str, manifest: str, epoch: int = 1, moves: Sequence[DataMove] = ()) -> Command:
     submission = read(manifest.encode(), CATALOGUE)[-1]
     objects = render((*submission.dependencies, submission.manifest), CATALOGUE, job=job, epoch=epoch)
-    return Command(number, JobRef(job, epoch), Start(objects, submission.workload))
+    return Command(number, JobRef(job, epoch), Start(objects, submission.workload, moves=tuple(moves)))
 
 
 def stop(number: int, job: str, epoch: int = 1) -> Command:
@@ -120,6 +122,7 @@ class Stage:
     look_at_nodes_s: float = lost_nodes.INTERVAL_S
     with_nodes: heartbeats.Patience = heartbeats.PATIENCE
     with_starts: stuck.Patience = stuck.PATIENCE
+    stager: Stager | None = None
     reports: list[Report] = field(default_factory=list)
     acknowledge: bool = True
     agent: Agent = field(init=False)
@@ -142,6 +145,7 @@ class Stage:
             look_at_nodes_s=self.look_at_nodes_s,
             with_nodes=self.with_nodes,
             with_starts=self.with_starts,
+            stager=self.stager,
         )
         await self.agent.start()
         self._hub = asyncio.create_task(self._take_reports())
@@ -166,9 +170,9 @@ class Stage:
 
     # ---- the hub ----
 
-    async def run(self, job: str, manifest: str, epoch: int = 1) -> CommandAck:
+    async def run(self, job: str, manifest: str, epoch: int = 1, moves: Sequence[DataMove] = ()) -> CommandAck:
         self._commands += 1
-        [ack] = await self.agent.commanded([start(self._commands, job, manifest, epoch)])
+        [ack] = await self.agent.commanded([start(self._commands, job, manifest, epoch, moves)])
         return ack
 
     async def cancel(self, job: str, epoch: int = 1) -> CommandAck:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -14,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from placement.data import DataMove, Replica
 from placement.lifecycle import Event
 from placement.resources import Resources
 from placement.workload import Role, Workload
 from spoke import ledger as ledger_module
 from spoke.entry import Desired
 from spoke.ledger import Ledger, LedgerUnusable
-from wire.orders import Command, CommandAck, JobRef, PodPlace, ReportAck, RoleCount, Start, Stop
+from wire.orders import Command, CommandAck, JobRef, PodPlace, ReportAck, RoleCount, Staging, Start, Stop
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WORKLOAD = Workload("batch/v1", "Job", "w", "default", (Role("worker", 2, 2, Resources({"nvidia.com/gpu": 4})),), 2)
@@ -348,7 +350,8 @@ async def test_one_of_the_first_version_is_read(path: Path) -> None:
     await ledger.close()
     with sqlite3.connect(path) as db:
         db.executescript(
-            "ALTER TABLE jobs DROP COLUMN created; ALTER TABLE jobs DROP COLUMN hand_back; PRAGMA user_version=1"
+            "ALTER TABLE jobs DROP COLUMN created; ALTER TABLE jobs DROP COLUMN hand_back;"
+            "ALTER TABLE starts DROP COLUMN moves; PRAGMA user_version=1"
         )
     db.close()
     again = Ledger.open(path)
@@ -369,7 +372,7 @@ async def test_one_of_the_second_version_keeps_what_was_lost(path: Path) -> None
         db.executescript(
             "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;"
             "UPDATE jobs SET lost = 1 WHERE hand_back = 'refuse';"
-            "ALTER TABLE jobs DROP COLUMN hand_back; PRAGMA user_version=2"
+            "ALTER TABLE jobs DROP COLUMN hand_back; ALTER TABLE starts DROP COLUMN moves; PRAGMA user_version=2"
         )
     db.close()
     again = Ledger.open(path)
@@ -378,6 +381,43 @@ async def test_one_of_the_second_version_keeps_what_was_lost(path: Path) -> None
     gone = by_job["j-gone"]
     assert (gone.desired, gone.hand_back, gone.stop_reason) == (Desired.STOP, Event.REFUSE, "lost")
     await again.close()
+
+
+async def test_one_of_the_third_version_has_nothing_to_move(path: Path) -> None:
+    ledger = Ledger.open(path)
+    await ledger.accept([start(1, J1)])
+    await ledger.close()
+    with sqlite3.connect(path) as db:
+        db.executescript("ALTER TABLE starts DROP COLUMN moves; PRAGMA user_version=3")
+    db.close()
+    again = Ledger.open(path)
+    (entry,) = await again.entries()
+    assert entry.start is not None
+    assert entry.start.moves == ()
+    await again.close()
+
+
+async def test_what_is_to_be_copied_is_durable(path: Path) -> None:
+    move = DataMove("team/x", 5, Replica("us", "", "s3://b/x"), "", 0.0, 0.0, "pvc://ns/dataset-x", "keys")
+    ledger = Ledger.open(path)
+    command = start(1, J1)
+    assert isinstance(command.order, Start)
+    await ledger.accept([replace(command, order=replace(command.order, moves=(move,)))])
+    again = await reopened(ledger, path)
+    (entry,) = await again.entries()
+    assert entry.start is not None
+    assert entry.start.moves == (move,)
+    # That it has been copied is not lost when something newer is told.
+    progress = Staging(5, 5, ("team/x",))
+    await again.record_report(J1, Event.STAGING, "copying", (), (), NOW, staging=Staging(2, 5))
+    await again.record_report(J1, Event.STAGING, "copied", (), (), NOW, staging=progress)
+    await again.record_report(J1, Event.STARTING, "", (), (), NOW)
+    last = await reopened(again, path)
+    assert [(one.event, one.staging) for one in await last.unacked()] == [
+        (Event.STAGING, progress),
+        (Event.STARTING, None),
+    ]
+    await last.close()
 
 
 async def test_a_hand_back_is_durable_with_its_reason_and_grace(ledger: Ledger, path: Path) -> None:

@@ -23,7 +23,7 @@ from spoke.session import _Window
 from tests.wire.cutting_proxy import CuttingProxy
 from tests.wire.fakes import QUICK, WORKLOAD, Federation, eventually, now
 from wire import lanes
-from wire.orders import JobRef, Report, ReportAck, Start, Stop
+from wire.orders import DataFound, JobRef, Report, ReportAck, Start, Stop
 
 
 @pytest.fixture
@@ -62,6 +62,14 @@ async def test_summaries_go_up_when_they_change_and_at_most_once_a_second(federa
         await agent.publish(Summary(revision, (), (), (), (), frozenset(), gpus_total=revision))
     await federation.hub.until(lambda: federation.hub.summaries["a"].gpus_total == 29)
     assert time.monotonic() - began > 0.5
+
+
+async def test_what_data_a_cluster_holds_goes_up_whole_on_every_stream(federation: Federation) -> None:
+    agent, link = federation.spoke("a", await federation.listen())
+    agent.data, agent.data_revision = (DataFound("pvc://ml/images", 5), DataFound("pvc://ml/other", 0)), 1
+    federation.run(link)
+    await federation.hub.until(lambda: "a" in federation.hub.data_of)
+    assert federation.hub.data_of["a"] == list(agent.data)
 
 
 async def test_a_command_that_cannot_be_read_is_refused_and_the_others_are_done(federation: Federation) -> None:

@@ -128,3 +128,20 @@ def test_a_card_that_its_plugin_calls_unhealthy_keeps_its_index() -> None:
     degraded["status"]["allocatable"]["nvidia.com/gpu"] = "7"
     facts = nodes.read(degraded, DEFAULT_LEVELS)
     assert (facts.cards, facts.capacity["nvidia.com/gpu"]) == (8, 7)
+
+
+def test_where_cards_and_nics_are() -> None:
+    told = {"muster.dev/gpu-numa": "0, 1", "muster.dev/nic-numa": '{"rdma/hca": [0, 1, 1], "x/y": ["a"], "z/z": 3}'}
+    found = read(gpus=2, annotations=told)
+    assert found.numa == (0, 1)
+    assert found.nics == (("rdma/hca", (0, 1, 1)),)
+
+
+@pytest.mark.parametrize("numa", ["", "0", "0,1,0", "0,x", "0,-1"])
+def test_numa_nodes_of_other_cards_are_ignored(numa: str) -> None:
+    assert read(gpus=2, annotations={"muster.dev/gpu-numa": numa}).numa == ()
+
+
+@pytest.mark.parametrize("nics", ["", "nonsense", "[0]", '{"rdma/hca": [true]}'])
+def test_nics_that_cannot_be_read_are_ignored(nics: str) -> None:
+    assert read(gpus=2, annotations={"muster.dev/nic-numa": nics}).nics == ()

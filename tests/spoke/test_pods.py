@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -139,3 +140,19 @@ def test_an_unknown_phase_still_holds_its_place() -> None:
     facts = pods.read(pod(status={"phase": "Unknown"}, spec={"nodeName": "n1"}))
     assert facts.life is Life.PENDING
     assert facts.alive
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T05:04:05+02:00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("yesterday", None),
+        ("", None),
+        (17, None),
+        ("0001-01-01T00:00:00+14:00", None),
+    ],
+)
+def test_when_it_last_saved_a_checkpoint(text: object, told: datetime | None) -> None:
+    assert pods.read(pod(annotations={"muster.dev/checkpointed-at": text})).checkpoint_at == told

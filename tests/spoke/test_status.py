@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,18 @@ async def test_a_new_stream_gets_what_is_not_acknowledged_and_nothing_twice(job:
     reporter.poke("j-1")
     await reporter.round(0.1)
     assert [report.event for report in await reporter.wait()] == [Event.SUCCEED]
+
+
+async def test_a_checkpoint_is_told_with_patience_and_the_latest_counts(job: Job, reporter: Reporter) -> None:
+    job.event = Event.RUNNING
+    pod(job, "train-0", checkpoint_at=NOW)
+    assert await told(reporter, 0.0) == [(Event.RUNNING, "")]
+    assert job.told is not None
+    assert job.told.checkpoint_at == NOW
+    job.object_checkpoint_at = NOW + timedelta(seconds=30)
+    assert await told(reporter, 1.0) == []
+    job.object_checkpoint_at = NOW + timedelta(seconds=60)
+    assert await told(reporter, 1.0 + COUNTS_HOLD_BACK_S / 2) == []
+    assert await told(reporter, 1.0 + COUNTS_HOLD_BACK_S) == [(Event.RUNNING, "")]
+    assert job.told.checkpoint_at == NOW + timedelta(seconds=60)
+    assert [report.checkpoint_at for report in await reporter.unacked()] == [NOW + timedelta(seconds=60)]

@@ -73,11 +73,13 @@ def desk() -> Desk:
     return Desk()
 
 
-def pod(job: Job, index: int, *, ready: bool = False, phase: str = "Pending", **status: Any) -> None:
+def pod(
+    job: Job, index: int, *, ready: bool = False, phase: str = "Pending", bound: bool = True, **status: Any
+) -> None:
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
     obj = {
         "metadata": {"name": f"train-{index}", "namespace": "team", "uid": f"pod-{index}"},
-        "spec": {"schedulerName": "muster", "nodeName": f"n{index}", "containers": [{"name": "main"}]},
+        "spec": {"schedulerName": "muster", "nodeName": f"n{index}" if bound else "", "containers": [{"name": "main"}]},
         "status": {"phase": phase, "conditions": conditions, **status},
     }
     job.pods[f"pod-{index}"] = pods.read(obj)
@@ -97,6 +99,19 @@ async def test_the_newest_warning_about_a_pod_that_waits(desk: Desk) -> None:
     await desk.at(10)
     assert job.stuck == "pod train-1: FailedMount: secret not found"
     assert desk.changed == ["j-1"]
+
+
+async def test_while_pods_wait_to_be_bound_no_events_are_read(desk: Desk) -> None:
+    job = desk.job()
+    for index in (0, 1):
+        pod(job, index, bound=False)
+    await desk.at(0, 10, 20)
+    pod(job, 0)  # bound now: its kubelet is given time
+    await desk.at(21, 30)
+    assert (job.stuck, desk.cluster.calls.get("list", 0)) == ("", 0)
+    await desk.at(31)
+    assert desk.cluster.calls["list"] == 1
+    assert job.stuck == "pod train-0: the kubelet of node n0 has not begun with it"
 
 
 async def test_the_workloads_warning_where_pods_are_missing(desk: Desk) -> None:

@@ -25,7 +25,19 @@ from spoke import identity
 from spoke.identity import Identity
 from spoke.ledger import Ledger
 from spoke.link import Link, Pace
-from wire.orders import Command, CommandAck, JobRef, LogLines, LogQuery, Object, Report, ReportAck, Start, Stop
+from wire.orders import (
+    Command,
+    CommandAck,
+    DataFound,
+    JobRef,
+    LogLines,
+    LogQuery,
+    Object,
+    Report,
+    ReportAck,
+    Start,
+    Stop,
+)
 
 WORKLOAD = Workload("batch/v1", "Job", "train", "default", (Role("worker", 2, 2, Resources({"nvidia.com/gpu": 4})),), 2)
 OBJECTS: tuple[Object, ...] = ({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train"}},)
@@ -57,6 +69,7 @@ class FakeHub:
         self.applied: dict[str, list[Report]] = {}
         self.batches: list[int] = []
         self.summaries: dict[str, Summary] = {}
+        self.data_of: dict[str, Sequence[DataFound]] = {}
         self.heartbeats: Counter[str] = Counter()
         self.streams: list[tuple[str, str]] = []  # ("attach" | "detach", cluster)
         self.serials: list[str] = []
@@ -117,6 +130,10 @@ class FakeHub:
         self.summaries[cluster] = summary
         await self._tell()
 
+    async def data(self, cluster: str, found: Sequence[DataFound]) -> None:
+        self.data_of[cluster] = found
+        await self._tell()
+
     async def pending_commands(self, cluster: str) -> Sequence[Command]:
         return list(self.commands.get(cluster, {}).values())
 
@@ -164,6 +181,8 @@ class FakeAgent:
         self.was_removed = asyncio.Event()
         self.present = Summary(1, (), (), (), (), frozenset({"v1/Pod"}))
         self.log: Callable[[LogQuery], AsyncIterator[LogLines]] = _no_log
+        self.data: Sequence[DataFound] = ()
+        self.data_revision = 0
         self._fresh: list[Report] = []
         self._changed = asyncio.Condition()
 
@@ -224,6 +243,11 @@ class FakeAgent:
         async with self._changed:
             await self._changed.wait_for(lambda: self.present.revision > after_revision)
             return self.present
+
+    async def wait_for_data(self, after_revision: int) -> tuple[int, Sequence[DataFound]]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.data_revision > after_revision)
+            return self.data_revision, self.data
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         return self.log(query)

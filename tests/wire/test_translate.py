@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from placement.data import DataMove, Replica
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
 from placement.lifecycle import Event
 from placement.resources import Resources
@@ -33,6 +34,7 @@ from wire.checks import ProtocolError
 from wire.orders import (
     Command,
     CommandAck,
+    DataFound,
     JobRef,
     LogLines,
     LogQuery,
@@ -40,6 +42,7 @@ from wire.orders import (
     Report,
     ReportAck,
     RoleCount,
+    Staging,
     Start,
     Stop,
 )
@@ -90,11 +93,23 @@ json_values = st.recursive(
     max_leaves=8,
 )
 objects = st.lists(st.dictionaries(text, json_values, max_size=4), min_size=1, max_size=3).map(tuple)
+moves = st.builds(
+    DataMove,
+    name,
+    st.integers(0, 2**63 - 1),
+    st.builds(Replica, text, text, text),
+    st.just(""),
+    st.just(0.0),
+    st.just(0.0),
+    text,
+    text,
+)
 commands = st.builds(
     Command,
     big,
     refs,
-    st.builds(Start, objects, workloads, st.booleans()) | st.builds(Stop, st.floats(0, 1e9, allow_nan=False), text),
+    st.builds(Start, objects, workloads, st.booleans(), tuples(moves))
+    | st.builds(Stop, st.floats(0, 1e9, allow_nan=False), text),
 )
 reports = st.builds(
     Report,
@@ -105,6 +120,7 @@ reports = st.builds(
     at=st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),
     roles=tuples(st.builds(RoleCount, text, count, count, count, count)),
     pods=tuples(st.builds(PodPlace, text, text, text, tuples(count))),
+    staging=st.none() | st.builds(Staging, st.integers(0, 2**63), st.integers(0, 2**63), tuples(text)),
 )
 device_classes = st.builds(DeviceClass, text, text, text, count, st.sampled_from(DeviceForm), count)
 node_classes = st.builds(
@@ -321,3 +337,24 @@ def test_what_no_message_can_carry_is_said_so(value: Report) -> None:
 def test_a_start_that_no_message_can_carry_is_said_so() -> None:
     with pytest.raises(ProtocolError, match="start"):
         translate.command_to_wire(Command(1, REF, Start(({"x": object()},), WORKLOAD)))
+
+
+@given(st.lists(moves, max_size=3).map(tuple))
+def test_moves_come_back_from_a_ledger(found: tuple[DataMove, ...]) -> None:
+    assert translate.moves_from_wire(translate.moves_to_wire(found)) == found
+
+
+def test_claims_come_back_and_what_is_none_is_dropped() -> None:
+    found = [DataFound("pvc://ml/images", 5), DataFound("pvc://ml/empty", 0)]
+    message = pb.Datasets.FromString(translate.found_to_wire(found).SerializeToString())
+    for uri, size in (
+        ("s3://bucket", 1),
+        ("pvc://ml", 1),
+        ("pvc://ml/a/b", 1),
+        ("pvc://ml/" + "a" * 600, 1),
+        ("pvc://a/b", 2**63),
+    ):
+        message.found.add(uri=uri, size_bytes=size)
+    taken, errors = translate.found_from_wire(message)
+    assert taken == found
+    assert len(errors) == 5

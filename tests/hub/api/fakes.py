@@ -27,11 +27,13 @@ from hub.records import (
     UserRole,
 )
 from placement.costs import Cost
+from placement.data import Dataset
 from placement.fleet import Reservation
 from placement.kinds.problems import Problem
 from placement.lifecycle import TERMINAL, Phase
 from placement.money import Price, PriceBook
 from placement.queues.tree import Queue, QueueTree, Quota, faults
+from placement.rebalance.proposals import Aim, Proposal, Step
 from placement.resources import Resources
 from placement.verdict import Candidate, Decision, DeviceMissing, Placed, Rejected, Score, TopologyShort, Waiting
 from placement.workload import DeviceNeed, Role, Workload
@@ -450,6 +452,63 @@ class FakeCosts:
         return CostReport(query, NOW, lines, total, 0, Cost(), Cost())
 
 
+@dataclass
+class FakeDatasets:
+    """Whatever is declared by an admin; nobody is of another tenant."""
+
+    known: dict[str, Dataset] = field(default_factory=dict)
+
+    async def list(self, actor: Actor, *, learned: bool = False) -> Sequence[Dataset]:
+        return [one for one in self.known.values() if learned or not one.learned]
+
+    async def show(self, actor: Actor, name: str, *, tenant: str | None = None) -> Dataset:
+        if name not in self.known:
+            raise NotFound(f"there is no dataset {name!r}", code="no-such-dataset")
+        return self.known[name]
+
+    async def create(self, actor: Actor, dataset: Dataset, *, force: bool = False) -> Dataset:
+        if dataset.name in self.known:
+            raise ConflictError(f"there is a dataset {dataset.name} already", code="dataset-exists")
+        return (await self.put(actor, [dataset], force=force))[0]
+
+    async def put(
+        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, forget_copies: bool = False
+    ) -> Sequence[Dataset]:
+        if not forget_copies:
+            copies = {one.name: [r for r in one.replicas if r.copied] for one in self.known.values()}
+            changed = [replace(one, replicas=(*one.replicas, *copies.get(one.name, ()))) for one in changed]
+        self.check(actor, changed, force=force)
+        self.known.update((one.name, one) for one in changed)
+        return changed
+
+    def check(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> None:
+        if changed:
+            _admin(actor)
+        if not force and any(replica.region == "mars" for one in changed for replica in one.replicas):
+            raise Invalid("nobody knows a region 'mars'", code="invalid-dataset")
+
+    async def delete(self, actor: Actor, name: str, *, tenant: str | None = None) -> None:
+        await self.show(actor, name)
+        del self.known[name]
+
+
+PROPOSAL = Proposal(
+    Aim.MAKE_ROOM,
+    (Step("j-0000000001", 1, "onprem-a", "cloud-b", 8.0, 2.5, 6.25),),
+    gain_usd=40.0,
+    gain="j-0000000002 starts on onprem-a 3.0 h earlier",
+    job="j-0000000002",
+    cluster="onprem-a",
+    earlier_hours=3.0,
+)
+
+
+class FakeRebalancing:
+    async def plan(self, actor: Actor) -> Sequence[Proposal]:
+        _admin(actor)
+        return (PROPOSAL,)
+
+
 def _admin(actor: Actor | None) -> None:
     if actor is not None and actor.role is not UserRole.ADMIN:
         raise Forbidden(f"{actor.user} is no admin", code="admins-only", mend="ask an admin to do it")
@@ -465,6 +524,8 @@ class FakeHub:
     prices: FakePrices = field(default_factory=FakePrices)
     queues: FakeQueues = field(default_factory=FakeQueues)
     costs: FakeCosts = field(default_factory=FakeCosts)
+    datasets: FakeDatasets = field(default_factory=FakeDatasets)
+    rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -476,6 +537,8 @@ class FakeHub:
             prices=self.prices,
             queues=self.queues,
             costs=self.costs,
+            datasets=self.datasets,
+            rebalancing=self.rebalancing,
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

@@ -94,6 +94,8 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                     "min": 1,
                     "gpus_per_pod": 8,
                     "device_class": "NVIDIA-A100-SXM4-80GB",
+                    "topology": None,
+                    "slices": None,
                 },
                 {
                     "name": "Worker",
@@ -101,9 +103,11 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                     "min": 3,
                     "gpus_per_pod": 8,
                     "device_class": "NVIDIA-A100-SXM4-80GB",
+                    "topology": None,
+                    "slices": None,
                 },
             ],
-            "gang": {"min_pods": 4},
+            "gang": {"min_pods": 4, "topology": None},
             "total_gpus": 32,
             "expected_hours": 1.0,
             "long_running": False,
@@ -122,6 +126,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "own": False,
                 "expected_hours": 1 + 2.4 / 36,
                 "at_least": False,
+                "moves": [],
             },
             {
                 "cluster": "cloud-b",
@@ -134,6 +139,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "own": False,
                 "expected_hours": 1.0,
                 "at_least": False,
+                "moves": [],
             },
             {
                 "cluster": "edge-c",
@@ -151,12 +157,15 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "own": False,
                 "expected_hours": None,
                 "at_least": False,
+                "moves": [],
             },
         ],
         "reasons": [],
         "warnings": [],
         "domain": "rack r1",
         "start": None,
+        "room": None,
+        "outlook": None,
     }
 
 

@@ -10,12 +10,15 @@ from tests.hub.api.fakes import FakeHub
 
 ROUTES = """
 DELETE /v1/clusters/{name}
+DELETE /v1/datasets/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/users/{name}
 GET /v1/ca
 GET /v1/clusters
 GET /v1/clusters/{name}
 GET /v1/cost
+GET /v1/datasets
+GET /v1/datasets/{name}
 GET /v1/events
 GET /v1/healthz
 GET /v1/jobs
@@ -26,6 +29,7 @@ GET /v1/prices
 GET /v1/queues
 GET /v1/queues/{name}
 GET /v1/readyz
+GET /v1/rebalance
 GET /v1/users
 GET /v1/whoami
 POST /v1/apply
@@ -33,12 +37,14 @@ POST /v1/cluster-tokens
 POST /v1/clusters/{name}/cordon
 POST /v1/clusters/{name}/drain
 POST /v1/clusters/{name}/uncordon
+POST /v1/datasets
 POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
 POST /v1/join
 POST /v1/plan
 POST /v1/queues
 POST /v1/users
+PUT /v1/datasets/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 from textwrap import dedent
 
@@ -14,7 +15,10 @@ from hub.api.schemas import PriceBookDoc, PriceEntry
 from hub.cli import money_tables, screen, tables
 from hub.records import Explanation, Planned
 from placement.lifecycle import Phase
-from placement.verdict import Candidate, Decision, Score, Waiting
+from placement.outlook.outlook import Eta, Outlook
+from placement.outlook.usable import GpuUse, NotForIt
+from placement.verdict import Candidate, Decision, RoomMade, Score, Waiting
+from placement.workload import SliceRequest, TopologyMode, TopologyRequest
 from tests.hub.api.fakes import NOW, cluster, decision, event, job, workload
 
 WAITING = job(
@@ -89,6 +93,15 @@ def test_a_plan_that_is_placed() -> None:
                                              NVIDIA-A100-SXM4-80GB; it has Tesla-T4
         """
     )
+
+
+def test_a_plan_tells_which_pods_want_to_be_near_each_other() -> None:
+    asked = workload()
+    master, worker = asked.roles
+    near = replace(worker, topology=TopologyRequest("rack", TopologyMode.PREFERRED), slices=SliceRequest(3, "nvlink"))
+    asked = replace(asked, topology=TopologyRequest("block", TopologyMode.REQUIRED), roles=(master, near))
+    lines = drawn(tables.plan(present.plan(Planned(asked, decision()))), 120).splitlines()
+    assert lines[4] == ("  all in one block; Worker in one rack if it can be; Worker in slices of 3 in one nvlink each")
 
 
 def test_a_plan_that_waits_gives_the_numbers() -> None:
@@ -243,3 +256,46 @@ def test_markup_in_names_is_text() -> None:
 
 def test_every_phase_has_a_colour() -> None:
     assert set(screen.PHASE_STYLE) == {phase.value for phase in Phase}
+
+
+def test_what_a_waiting_job_could_use_and_what_would_help() -> None:
+    seen = Outlook(
+        gpus=(
+            GpuUse("cloud-b", 24, 24, 0, (NotForIt(24, "of another product (Tesla-T4)"),)),
+            GpuUse("onprem-a", 32, 14, 8, (NotForIt(4, "in pieces too small for a pod of 8"), NotForIt(2, "cordoned"))),
+        ),
+        eta=Eta(NOW + timedelta(hours=2), "onprem-a", "when j-1 has ended as it said; not before the 2 ahead of it"),
+        mends=("topology-preferred: rack instead of topology-required: it would start on onprem-a",),
+        preemption="nobody is evicted for it: 1 job runs where it could go; 1 not preemptible, as it says",
+        place=3,
+        ahead=("j-2", "j-3"),
+    )
+    shown = present.explanation(Explanation(WAITING, Decision("j", 1, Waiting(()), ()), (), seen))
+    assert drawn(tables.explanation(shown, NOW, 100), 100).split("\n", 1)[1] == golden(
+        """
+
+        … waiting: no cluster can take it now
+          may start on onprem-a at 2026-03-01 14:00 UTC, when j-1 has ended as it said; not before the 2
+        ahead of it
+          number 3 in its queue, after j-2, j-3
+
+        GPUS OF   ALL  FREE  FOR IT  THE OTHER FREE ONES
+        cloud-b    24    24       0  24 of another product (Tesla-T4)
+        onprem-a   32    14       8  4 in pieces too small for a pod of 8
+                                     2 cordoned
+
+        It would help to have
+          • topology-preferred: rack instead of topology-required: it would start on onprem-a
+
+        Preemption: nobody is evicted for it: 1 job runs where it could go; 1 not preemptible, as it says
+        """
+    )
+
+
+def test_room_that_is_being_made() -> None:
+    room = RoomMade("onprem-a", NOW, ("j-1", "j-2"), 2.5, 6.25)
+    decided = Decision("j", 1, Waiting((), room=room), ())
+    text = drawn(tables.explanation(present.explanation(Explanation(WAITING, decided, ())), NOW, 100), 100)
+    assert "  waits for 2 jobs to be evicted from onprem-a (j-1, j-2), which loses 2.50 GPU-hours, $6.25\n" in text
+    text = drawn(tables.plan(present.plan(Planned(workload(), decided))), 100)
+    assert "  would wait for 2 jobs to be evicted from onprem-a (j-1, j-2)" in text

@@ -15,6 +15,7 @@ from hub import admission
 from hub.access import Access
 from hub.clusters import Clusters
 from hub.costs import Costs
+from hub.datasets import Datasets
 from hub.federation import Federation
 from hub.jobs import Jobs
 from hub.link.directory import NotConnected
@@ -31,6 +32,7 @@ from hub.store.leadership import Candidate
 from hub.store.store import Store
 from hub.uplink import Uplink
 from placement import invariants, planner
+from placement.data import DataPlace
 from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
@@ -38,7 +40,16 @@ from placement.lifecycle import Event
 from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.summary import summarise
-from placement.workload import DeviceNeed, Hints, IfTooLarge, Role, Workload
+from placement.workload import (
+    DataUse,
+    DeviceNeed,
+    Hints,
+    IfTooLarge,
+    Role,
+    TopologyMode,
+    TopologyRequest,
+    Workload,
+)
 from wire.orders import CommandAck, JobRef, LogLines, LogQuery, PodPlace, Report, RoleCount, Start
 
 KIND = "batch/v1/Job"
@@ -64,8 +75,11 @@ class Clock:
 # ---- manifests: one JSON object per line ----
 
 
-def manifest(name: str, gpus: int = 1, pods: int = 1, **hints: object) -> bytes:
-    return json.dumps({"name": name, "gpus": gpus, "pods": pods, "hints": hints}).encode()
+def manifest(
+    name: str, gpus: int = 1, pods: int = 1, prefers: str = "", data: Sequence[str] = (), **hints: object
+) -> bytes:
+    asked = {"name": name, "gpus": gpus, "pods": pods, "prefers": prefers, "hints": hints, "data": data}
+    return json.dumps(asked).encode()
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,13 @@ def read(text: bytes, *, namespace: str) -> tuple[Read, ...]:
 
 
 def workload(
-    name: str = "train", gpus: int = 1, pods: int = 1, namespace: str = "default", hints: Mapping[str, object] = {}
+    name: str = "train",
+    gpus: int = 1,
+    pods: int = 1,
+    namespace: str = "default",
+    prefers: str = "",
+    hints: Mapping[str, object] = {},
+    data: Sequence[str] = (),
 ) -> Workload:
     asked = dict(hints)
     if "if_too_large" in asked:
@@ -96,13 +116,24 @@ def workload(
         Resources({"cpu": 1000, "nvidia.com/gpu": gpus}),
         (DeviceNeed("nvidia.com/gpu", gpus),) if gpus else (),
     )
-    return Workload("batch/v1", "Job", name, namespace, (role,), pods, hints=Hints(**asked))  # type: ignore[arg-type]
+    near = TopologyRequest(prefers, TopologyMode.PREFERRED) if prefers else None
+    return Workload(
+        "batch/v1",
+        "Job",
+        name,
+        namespace,
+        (role,),
+        pods,
+        near,
+        hints=Hints(**asked),  # type: ignore[arg-type]
+        data=tuple(DataUse(one.removesuffix(" checkpoint"), one.endswith(" checkpoint")) for one in data),
+    )
 
 
-def render(objects: Sequence[Object], *, job: str, epoch: int) -> Sequence[Object]:
+def render(objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()) -> Sequence[Object]:
     if any("unrenderable" in str(obj["name"]) for obj in objects):
         raise ValueError("no pod template")
-    return [{**obj, "labels": {"muster.dev/job": job, "muster.dev/epoch": str(epoch)}} for obj in objects]
+    return [{**obj, "labels": {"muster.dev/job": job, "muster.dev/epoch": str(epoch)}, "data": data} for obj in objects]
 
 
 # ---- the hub ----
@@ -153,6 +184,7 @@ class Hub:
     prices: Prices
     queues: Queues
     costs: Costs
+    datasets: Datasets
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -204,6 +236,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         Prices(store, copies.federation),
         Queues(store, copies.federation, copies.backlog, clock=clock),
         Costs(store, clock=clock),
+        Datasets(store, copies.federation),
         Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
         HealthLoop(store, copies.federation, clock=clock),

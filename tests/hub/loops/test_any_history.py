@@ -20,14 +20,25 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from hub.errors import HubError
-from hub.records import JobFilter
+from hub.records import CostBy, CostQuery, JobFilter
 from hub.store import commands, events, jobs, rows
 from placement.lifecycle import HOLDING, TERMINAL, TRANSITIONS, Event, Phase
-from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeAuthority, FakeSpoke, Hub, manifest, open_hub
+from tests.hub.loops.rig import (
+    ADMIN,
+    ANN,
+    BOB,
+    START_OF_TIME,
+    Clock,
+    FakeAuthority,
+    FakeSpoke,
+    Hub,
+    manifest,
+    open_hub,
+)
 from wire.orders import JobRef, Report
 
 SPOKES = ("east", "west")
-REPORTED = (Event.RUNNING, Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL)
+REPORTED = (Event.RUNNING, Event.STARTING, Event.STAGING, Event.RUNNING, Event.SUCCEED, Event.FAIL)
 
 
 class World:
@@ -92,7 +103,7 @@ class World:
         spoke = self.spokes[SPOKES[n % 2]]
         live = sorted(spoke.live)
         if live:
-            spoke.advance(live[n // 10 % len(live)], REPORTED[n // 2 % 5])
+            spoke.advance(live[n // 10 % len(live)], REPORTED[n // 2 % 6])
 
     def summarise(self, n: int) -> None:
         if SPOKES[n % 2] in self.connected:
@@ -259,6 +270,18 @@ class World:
         else:
             pytest.fail(f"never settled: {[(job.name, job.phase, job.reason) for job in page.jobs]}")
         assert not self.hub.federation.fleet().reservations
+        self.check_costs()
+
+    def check_costs(self) -> None:
+        """Every placing was charged once, and whatever it is summed by, it is the same money."""
+        *_, happened = self.run(self.hub.store.read(_everything))
+        placed = sum(one.event == Event.PLACE for one in happened)
+        days = START_OF_TIME.date(), self.clock().date()
+        totals = [self.run(self.hub.costs.report(ADMIN, CostQuery(by, *days, limit=1))).total for by in CostBy]
+        for total in totals:
+            assert (total.attempts, total.running) == (placed, 0)
+            assert (total.usd, total.lost_usd) == pytest.approx((totals[0].usd, totals[0].lost_usd))
+            assert 0 <= total.lost_usd <= total.usd + 1e-9
 
 
 async def _abandoned(step: Coroutine[Any, Any, Any], turns: int) -> None:

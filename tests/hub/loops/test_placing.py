@@ -15,6 +15,7 @@ from placement import invariants, planner
 from placement.fleet import Fleet, PendingJob
 from placement.lifecycle import Phase
 from placement.verdict import Decision, Plan
+from placement.workload import TopologyMode, TopologyRequest
 from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeSpoke, Hub, a_hub, manifest, render
 from wire.orders import Start
 
@@ -73,6 +74,27 @@ async def test_a_gang_that_never_fits_is_rejected_where_that_was_asked(hub: Hub)
     assert job.phase is Phase.FAILED
     assert "even empty" in job.reason
     assert hub.federation.fleet().reservations == ()
+
+
+async def test_locality_is_waited_for_and_its_end_wants_a_decision(hub: Hub) -> None:
+    await member(hub)
+    await hub.jobs.submit(ANN, manifest("near", gpus=1, pods=2, prefers="host", wait_for_locality_hours=0.5))
+    await hub.jobs.submit(ANN, manifest("wide", gpus=4, pods=3, prefers="host", wait_for_locality_hours=0.5))
+    await hub.placing.settle()
+    assert await phases(hub) == {"near": Phase.PLACED, "wide": Phase.QUEUED}
+    reason = (await hub.jobs.show(ANN, "wide")).reason
+    assert reason.startswith("host wanted until ")
+    assert "largest host of east fits 2 of 3 pods" in reason
+    hub.clock.advance(1801)
+    hub.copies.backlog.ring(hub.clock())
+    await hub.placing.settle()
+    assert (await phases(hub))["wide"] is Phase.PLACED
+    starts = [one.order for one in await hub.uplink.pending_commands("east")]
+    modes = {one.workload.name: one.workload.topology for one in starts if isinstance(one, Start)}
+    assert modes == {
+        "near": TopologyRequest("host", TopologyMode.REQUIRED),
+        "wide": TopologyRequest("host", TopologyMode.PREFERRED),
+    }
 
 
 async def test_a_job_that_cannot_be_rendered_fails_and_the_others_go_on(hub: Hub) -> None:

@@ -337,7 +337,7 @@ def test_namespace_and_generated_names_are_written_out(catalogue: Catalogue) -> 
             "Always",
         ),
         (changed(POD, "spec", "nodeName", "n1"), "spec.nodeName", "chooses the node", "hostname"),
-        (changed(POD, "spec", "resourceClaims", [{"name": "g"}]), "spec.resourceClaims", "claim", "limits"),
+        (changed(POD, "spec", "resourceClaims", [{"name": "g"}]), "spec.resourceClaims[0]", "0 claims", "TemplateName"),
         (changed(POD, "spec", "containers", 0, "name", ...), "spec.containers[0].name", "no name", "give"),
         (changed(PYTORCH, "spec", "pytorchReplicaSpecs", ...), "spec.pytorchReplicaSpecs", "missing", "add"),
         (changed(PYTORCH, "spec", "pytorchReplicaSpecs", {}), "spec.pytorchReplicaSpecs", "empty", "Master or Worker"),

@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from placement.data import DataPlace
 from placement.kinds import reader, render, roles
 from placement.kinds.catalogue import Catalogue
 
@@ -105,3 +106,33 @@ def test_rendering_changes_nothing_that_is_read(catalogue: Catalogue, kind: str,
     ]
     assert shape.min_pods == submission.workload.min_pods
     assert render.render([rendered], catalogue, job="j-1", epoch=epoch) == (rendered,)
+
+
+def test_containers_are_told_where_their_datasets_are(catalogue: Catalogue) -> None:
+    data = (
+        DataPlace("imagenet", "pvc://default/dataset-imagenet/train", writes=False),
+        DataPlace("ck.pt", "pvc://default/checkpoints", writes=True),
+        DataPlace("text", "s3://bucket/text", writes=False),
+        DataPlace("own", "file:///data/own", writes=False),
+    )
+    job = of_kind("Job")
+    job["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "MUSTER_DATASET_OWN", "value": "mine"}]
+    job = yaml.safe_load(yaml.safe_dump(job))
+    before = yaml.safe_dump(job)
+    (rendered,) = render.render([job], catalogue, job="j-0000000000", epoch=3, data=data)
+    assert yaml.safe_dump(job) == before
+    spec = rendered["spec"]["template"]["spec"]
+    claims = [(one["name"], one["persistentVolumeClaim"]["claimName"]) for one in spec["volumes"]]
+    assert claims == [("muster-dataset-0", "dataset-imagenet"), ("muster-dataset-1", "checkpoints")]
+    [container] = spec["containers"]
+    at = "/muster/datasets"
+    assert container["volumeMounts"] == [
+        {"name": "muster-dataset-0", "mountPath": f"{at}/imagenet", "subPath": "train", "readOnly": True},
+        {"name": "muster-dataset-1", "mountPath": f"{at}/ck.pt"},
+    ]
+    assert {one["name"]: one["value"] for one in container["env"]} == {
+        "MUSTER_DATASET_OWN": "mine",
+        "MUSTER_DATASET_IMAGENET": f"{at}/imagenet",
+        "MUSTER_DATASET_CK_PT": f"{at}/ck.pt",
+        "MUSTER_DATASET_TEXT": "s3://bucket/text",
+    }

@@ -102,7 +102,7 @@ _AT = "spec.containers[0].resources"
         (container({"memory": "16g"}), f"{_AT}.limits.memory", "not a quantity", "16Gi"),
         (container({"cpu": "1"}, {"cpu": "2"}), f"{_AT}.requests.cpu", "more than the limit", "raise"),
         ({"name": "c", "resources": {"limits": 3}}, f"{_AT}.limits", "must be a mapping", "mapping"),
-        ({"name": "c", "resources": {"claims": [{"name": "x"}]}}, f"{_AT}.claims", "claim", "limits"),
+        (container({"dra/gpu.nvidia.com": 1}), f'{_AT}.limits["dra/gpu.nvidia.com"]', "by claim", "resourceClaims"),
     ],
 )
 def test_wrong_requests(one: dict[str, Any], path: str, message: str, mend: str) -> None:

@@ -130,6 +130,19 @@ def test_nodes_outside_every_rack_are_no_rack() -> None:
     assert short == TopologyShort("c", "rack", 3, 2, 24, 24, ever=False)
 
 
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("placement.room.looks._MOST_CELLS", 3000)
+    monkeypatch.setattr("placement.room.grid._STALE_MORE", 2)
+    capacity = Capacity.of("c", summary_of([gpu_node(f"n{i}", f"r{i % 4}") for i in range(40)]))
+    room = Room(capacity)
+    grids = {id(room.grid): room.grid}
+    for turn in range(150):
+        capacity = agree(capacity, room, workload(role(gpus=1 + turn % 2, cpu=turn * 100)))
+        grids[id(room.grid)] = room.grid
+    assert 1 < len(grids) < 100
+    assert all(grid.looks.table.size <= 2 * 3000 + 64 * 64 for grid in grids.values())
+
+
 def test_a_fit_is_for_one_state_of_one_room() -> None:
     capacity = Capacity.of("c", summary_of([gpu_node("a"), gpu_node("b")]))
     room = Room(capacity)

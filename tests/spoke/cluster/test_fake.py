@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from spoke.cluster.fake import FakeCluster
-from spoke.cluster.port import Gone, ObjectKey, Selection, Snapshot, Unavailable
+from spoke.cluster.fake import DEFAULT_KINDS, FakeCluster
+from spoke.cluster.port import Conflict, Gone, NotFound, ObjectKey, Selection, Snapshot, Unavailable
 from tests.spoke.cluster.contract import Arena, ClusterContract, following, snapshot
 
 
@@ -70,3 +70,19 @@ async def test_a_gap_begins_anew_with_a_snapshot(arena: Arena, cluster: FakeClus
     await snapshot(changes)
     cluster.gap()
     assert isinstance(await anext(changes), Snapshot)
+
+
+async def test_an_object_is_updated_only_as_it_was_read() -> None:
+    cluster = FakeCluster(kinds=DEFAULT_KINDS | {"resource.k8s.io/v1/ResourceClaim"})
+    claim = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "c"}, "spec": {}}
+    first = cluster.put(claim)
+    second = await cluster.update({**first, "status": {"reservedFor": []}}, subresource="status")
+    with pytest.raises(Conflict, match="modified"):
+        await cluster.update({**first, "spec": {"x": 1}})
+    third = await cluster.update(
+        {**second, "metadata": {**second["metadata"], "finalizers": ["f"]}, "status": {"x": 1}}
+    )
+    assert third["metadata"]["finalizers"] == ["f"]
+    assert third["status"] == {"reservedFor": []}
+    with pytest.raises(NotFound):
+        await cluster.update({**first, "metadata": {**first["metadata"], "name": "d"}})

@@ -180,6 +180,20 @@ async def test_a_running_pod_is_ready_and_then_is_not(cluster: HostCluster, tmp_
     assert {c["type"]: c["status"] for c in over["status"]["conditions"]}["Ready"] == "False"
 
 
+async def test_touching_the_checkpoint_file_says_so_on_the_pod(cluster: HostCluster, tmp_path: Path) -> None:
+    touch = 'touch -d "2026-01-02T03:04:05Z" "$MUSTER_CHECKPOINT_FILE"'
+    await run(cluster, pod(shell=f"{touch}; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"))
+
+    async def told() -> str | None:
+        annotations = (await cluster.get(key("p")))["metadata"].get("annotations") or {}
+        return annotations.get("muster.dev/checkpointed-at")
+
+    assert await until(told) == "2026-01-02T03:04:05Z"
+    (tmp_path / "go").touch()
+    over = await phase(cluster, "Succeeded")
+    assert over["metadata"]["annotations"]["muster.dev/checkpointed-at"] == "2026-01-02T03:04:05Z"
+
+
 async def test_a_killed_process_reports_its_signal(cluster: HostCluster) -> None:
     await run(cluster, pod(shell="kill -9 $$$$"))
     assert state_of(await phase(cluster, "Failed"))["terminated"]["exitCode"] == 137

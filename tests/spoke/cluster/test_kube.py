@@ -12,7 +12,7 @@ import pytest
 from e2e import shapes
 from e2e.planes.plane import Plane
 from spoke.cluster.kube import KubeCluster
-from spoke.cluster.port import Gone, ObjectKey, Refused, Selection, Unavailable, Upsert
+from spoke.cluster.port import Conflict, Gone, ObjectKey, Refused, Selection, Unavailable, Upsert
 from tests.spoke.cluster.contract import Arena, ClusterContract, following
 
 pytestmark = pytest.mark.planes
@@ -98,3 +98,32 @@ async def test_what_the_role_leaves_out_is_refused(arena: Arena) -> None:
         await arena.port.list(Selection("v1", "Secret", "kube-system"))
     with pytest.raises(Refused, match="forbidden"):
         await arena.port.delete(ObjectKey("v1", "Node", "", arena.nodes[0]))
+
+
+async def test_a_claim_is_allocated_only_as_it_was_read(arena: Arena) -> None:
+    """With the rights of the spoke: the finalizer, then the status with the devices."""
+    asked = {"requests": [{"name": "gpu", "exactly": {"deviceClassName": "gpu"}}]}
+    metadata = {"name": "claim", "namespace": arena.namespace}
+    body = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": metadata,
+        "spec": {"devices": asked},
+    }
+    await arena.port.create(body)
+    key = ObjectKey("resource.k8s.io/v1", "ResourceClaim", arena.namespace, "claim")
+    made = await arena.port.get(key)
+    kept = await arena.port.update({**made, "metadata": {**made["metadata"], "finalizers": ["example.com/kept"]}})
+    result = {"request": "gpu", "driver": "gpu.example.com", "pool": "n1", "device": "d0"}
+    status = {"allocation": {"devices": {"results": [result]}}}
+    allocated = await arena.port.update({**kept, "status": status}, subresource="status")
+    assert allocated["status"]["allocation"]["devices"]["results"] == [result]
+    assert allocated["metadata"]["finalizers"] == ["example.com/kept"]
+    with pytest.raises(Conflict, match="modified"):
+        await arena.port.update({**kept, "status": status}, subresource="status")
+    other = {"allocation": {"devices": {"results": [{**result, "device": "d1"}]}}}
+    with pytest.raises(Refused, match="immutable"):
+        await arena.port.update({**allocated, "status": other}, subresource="status")
+    cleared = await arena.port.update({**allocated, "status": {}}, subresource="status")
+    await arena.port.update({**cleared, "metadata": {**cleared["metadata"], "finalizers": []}})
+    await arena.port.delete(key)

@@ -1,0 +1,57 @@
+"""What must hold of any plan's evictions, checked without a look at how they were found. The hub asks it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from placement.fleet import Fleet
+from placement.verdict import Eviction, Plan, Waiting
+
+
+def sound(plan: Plan, fleet: Fleet) -> tuple[Eviction, ...]:
+    """The evictions for every job of which none is wrong: for the others nobody is evicted."""
+    wrong = {eviction.for_job for eviction, _ in _faults(plan, fleet)}
+    return tuple(one for one in plan.evictions if one.for_job not in wrong)
+
+
+def check(plan: Plan, fleet: Fleet) -> tuple[str, ...]:
+    return tuple(f"evicting {one.job} for {one.for_job}: {fault}" for one, fault in _faults(plan, fleet))
+
+
+def _faults(plan: Plan, fleet: Fleet) -> Iterator[tuple[Eviction, str]]:
+    held = {(one.job, one.epoch): one for one in fleet.reservations}
+    waiting = {one.job: one.verdict for one in plan.decisions if isinstance(one.verdict, Waiting)}
+    taken: set[str] = set()
+    for one in plan.evictions:
+        victim = held.get((one.job, one.epoch))
+        if victim is None:
+            yield one, "it holds nothing"
+            continue
+        if victim.cluster != one.cluster:
+            yield one, f"it is on {victim.cluster}, not on {one.cluster}"
+        if not victim.workload.hints.preemptible:
+            yield one, "it says that it is not preemptible"
+        if one.job in fleet.leaving and fleet.leaving[one.job].epoch == one.epoch:
+            yield one, "it leaves already"
+        if one.job in taken:
+            yield one, "it is evicted twice"
+        taken.add(one.job)
+        verdict = waiting.get(one.for_job)
+        if verdict is None or verdict.room is None:
+            yield one, "the job that it is for does not wait for it"
+        elif verdict.room.cluster != one.cluster:
+            yield one, f"that job waits for room on {verdict.room.cluster}"
+        elif one.job not in verdict.room.victims:
+            yield one, "that job does not know of it"
+    yield from _unkept(plan.evictions, waiting)
+
+
+def _unkept(evictions: Iterable[Eviction], waiting: dict[str, Waiting]) -> Iterator[tuple[Eviction, str]]:
+    """Where some of a job's victims would be evicted and others not, it would be for nothing."""
+    by_job: dict[str, list[Eviction]] = {}
+    for one in evictions:
+        by_job.setdefault(one.for_job, []).append(one)
+    for job, theirs in by_job.items():
+        room = waiting[job].room if job in waiting else None
+        if room is not None and set(room.victims) != {one.job for one in theirs}:
+            yield theirs[0], "not all of that job's victims are evicted"

@@ -1,0 +1,108 @@
+"""Which running jobs may be moved, and where each would go if it were put back into the queue now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from placement import free
+from placement.capacity import Capacity, Fit
+from placement.data import DataMove, needed_moves, total
+from placement.feasibility import judge
+from placement.fleet import Fleet, Reservation
+from placement.preemption.emptied import Emptying
+from placement.preemption.losses import Loss, cards, loss, safe_until, usd_per_hour
+from placement.queues.spending import hours_between
+from placement.rebalance.proposals import Step
+from placement.scoring import Offer, offer
+
+# Nobody knows what is in so long; gains beyond it are not counted.
+HORIZON_H = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    cluster: str
+    fit: Fit
+    offer: Offer
+    moves: tuple[DataMove, ...]
+
+
+class Movers:
+    """Of one fleet, at one moment."""
+
+    def __init__(self, fleet: Fleet, now: datetime) -> None:
+        self.fleet = fleet
+        self.now = now
+        self._emptying = Emptying(fleet)
+        self.capacities = free.capacities(fleet)
+        self.movable = tuple(one for one in fleet.reservations if self._may_move(one))
+
+    def _may_move(self, held: Reservation) -> bool:
+        progress = self.fleet.progress.get(held.job)
+        return (
+            held.workload.hints.preemptible
+            and held.job not in self.fleet.leaving
+            and held.cluster in self.capacities
+            and safe_until(held, progress, self.now) is None
+        )
+
+    def on(self, cluster: str) -> list[Reservation]:
+        return [one for one in self.movable if one.cluster == cluster]
+
+    def loss(self, held: Reservation) -> Loss:
+        return loss(held, self.fleet.progress.get(held.job), self.fleet.prices, self.now)
+
+    def remaining_hours(self, held: Reservation) -> float:
+        """As it said, at most the horizon; 0 where nobody can say."""
+        if held.workload.long_running:
+            return HORIZON_H
+        end = held.expected_end
+        return 0.0 if end is None else min(HORIZON_H, max(0.0, hours_between(self.now, end)))
+
+    def hourly_usd(self, held: Reservation) -> float:
+        return usd_per_hour(held, self.fleet.prices)
+
+    def hourly_usd_at(self, held: Reservation, place: Place) -> float:
+        terms = place.offer.score.terms
+        paid = terms.get("gpu", 0.0) + terms.get("cpu", 0.0) + terms.get("spot-risk", 0.0)
+        return paid / held.workload.hints.expected_hours
+
+    def places(self, held: Reservation, capacities: Mapping[str, Capacity]) -> list[Place]:
+        """Where it could start, the cheapest first. `capacities`: without it, and without whatever goes before it."""
+        workload, fleet = held.workload, self.fleet
+        found = []
+        for name, capacity in capacities.items():
+            cluster = fleet.clusters[name]
+            fit = judge(workload, cluster, capacity, fleet.data)
+            if isinstance(fit, Fit):
+                moves = needed_moves(fleet.data, workload, name, cluster.region, fleet.prices.transfers)
+                found.append(Place(name, fit, offer(workload, name, fit, fleet.prices, moves), moves))
+        return sorted(found, key=lambda place: (round(place.offer.score.total_usd, 9), place.cluster))
+
+    def replaced(self, gone: Sequence[Reservation], capacities: Mapping[str, Capacity]) -> tuple[Step, ...] | None:
+        """A place for each of them, largest first, beside each other; None where one of them finds none.
+
+        `capacities`: without all of them. Each is put where it costs least of the moment.
+        """
+        left = dict(capacities)
+        steps = []
+        for held in sorted(gone, key=lambda one: (-one.workload.total_gpus, one.job)):
+            places = self.places(held, left)
+            if not places:
+                return None
+            best = places[0]
+            left[best.cluster] = best.fit.left
+            steps.append(self.step(held, best))
+        return tuple(sorted(steps, key=lambda step: step.job))
+
+    def step(self, held: Reservation, place: Place) -> Step:
+        lost = self.loss(held)
+        dearer = max(0.0, self.hourly_usd_at(held, place) - self.hourly_usd(held)) * self.remaining_hours(held)
+        usd = lost.usd + total(place.moves).usd + dearer
+        return Step(held.job, held.epoch, held.cluster, place.cluster, cards(held), lost.gpu_hours, usd, place.moves)
+
+    def emptied(self, cluster: str, gone: Sequence[Reservation]) -> dict[str, Capacity]:
+        """All clusters, that one without these."""
+        return {**self.capacities, cluster: self._emptying.without(self.capacities[cluster], gone)}

@@ -1,0 +1,1 @@
+"""Data brought into the cluster before a job starts there."""

@@ -1,0 +1,144 @@
+"""The small HTTP client against a server that answers as it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from spoke.cluster.exchange import BadAnswer, Exchange
+
+HEAD = b"POST /here HTTP/1.1\r\nHost: x"
+CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Server:
+    """Gives each request, on whatever connection, the next of its answers: pieces, sent one after the other."""
+
+    def __init__(self) -> None:
+        self.answers: list[Sequence[bytes]] = []
+        self.heard: list[bytes] = []
+        self.has_heard = asyncio.Event()
+        self.connections: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+                return
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            self.heard.append(await reader.readexactly(length))
+            self.has_heard.set()
+            for piece in self.answers.pop(0):
+                if not piece:
+                    writer.close()
+                    return
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def exchange(server: Server) -> AsyncIterator[Exchange]:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    exchange = Exchange("127.0.0.1", listening.sockets[0].getsockname()[1], None)
+    yield exchange
+    exchange.close()
+    listening.close()
+
+
+async def test_requests_follow_one_another_on_one_connection(exchange: Exchange, server: Server) -> None:
+    server.answers = [[CREATED]] * 3
+    for number in range(3):
+        assert await exchange.ask(HEAD, b"%d" % number, 5) == (201, b"ok")
+    assert server.heard == [b"0", b"1", b"2"]
+    assert len(server.connections) == 1
+
+
+async def test_requests_at_once_have_a_connection_each_which_are_kept(exchange: Exchange, server: Server) -> None:
+    server.answers = [[CREATED]] * 8
+    for _ in range(2):
+        answers = await asyncio.gather(*(exchange.ask(HEAD, b"", 5) for _ in range(4)))
+        assert answers == [(201, b"ok")] * 4
+    assert len(server.connections) == 4
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        CREATED,
+        b"HTTP/1.1 409 Conflict\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_an_answer_may_come_in_any_pieces(exchange: Exchange, server: Server, whole: bytes, size: int) -> None:
+    server.answers = [[whole[at : at + size] for at in range(0, len(whole), size)], [CREATED]]
+    status, body = await exchange.ask(HEAD, b"", 5)
+    assert (status, body) in [(201, b"ok"), (409, b"abc0123456789"), (204, b"")]
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    assert len(server.connections) == 1
+
+
+async def test_a_connection_that_the_server_closes_is_not_used_again(exchange: Exchange, server: Server) -> None:
+    closing = CREATED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    server.answers = [[closing, b""], [CREATED], [CREATED]]
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    server.connections[-1].close()  # while it is idle
+    await server.connections[-1].wait_closed()
+    await asyncio.sleep(0.01)
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    assert len(server.connections) == 3
+
+
+@pytest.mark.parametrize("answer", [[b""], [CREATED[:20], b""], [CREATED[:-1], b""]])
+async def test_a_connection_that_breaks_is_an_os_error(
+    exchange: Exchange, server: Server, answer: Sequence[bytes]
+) -> None:
+    server.answers = [answer, [CREATED]]
+    with pytest.raises(OSError, match="closed"):
+        await exchange.ask(HEAD, b"", 5)
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 " + b"x" * (1 << 17)],
+)
+async def test_what_is_not_an_answer_is_refused(exchange: Exchange, server: Server, answer: bytes) -> None:
+    server.answers = [[answer], [CREATED]]
+    with pytest.raises(BadAnswer):
+        await exchange.ask(HEAD, b"", 5)
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+
+
+async def test_a_server_that_says_nothing_is_waited_for_so_long(exchange: Exchange, server: Server) -> None:
+    server.answers = [[], [CREATED]]
+    with pytest.raises(TimeoutError, match="no answer"):
+        await exchange.ask(HEAD, b"", 0.01)
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+
+
+async def test_who_goes_away_leaves_no_answer_for_the_next(exchange: Exchange, server: Server) -> None:
+    server.answers = [[], [CREATED]]
+    asking = asyncio.create_task(exchange.ask(HEAD, b"mine", 5))
+    await server.has_heard.wait()
+    asking.cancel()
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    assert len(server.connections) == 2
+
+
+async def test_a_server_that_is_away(exchange: Exchange) -> None:
+    with pytest.raises(OSError, match=r"refused|onnect"):
+        await Exchange("127.0.0.1", 1, None).ask(HEAD, b"", 5)
