@@ -30,7 +30,7 @@ from benchmarks.simulation.jobs import Job
 from benchmarks.simulation.muster import Muster
 from benchmarks.simulation.policies import CheapestFirst, FirstAdmit, FirstFit
 
-MUSTER, DISPLACING, FIRST_ADMIT = "muster", "muster-displacing", "first-admit"
+MUSTER, FIRST_ADMIT = "muster", "first-admit"
 SATURATED_FROM_H, SATURATED_TO_H = 12.0, 24.0
 
 
@@ -60,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def policies(args: argparse.Namespace, day: Day, seed: int, pace_s: float = 15.0) -> dict[str, Callable[[], Policy]]:
     made: dict[str, Callable[[], Policy]] = {
         MUSTER: lambda: Muster(day.federation, pace_s=pace_s, checked=args.check),
-        DISPLACING: lambda: Muster(day.federation, pace_s=pace_s, checked=args.check, displaces=True),
         FIRST_ADMIT: lambda: FirstAdmit(seed, args.reconcile_s),
         "cheapest-first": CheapestFirst,
         "first-fit": FirstFit,
