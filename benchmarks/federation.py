@@ -30,7 +30,7 @@ from benchmarks.simulation.jobs import Job
 from benchmarks.simulation.muster import Muster
 from benchmarks.simulation.policies import CheapestFirst, FirstAdmit, FirstFit
 
-MUSTER, DISPLACING, FIRST_ADMIT = "muster", "muster-displacing", "first-admit"
+MUSTER, FIRST_ADMIT = "muster", "first-admit"
 SATURATED_FROM_H, SATURATED_TO_H = 12.0, 24.0
 
 
@@ -60,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def policies(args: argparse.Namespace, day: Day, seed: int, pace_s: float = 15.0) -> dict[str, Callable[[], Policy]]:
     made: dict[str, Callable[[], Policy]] = {
         MUSTER: lambda: Muster(day.federation, pace_s=pace_s, checked=args.check),
-        DISPLACING: lambda: Muster(day.federation, pace_s=pace_s, checked=args.check, displaces=True),
         FIRST_ADMIT: lambda: FirstAdmit(seed, args.reconcile_s),
         "cheapest-first": CheapestFirst,
         "first-fit": FirstFit,
@@ -143,8 +142,8 @@ def _result(
     if saturated.get(MUSTER):
         result["utilisation_saturated"] = report.spread([run.utilisation for run in saturated[MUSTER]])
     result |= {
-        "jobs_from": str(args.arrivals or args.gavel or "generator"),
-        "spot_from": "files" if args.availability else "generator",
+        "jobs_from": _names([args.arrivals] if args.arrivals else args.gavel or []),
+        "spot_from": _names(args.availability),
         "clusters": len(source.federation.sites),
         "gpus": source.federation.gpus,
         "seeds": args.seeds,
@@ -156,6 +155,10 @@ def _result(
         result["saturated_load"] = args.saturated_load
         result["saturated"] = {name: report.over_seeds(runs) for name, runs in saturated.items()}
     return result
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths) or "generator"
 
 
 def _parser() -> argparse.ArgumentParser:

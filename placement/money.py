@@ -29,8 +29,6 @@ class PriceBook:
     usd_per_cpu_hour: float = 0.04  # CPU-only pods, where a cluster names no price of its own
     default: Price = Price(on_demand_usd_per_gpu_hour=2.0)  # a cluster nobody priced: shown as such in the terms
     transfers: Transfers = field(default_factory=Transfers)  # what data costs from region to region
-    # By cluster, what a GPU-hour there is worth to those who would have to go elsewhere (`displacement`); never paid.
-    displacement: Mapping[str, float] = field(default_factory=dict)
     public: frozenset[str] = frozenset()  # clusters that a queue may have to wait for (`placement.bursting`)
     regions: frozenset[str] = frozenset()  # regions of routes in which there is no cluster: of a data store, or to come
 

@@ -5,7 +5,6 @@ taken only where the job may use it and it is cheaper with its risk. `fragmentat
 of what idle GPUs beside the job, or a gang stretched over more of the network than it needs, may cost others or
 itself. They decide between places of the same price and hardly ever against a cheaper one.
 `data` is what copying data there costs; `data-wait` pays the job's GPUs and cores while they are held for the copy.
-`displacement` is what the place is worth to jobs that would have to go elsewhere (`displacement`): nobody pays it.
 `unpriced` is worth nothing and says that nobody named a price and the price book's default was used; `amortised`, that
 the price is computed from what was paid for one's own cards.
 """
@@ -62,7 +61,6 @@ def offer(workload: Workload, cluster: str, fit: Packed, prices: PriceBook, move
         if slower := _slowdown(workload, fit) + locality.relaxed(fit) * SLOWER_PER_LEVEL_IF_PREFERRED:
             terms["locality"] = terms["gpu"] * slower
     _add_moves(terms, moves, hours)
-    _add_displacement(terms, sum(cards.values()), cluster, hours, prices)
     if not all(known for _, _, known in priced):
         terms["unpriced"] = 0.0
     if not spot and any(price.amortised for _, price, _ in priced):
@@ -78,11 +76,10 @@ def at_least(
     Only terms that no place can spare are in it, each by the cheapest node class that admits the pod.
     """
     hours = workload.hints.expected_hours
-    gpu = cards = cores = 0.0
+    gpu = cores = 0.0
     for spec, pods in pairs(inventory.demands.of(workload.roles)[-1]):
         if spec.devices:
-            classes = [inventory.classes[index] for index in spec.classes]
-            cards += pods * min((_cards_of_pod(spec, each) for each in classes), default=0.0)
+            classes = (inventory.classes[index] for index in spec.classes)
             gpu += pods * min(
                 (_least_usd_per_hour(spec, each, cluster, workload, prices) for each in classes), default=0.0
             )
@@ -92,7 +89,6 @@ def at_least(
     if cores:
         terms["cpu"] = cores * _usd_per_core_hour(cluster, prices) * hours
     _add_moves(terms, moves, hours)
-    _add_displacement(terms, cards, cluster, hours, prices)
     return Score(terms)
 
 
@@ -135,10 +131,6 @@ def _devices(spec: Spec, node_class: NodeClass) -> Iterator[tuple[DeviceNeed, De
                 break
 
 
-def _cards_of_pod(spec: Spec, node_class: NodeClass) -> float:
-    return sum(_cards_of(need, device) for need, device in _devices(spec, node_class))
-
-
 def _cards_of(need: DeviceNeed, device: DeviceClass) -> float:
     if device.form is not DeviceForm.SHARED_MEMORY:
         return float(need.amount)
@@ -157,11 +149,6 @@ def _add_moves(terms: dict[str, float], moves: Sequence[DataMove], hours: float)
         paid = terms.get("gpu", 0.0) + terms.get("cpu", 0.0)
         terms["data"] = move.usd
         terms["data-wait"] = paid / hours * move.hours
-
-
-def _add_displacement(terms: dict[str, float], cards: float, cluster: str, hours: float, prices: PriceBook) -> None:
-    if cards and (usd := prices.displacement.get(cluster)):
-        terms["displacement"] = cards * usd * hours
 
 
 def _spot_is_cheaper(terms: dict[str, float], priced: list[tuple[float, Price]], workload: Workload) -> bool:

@@ -18,7 +18,6 @@ from benchmarks.simulation.engine import Waiting, World
 from benchmarks.simulation.federation import Federation
 from benchmarks.simulation.machines import Machines
 from placement.data import DataCatalog, Dataset, Replica
-from placement.displacement import Displacing
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
 from placement.money import Price, PriceBook
@@ -29,21 +28,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Muster:
-    """`checked`: the invariants are asked of every plan; a violation is an AssertionError. `displaces`: it plans by
-    `placement.displacement`, which the hub does not do.
+    """`checked`: the invariants are asked of every plan; a violation is an AssertionError.
 
     Between two cycles lie `pace_s` at least, which the real hub does not wait; it only saves time here.
     """
 
-    def __init__(
-        self, federation: Federation, *, pace_s: float = 15.0, checked: bool = False, displaces: bool = False
-    ) -> None:
+    def __init__(self, federation: Federation, *, pace_s: float = 15.0, checked: bool = False) -> None:
         self._federation = federation
         self._pace_s = pace_s
         self._next_s = 0.0
         self._checked = checked
-        planner = Planner()
-        self._plan = Displacing(planner.plan).plan if displaces else planner.plan
+        self._planner = Planner()
         self._clusters: dict[str, tuple[int, Cluster]] = {}
         self._reservations: dict[str, Reservation] = {}
         self._refused: dict[str, dict[str, str]] = {}  # by job: the clusters that refused it
@@ -59,7 +54,7 @@ class Muster:
         now = START + timedelta(seconds=world.now_s)
         pending = [self._pending(waits) for waits in world.waiting.values()]
         fleet = self._fleet(world)
-        plan = self._plan(fleet, pending, now)
+        plan = self._planner.plan(fleet, pending, now)
         if self._checked and (violations := check(plan, fleet)):
             raise AssertionError(f"at {now}: {violations}")
         for decision in plan.decisions:

@@ -20,7 +20,6 @@ from tests.benchmarks.small_federations import CLOUD, GB, HOUR_S, OWN, SPOT, fed
 
 POLICIES: dict[str, Callable[[Federation, int], Policy]] = {
     "muster": lambda there, _: Muster(there, checked=True),
-    "muster-displacing": lambda there, _: Muster(there, checked=True, displaces=True),
     "first-admit": lambda _, seed: FirstAdmit(seed),
     "cheapest-first": lambda *_: CheapestFirst(),
     "first-fit": lambda *_: FirstFit(),
