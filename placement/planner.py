@@ -29,6 +29,7 @@ from placement.fleet import Cluster, Fleet, PendingJob, Reservation
 from placement.inventory import JobEpoch, Summary
 from placement.money import PriceBook
 from placement.preemption import promises
+from placement.preemption.emptied import Emptying
 from placement.preemption.planning import Ground, preempt
 from placement.queues import usage
 from placement.queues.admission import Admission, given_up
@@ -147,6 +148,7 @@ class Cycle:
     now: datetime
     admission: Admission
     holds: Holds
+    emptying: Emptying
 
 
 class Planner:
@@ -170,7 +172,7 @@ class Planner:
         self._count += 1
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
-        cycle = Cycle(now, admission, Holds(now))
+        cycle = Cycle(now, admission, Holds(now), Emptying(fleet))
         if fleet.leaving or any(job.promised for job in pending):
             promises.keep(cycle.holds, fleet, pending, {name: each.capacity for name, each in self._members.items()})
         decisions = tuple(self._decide(job, cycle) for job in admission.turns(pending))
@@ -346,7 +348,7 @@ class Planner:
                 return known.forecast
         if member.capacity is None:
             return None
-        found = earliest_start(workload, member.capacity.inventory, held, cycle.now, before)
+        found = earliest_start(workload, member.capacity.inventory, held, cycle.now, before, cycle.emptying.without)
         if found is not None or before is None:
             shape.forecasts[cluster] = _Foreseen(member, held, found, cycle.now)
         return found

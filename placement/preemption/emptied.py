@@ -2,8 +2,8 @@
 
 A summary names no nodes. But the spokes tell on which nodes a job's pods are, and so which jobs share one: what they
 give back comes together on one node, of a class that admits them, that has as much taken as all known jobs there take.
-Of a job whose nodes nobody told, pods are given back wherever as much is taken, most on one node first (as
-`queues.forecast` does). In which rack that node is stays unknown; the cluster's next summary says.
+Of a job whose nodes nobody told, pods are given back wherever as much is taken, most on one node first. In which rack
+that node is stays unknown; the cluster's next summary says.
 """
 
 from __future__ import annotations
