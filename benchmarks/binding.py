@@ -244,7 +244,11 @@ def _summary(found: Mapping[tuple[str, int], Found], asked: argparse.Namespace) 
     for size in asked.sizes:
         rows = {name: _row(each) for (name, of), each in found.items() if of == size}
         rates = {name: row["pods_per_s"] for name, row in rows.items()}
-        sizes[str(size)] = rows | {"ratio": round(rates["muster"] / rates["kube_scheduler"], 2)}
+        cpu_ms = {name: sum(row["cpu_ms_per_pod"].values()) for name, row in rows.items()}
+        sizes[str(size)] = rows | {
+            "ratio": round(rates["muster"] / rates["kube_scheduler"], 2),
+            "cpu_ratio": round(cpu_ms["kube_scheduler"] / cpu_ms["muster"], 2),
+        }
     return {
         "nodes": asked.nodes,
         "pods": asked.pods,
