@@ -8,6 +8,7 @@ this module, so that another's job is not found rather than refused.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
@@ -32,12 +33,15 @@ from hub.store.jobs import NewJob, name_of
 from hub.store.moves import Move
 from hub.store.store import Store
 from hub.submits import Asked, Submitted, content_hash, submit_together
-from placement.fleet import PendingJob
+from placement.fleet import Fleet, PendingJob
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
 from placement.lifecycle import TERMINAL, Event, Phase
-from placement.outlook.outlook import outlook
+from placement.outlook.outlook import Outlook, outlook
+from placement.verdict import Decision
 from placement.workload import IfTooLarge, Workload
 from wire.orders import JobRef, LogLines, LogQuery, Stop
+
+log = logging.getLogger(__name__)
 
 ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 ID_LENGTH = 10
@@ -149,8 +153,7 @@ class Jobs:
         decisions = {decision.job: decision for decision in planned.decisions}
         return await asyncio.to_thread(
             lambda: tuple(
-                Planned(one.workload, decisions[one.job], outlook(one, decisions[one.job], fleet, now))
-                for one in pending
+                Planned(one.workload, decisions[one.job], _seen(one, decisions[one.job], fleet, now)) for one in pending
             )
         )
 
@@ -232,7 +235,7 @@ class Jobs:
             return found
         place, ahead = self._backlog.position(found.job.id)
         seen = await asyncio.to_thread(
-            outlook, pending, waiting, self._federation.fleet(), self._clock(), place=place, ahead=ahead
+            _seen, pending, waiting, self._federation.fleet(), self._clock(), place=place, ahead=ahead
         )
         return replace(found, decision=waiting, outlook=seen)
 
@@ -288,6 +291,17 @@ class Jobs:
             return _one(session, actor, job.id)
 
         return await self._store.write(write)
+
+
+def _seen(
+    job: PendingJob, decision: Decision, fleet: Fleet, now: datetime, *, place: int = 0, ahead: Sequence[str] = ()
+) -> Outlook | None:
+    """None where it cannot be worked out: the decision is told all the same."""
+    try:
+        return outlook(job, decision, fleet, now, place=place, ahead=ahead)
+    except Exception:
+        log.exception("the outlook of %s cannot be worked out", job.job)
+        return None
 
 
 def _one(session: Session, actor: Actor, ref: str) -> Job:

@@ -8,7 +8,7 @@ import pytest
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound
 from placement.lifecycle import Event, Phase
 from placement.money import PriceBook
-from placement.queues.tree import Budget, Queue, Quota
+from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 from tests.hub.loops.rig import ADMIN, ANN, Clock, FakeSpoke, Hub, a_hub, manifest
 
 GPUS = {"*": Quota(4.0)}
@@ -28,7 +28,9 @@ async def reason(hub: Hub, name: str) -> str:
 async def test_queues_are_kept_over_a_restart(tmp_path: Path) -> None:
     async with a_hub(tmp_path / "hub.sqlite") as hub:
         await hub.queues.keep_initial()
-        team = Queue("team-a", "org", {"A100": Quota(8, 4, 2)}, 2.0, Budget(usd_per_day=5))
+        team = Queue(
+            "team-a", "org", {"A100": Quota(8, 4, 2)}, 2.0, Budget(usd_per_day=5), Preemption(reclaim=Reach.NEVER)
+        )
         await hub.queues.put(ADMIN, [Queue("org"), team])
         await hub.queues.delete(ADMIN, "research")
     async with a_hub(tmp_path / "hub.sqlite") as hub:

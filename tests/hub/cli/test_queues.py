@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub.cli import exits
-from placement.queues.tree import Budget, Queue, Quota
+from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 from tests.hub.cli.conftest import Muster
 
 
@@ -36,6 +36,11 @@ def test_create_edit_delete(admin: Muster) -> None:
     edited = admin("queue", "edit", "x", "--weight", "2", "--quota", "*=none", "--budget", "usd_per_day=none")
     assert edited.stdout == "x changed\n"
     assert admin.hub.queues.tree.queues["x"] == Queue("x", "research", {"A100": Quota(4.0, 2.0, 1.0)}, 2.0)
+    assert admin("queue", "edit", "x", "--preemption", "reclaim=never").stdout == "x changed\n"
+    assert admin.hub.queues.tree.queues["x"].preemption == Preemption(reclaim=Reach.NEVER)
+    assert "what it lent never" in admin("queue", "show", "x").stdout
+    wrong = admin("queue", "edit", "x", "--preemption", "reclaim=perhaps")
+    assert wrong.exit_code == exits.USAGE
     assert admin("queue", "delete", "x").stdout == "x deleted\n"
 
 

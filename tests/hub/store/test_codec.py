@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +67,13 @@ def test_a_reason_of_another_release_is_left_out() -> None:
     decision = Decision("j", 1, Waiting((verdict.NoClusters(),)), ())
     text = codec.dump_decision(decision).replace("no-clusters", "no-moon")
     assert codec.decision_of(text, codec.workload_of(codec.dump(_plain()))).verdict == Waiting(())
+
+
+def test_room_that_is_made_comes_back() -> None:
+    room = verdict.RoomMade("a", datetime(2026, 1, 1, tzinfo=UTC), ("j-1", "j-2"), 2.5, 6.25)
+    decision = Decision("j", 1, Waiting((), room=room), ())
+    found = codec.decision_of(codec.dump_decision(decision), codec.workload_of(codec.dump(_plain())))
+    assert found.verdict == decision.verdict
 
 
 def test_an_older_row_without_a_hint_takes_its_default() -> None:
