@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
+from hub.garbage import collect_rarely
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
 from placement.inventory import DeviceClass, DeviceForm, Node
@@ -83,6 +84,7 @@ class Timed(Planner):
 
 def main() -> int:
     args = _arguments()
+    collect_rarely()  # as the hub does
     rng = random.Random(args.seed)
     sites = {name: Site(name, args) for name in (f"c{i:03}" for i in range(args.clusters))}
     workloads = _workloads(rng, args.distinct)

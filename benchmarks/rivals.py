@@ -11,9 +11,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import orjson
 import psutil
 
@@ -106,8 +108,17 @@ class KubeScheduler:
 def remove(client: ObjectClient) -> None:
     """Every Job of a gang and its pods."""
     at_once = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
+
+    def deleted(path: str) -> bool:
+        try:
+            client.request("DELETE", path, at_once, labelSelector=GANG_LABEL)
+        except (httpx.TimeoutException, httpx.RemoteProtocolError):
+            return False  # hundreds at once, on a machine that is busy: what is left is deleted by the next
+        return True
+
     for api_version, kind in (("batch/v1", "Job"), ("v1", "Pod")):
-        client.request("DELETE", client.path(api_version, kind, "default"), at_once, labelSelector=GANG_LABEL)
+        path = client.path(api_version, kind, "default")
+        until(f"every {kind} to be deleted", partial(deleted, path), timeout_s=300)
 
 
 def gang(name: str, pods: int, gpus: int) -> Manifest:

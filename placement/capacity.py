@@ -40,6 +40,7 @@ class Inventory:
         self.summary = summary
         self.ladder = Ladder.of(summary.levels)
         self.classes = summary.node_classes
+        self.devices = frozenset(device for node_class in self.classes for device in node_class.devices)
         self.every_class = frozenset(range(len(summary.node_classes)))
         self.demands = Demands(summary.node_classes, summary.hidden_labels)
         self._empty = Tree()

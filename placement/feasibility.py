@@ -152,7 +152,7 @@ def _unable(workload: Workload, inventory: Inventory) -> Iterator[Reason]:
 
 
 def _missing(role: Role, need: DeviceNeed, inventory: Inventory) -> DeviceMissing | None:
-    known = {device for node_class in inventory.classes for device in node_class.devices}
+    known = inventory.devices
     if any(_is_meant(device, need, role.products) for device in known):
         return None
     return DeviceMissing(

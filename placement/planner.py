@@ -32,6 +32,7 @@ from placement.inventory import Summary
 from placement.members import Member, Present, renewed, same_objects
 from placement.money import PriceBook
 from placement.preemption import promises
+from placement.preemption.emptied import Emptying
 from placement.preemption.planning import Ground, preempt
 from placement.queues import usage
 from placement.queues.admission import Admission, given_up
@@ -153,6 +154,7 @@ class Cycle:
     now: datetime
     admission: Admission
     holds: Holds
+    emptying: Emptying
 
 
 class Planner:
@@ -177,7 +179,7 @@ class Planner:
         self._count += 1
         self._refresh(fleet)
         admission = Admission(fleet, self._limits, self._capacity(), pending, now)
-        cycle = Cycle(now, admission, Holds(now))
+        cycle = Cycle(now, admission, Holds(now), Emptying(fleet))
         if fleet.leaving or any(job.promised for job in pending):
             promises.keep(cycle.holds, fleet, pending, Present(self._members))
         decisions = tuple(self._decide_for_now(job, cycle) for job in admission.turns(pending))
@@ -388,7 +390,7 @@ class Planner:
                 return known.forecast
         if member.room is None:
             return None
-        found = earliest_start(workload, member.room.inventory, held, cycle.now, before)
+        found = earliest_start(workload, member.room.inventory, held, cycle.now, before, cycle.emptying.without)
         if found is not None or before is None:
             shape.forecasts[cluster] = _Foreseen(member, held, found, cycle.now)
         return found

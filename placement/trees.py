@@ -42,7 +42,7 @@ class Tree:
         builder = _Builder(summary, ladder, numbered, built)
         root = builder.tree()
         if root == self.root:
-            return Tree(self.root, looks, builder.built, self.holds, self.holds_nested)
+            return Tree(root, looks, builder.built, self.holds, self.holds_nested)
         return Tree(root, looks, builder.built)
 
 

@@ -408,6 +408,7 @@ def _times(one: schemas.JobOut, now: datetime) -> str:
         ("submitted", one.submitted_at),
         ("placed", one.placed_at),
         ("started", one.started_at),
+        ("saved", one.checkpoint_at),
         ("ended", one.finished_at),
     )
     return ", ".join(f"{word} {age(at, now)} ago" for word, at in steps if at is not None)

@@ -16,6 +16,7 @@ from placement.capacity import Capacity
 from placement.fleet import Fleet, PendingJob
 from placement.outlook.mends import mends
 from placement.outlook.usable import GpuUse, gpu_use
+from placement.preemption.emptied import Emptying
 from placement.preemption.refusals import why_nobody
 from placement.queues.forecast import earliest_start
 from placement.queues.reasons import BudgetShort
@@ -81,11 +82,13 @@ def _eta(
     if verdict.start is not None:
         return Eta(verdict.start.at, verdict.start.cluster, _when_ended(verdict.start.after), reserved=True)
     best: Eta | None = None
+    emptying = Emptying(fleet)
     for one in candidates:
         if one.cluster not in capacities or not _waits_for_room(one):
             continue
         held = [each for each in fleet.reservations if each.cluster == one.cluster]
-        found = earliest_start(job.workload, capacities[one.cluster].inventory, held, now, best.at if best else None)
+        inventory, before = capacities[one.cluster].inventory, best.at if best else None
+        found = earliest_start(job.workload, inventory, held, now, before, emptying.without)
         if found is not None and (best is None or best.at is None or found.start.at < best.at):
             behind = f"; not before the {place - 1} ahead of it" if place > 1 else ""
             best = Eta(found.start.at, one.cluster, _when_ended(found.start.after) + behind)

@@ -2,8 +2,8 @@
 
 A summary names no nodes. But the spokes tell on which nodes a job's pods are, and so which jobs share one: what they
 give back comes together on one node, of a class that admits them, that has as much taken as all known jobs there take.
-Of a job whose nodes nobody told, pods are given back wherever as much is taken, most on one node first (as
-`queues.forecast` does). In which rack that node is stays unknown; the cluster's next summary says.
+Of a job whose nodes nobody told, pods are given back wherever as much is taken, most on one node first. In which rack
+that node is stays unknown; the cluster's next summary says.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 
 from placement.bins import Bin, Spec, Unit, canon, is_scarce
 from placement.capacity import Capacity, Inventory
-from placement.demand import pairs
 from placement.fleet import Fleet, Reservation
-from placement.queues.forecast import given_back
+from placement.queues.forecast import given_back, without_any
 from placement.resources import Resources
 
 _Pods = Counter[Spec]
@@ -31,13 +30,14 @@ class Emptying:
     def without(self, capacity: Capacity, gone: Iterable[Reservation]) -> Capacity:
         inventory, root = capacity.inventory, capacity.root
         by_node: dict[str, _Pods] = {}
+        anywhere: list[Reservation] = []
         for one in gone:
             nodes = self._nodes(one, inventory)
             for node, pods in nodes.items():
                 by_node.setdefault(node, Counter()).update(pods)
             if not nodes:
-                for spec, count in pairs(inventory.demands.of(one.workload.roles)[-1]):
-                    root, _ = given_back(root, spec, count, inventory)
+                anywhere.append(one)
+        root = without_any(root, anywhere, inventory)
         for node, pods in sorted(by_node.items()):
             root = _freed(root, pods, self._taken_on(inventory).get(node, Resources()), inventory)
         return Capacity(inventory, root)

@@ -28,6 +28,7 @@ from placement.preemption.victims import Found, Victim
 from placement.queues.admission import Admission
 from placement.queues.quota import Limits
 from placement.queues.reasons import KeptForAnother, QuotaShort
+from placement.queues.spending import Uses
 from placement.queues.tree import Preemption, Reach
 from placement.queues.usage import of_fit, of_reservation, of_workload
 from placement.scoring import Offer, offer
@@ -159,17 +160,30 @@ class _Search:
             else capacity
             for name, capacity in ground.capacities.items()
         }
+        self._kept: dict[str, tuple[Capacity, Uses]] = {}  # by job: what its cluster was before, and what it adds
         self._searches = 0
         self._in_vain: set[object] = set()
         for job, cluster in made_for.items():
             if job not in served and cluster in self._capacities:
-                self._keep(jobs[job].workload, cluster)
+                self._keep(jobs[job], cluster)
 
-    def _keep(self, workload: Workload, cluster: str) -> None:
-        fit = self._capacities[cluster].fit(workload)
+    def _keep(self, job: PendingJob, cluster: str) -> None:
+        before = self._capacities[cluster]
+        fit = before.fit(job.workload)
+        uses = of_fit(fit) if isinstance(fit, Fit) else of_workload(job.workload)
         if isinstance(fit, Fit):
             self._capacities[cluster] = fit.left
-        self._standing.add(workload.hints.queue, of_fit(fit) if isinstance(fit, Fit) else of_workload(workload))
+        self._standing.add(job.workload.hints.queue, uses)
+        self._kept[job.job] = before, uses
+
+    def _keep_no_more(self, job: PendingJob, cluster: str) -> None:
+        """What others were given meanwhile stays theirs: then this one's part is only given back by the next cycle."""
+        if job.job not in self._kept:
+            return
+        before, uses = self._kept.pop(job.job)
+        self._standing.remove(job.workload.hints.queue, uses)
+        if not self._kept and not self._searches:
+            self._capacities[cluster] = before
 
     # ---- one job ----
 
@@ -183,7 +197,7 @@ class _Search:
                 again = None if room.victims else room.at
                 return replace(decision, verdict=replace(verdict, start=None, room=room, look_again=again)), ()
             # What was emptied is not enough after all, or the cluster is closed: it is as any other job again.
-            self._standing.remove(job.workload.hints.queue, of_workload(job.workload))
+            self._keep_no_more(job, cluster)
         key = (job.workload.roles, job.workload.topology, job.workload.hints)
         if key in self._in_vain or self._searches >= MOST_SEARCHES:
             return decision, ()

@@ -2,16 +2,18 @@
 
 What the cluster will look like then is its summary, with the pods given back that the summary has counted and that end
 until then, and without what is reserved, not counted and stays. Where pods stood the summary does not say: they are
-given back on nodes that have as much taken, most on one node first. A job that runs longer than it said is expected to
-take a tenth of its expected time from now on. Pods that are not Muster's, services, and jobs of which nobody knows when
-they began, never end. Shares of a card's memory are not given back either: which card they are on is not known.
+given back on nodes that have as much taken, most on one node first, unless the caller knows better (`GiveBack`). A job
+that runs longer than it said is expected to take a tenth of its expected time from now on. Pods that are not Muster's,
+services, and jobs of which nobody knows when they began, never end. Shares of a card's memory are not given back
+either: which card they are on is not known.
 
 So a start is an estimate, and exact only where nothing is counted yet. It is asked for again in every cycle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,6 +34,10 @@ _PACKED_AGAIN = 256
 _NAMED = 8  # jobs that a start names as what it waits for
 
 
+# A cluster's capacity once these have ended.
+GiveBack = Callable[[Capacity, Sequence[Reservation]], Capacity]
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """The earliest start found, and what the cluster can take then, the gang not yet in it."""
@@ -48,6 +54,7 @@ def earliest_start(
     held: Sequence[Reservation],
     now: datetime,
     before: datetime | None = None,
+    give_back: GiveBack | None = None,
 ) -> Forecast | None:
     """`held`: every reservation on that cluster, in the order in which they were made.
 
@@ -59,7 +66,8 @@ def earliest_start(
         return None
     if sum((one.job, one.epoch) not in inventory.summary.counted for one in held) - at_least > _PACKED_AGAIN:
         return None
-    capacity, fit, count = _first_fit(workload, inventory, held, ending, at_least)
+    back = give_back or _given_back_somewhere
+    capacity, fit, count = _first_fit(workload, inventory, held, ending, at_least, back)
     if fit is None:
         return None
     start = ExpectedStart(inventory.cluster, ending[count - 1][0], tuple(job for _, job, _ in ending[:count][-_NAMED:]))
@@ -109,14 +117,19 @@ def _with_its_like(ending: _Ending, count: int) -> int:
 
 
 def _first_fit(
-    workload: Workload, inventory: Inventory, held: Sequence[Reservation], ending: _Ending, at_least: int
+    workload: Workload,
+    inventory: Inventory,
+    held: Sequence[Reservation],
+    ending: _Ending,
+    at_least: int,
+    give_back: GiveBack,
 ) -> tuple[Capacity, Fit | None, int]:
     """The first that is enough by amount, else by halving between that and all."""
     low, high = _with_its_like(ending, at_least), len(ending)
-    capacity, fit = _probe(workload, inventory, held, ending[:low])
+    capacity, fit = _probe(workload, inventory, held, ending[:low], give_back)
     if fit is not None or low == high:
         return capacity, fit, low
-    capacity, fit = _probe(workload, inventory, held, ending)
+    capacity, fit = _probe(workload, inventory, held, ending, give_back)
     if fit is None:
         return capacity, None, high
     for _ in range(_PROBES):
@@ -125,7 +138,7 @@ def _first_fit(
         middle = _with_its_like(ending, (low + high) // 2)
         if middle == high:
             middle = (low + high) // 2
-        then, found = _probe(workload, inventory, held, ending[:middle])
+        then, found = _probe(workload, inventory, held, ending[:middle], give_back)
         if found is None:
             low = middle
         else:
@@ -134,25 +147,33 @@ def _first_fit(
 
 
 def _probe(
-    workload: Workload, inventory: Inventory, held: Sequence[Reservation], ended: _Ending
+    workload: Workload, inventory: Inventory, held: Sequence[Reservation], ended: _Ending, give_back: GiveBack
 ) -> tuple[Capacity, Fit | None]:
     gone = {(one.job, one.epoch) for *_, one in ended}
     counted = inventory.summary.counted
-    root: Unit = inventory.root
-    # Equal pods are given back at once, whatever jobs they are of: there are few kinds of them and many jobs.
-    ending: dict[Spec, int] = {}
-    for *_, one in ended:
-        if (one.job, one.epoch) in counted:
-            for spec, pods in pairs(inventory.demands.of(one.workload.roles)[-1]):
-                ending[spec] = ending.get(spec, 0) + pods
-    for spec, pods in ending.items():
-        root, _ = given_back(root, spec, pods, inventory)
-    capacity = Capacity(inventory, root)
+    back = [one for *_, one in ended if (one.job, one.epoch) in counted]
+    capacity = give_back(Capacity(inventory, inventory.root), back)
     for one in held:
         if (one.job, one.epoch) not in gone and (one.job, one.epoch) not in counted:
             capacity = capacity.deduct(one)
     fit = capacity.fit(workload)
     return capacity, fit if isinstance(fit, Fit) else None
+
+
+def _given_back_somewhere(capacity: Capacity, gone: Sequence[Reservation]) -> Capacity:
+    return Capacity(capacity.inventory, without_any(capacity.root, gone, capacity.inventory))
+
+
+def without_any(root: Unit, gone: Iterable[Reservation], inventory: Inventory) -> Unit:
+    """Pods given back wherever as much is taken. Equal ones at once, whatever jobs they are of: there are few kinds of
+    them and many jobs."""
+    ending: Counter[Spec] = Counter()
+    for one in gone:
+        for spec, pods in pairs(inventory.demands.of(one.workload.roles)[-1]):
+            ending[spec] += pods
+    for spec, pods in ending.items():
+        root, _ = given_back(root, spec, pods, inventory)
+    return root
 
 
 def given_back(unit: Unit, spec: Spec, pods: int, inventory: Inventory) -> tuple[Unit, int]:

@@ -35,7 +35,7 @@ class Movers:
     def __init__(self, fleet: Fleet, now: datetime) -> None:
         self.fleet = fleet
         self.now = now
-        self._emptying = Emptying(fleet)
+        self.emptying = Emptying(fleet)
         self.capacities = free.capacities(fleet)
         self.movable = tuple(one for one in fleet.reservations if self._may_move(one))
 
@@ -105,4 +105,4 @@ class Movers:
 
     def emptied(self, cluster: str, gone: Sequence[Reservation]) -> dict[str, Capacity]:
         """All clusters, that one without these."""
-        return {**self.capacities, cluster: self._emptying.without(self.capacities[cluster], gone)}
+        return {**self.capacities, cluster: self.emptying.without(self.capacities[cluster], gone)}

@@ -101,7 +101,7 @@ def _wait_h(movers: Movers, job: PendingJob, decision: Decision) -> float:
         if capacity is None or not _is_short_of_room(candidate):
             continue
         held = [one for one in movers.fleet.reservations if one.cluster == candidate.cluster]
-        found = earliest_start(job.workload, capacity.inventory, held, movers.now, start)
+        found = earliest_start(job.workload, capacity.inventory, held, movers.now, start, movers.emptying.without)
         start = found.start.at if found is not None else start
     return HORIZON_H if start is None else min(HORIZON_H, max(0.0, hours_between(movers.now, start)))
 

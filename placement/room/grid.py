@@ -9,7 +9,7 @@ the difference between what these looks hold to the rows of the places around th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from placement.room.looks import Ints, Looks, packed
 
 # A heap of places is given up when it has so many more entries than there are places.
 _STALE_TIMES, _STALE_MORE = 4, 64
+_DOMAINS_TIMES = 4  # so many times as many domains are remembered as there are places
 
 
 class Place:
@@ -97,6 +98,7 @@ class Grid:
         self.sums: Ints = np.zeros((len(self.top.all), self.looks.table.shape[1]), dtype=np.int64)
         self._nearest: dict[int, dict[int, list[tuple[int, int, Place]]]] = {}  # by row and order, heaps by key
         self._listed: list[tuple[int, int, int]] | None = None  # all nodes: (place, look, how many)
+        self._looks_of: dict[int, tuple[Domain, Mapping[int, int]]] = {}  # by the domain's identity
         self.even = False  # whether all nodes lie equally deep, and all places of one rank
         self.become(root, named=True)
 
@@ -147,7 +149,7 @@ class Grid:
                 break
             if row not in place.looks or self.key(place, order) != key:
                 heappop(heap)  # it was right once
-            elif not found and all(each[0] != key for each in heap[1:3]):
+            elif not found and (len(heap) < 2 or heap[1][0] != key) and (len(heap) < 3 or heap[2][0] != key):
                 return [place]
             else:
                 each = heappop(heap)
@@ -231,7 +233,7 @@ class Grid:
         pairs = _paired(place, domain)
         if pairs is None:
             return False
-        looks = {self.looks.row(unit): nodes for unit, nodes in domain.units.items() if isinstance(unit, Bin)}
+        looks = self._looks_in(domain)
         for row in {**place.looks, **looks}:
             if more := looks.get(row, 0) - place.looks.get(row, 0):
                 self._move(place, row, more)
@@ -247,6 +249,17 @@ class Grid:
         if named:
             place.domain = domain
         return True
+
+    def _looks_in(self, domain: Domain) -> Mapping[int, int]:
+        """Domains come back as the very same when what was taken from them is given back."""
+        known = self._looks_of.get(id(domain))
+        if known is None or known[0] is not domain:
+            if len(self._looks_of) > _DOMAINS_TIMES * len(self.top.all):
+                self._looks_of.clear()
+            units = domain.units.items()
+            looks = {self.looks.row(unit): nodes for unit, nodes in units if isinstance(unit, Bin)}
+            known = self._looks_of[id(domain)] = domain, looks
+        return known[1]
 
     def _move(self, place: Place, row: int, nodes: int) -> None:
         """So many more nodes directly in `place` look so."""
@@ -313,6 +326,8 @@ def _paired(place: Place, domain: Domain) -> list[tuple[Place, Domain]] | None:
     units = [unit for unit, count in domain.units.items() if isinstance(unit, Domain) for _ in range(count)]
     pairs: list[tuple[Place, Domain]] = []
     for mark_of_place, mark_of_unit in _MARKS:
+        if not units and not places:
+            break
         marked: dict[object, list[Place]] = {}
         for inside in reversed(places):
             marked.setdefault(mark_of_place(inside), []).append(inside)

@@ -160,6 +160,7 @@ class Room:
             if len(self._asks) >= _ASKS_KEPT:
                 self._asks.clear()
             ways = self.inventory.demands.of(workload.roles)
+            # Pods that differ in more than what they need (where each of them may go) are not identical.
             identical = not nested.applies(workload) and all(len(slots) == 1 and slots[0].pods > 0 for slots in ways)
             ceiling = self.inventory.ceiling(workload)
             known = self._asks[id(workload)] = Ask(workload, ways, ceiling, identical)

@@ -27,7 +27,7 @@ DATASET = Dataset(
 async def test_a_dataset_is_applied_shown_changed_and_deleted(as_: As, hub: FakeHub) -> None:
     admin = as_("admin-token")
     applied = await admin.post("/apply", content=IMAGENET, headers=YAML)
-    assert applied.json() == {"applied": [["Dataset", "imagenet"]]}
+    assert applied.json() == {"applied": [["Dataset", "imagenet"]], "warnings": []}
     assert hub.datasets.known == {"imagenet": DATASET}
     shown = (await as_("vic-token").get("/datasets/imagenet")).json()
     assert (shown["size"], shown["residency"], shown["replicas"][0]["cluster"]) == (1.2e12, ["eu-west"], "onprem-a")
@@ -46,9 +46,9 @@ async def test_a_file_with_a_wrong_dataset_changes_nothing(as_: As, hub: FakeHub
     for wrong, path, said in (
         (IMAGENET.replace("1.2TB", "-3GB"), "spec.size", "-3GB is no size"),
         (IMAGENET.replace("1.2TB", "many"), "spec.size", "'many' is no size"),
-        (IMAGENET.replace("  size: 1.2TB\n", ""), "spec.size", "Field required"),
+        (IMAGENET.replace("  size: 1.2TB\n", ""), "spec.size", "is missing"),
         (IMAGENET.replace("residency", "residence"), "spec.residence", "not known"),
-        (IMAGENET[: IMAGENET.index("  replicas")], "spec.replicas", "Field required"),
+        (IMAGENET[: IMAGENET.index("  replicas")], "spec.replicas", "is missing"),
     ):
         answer = await admin.post("/apply", content=queue + "---" + wrong, headers=YAML)
         assert answer.status_code == 422

@@ -430,3 +430,18 @@ def test_of_many_halves_the_two_of_one_node_are_found() -> None:
             told[job] = Progress(1, NOW - timedelta(hours=each), None, ((f"a{node}", "worker", 1),))
     on = replace(world(*held, nodes={"a": count}), progress=told)
     assert victims(decide(on, gang(8, priority=5))) == ["x7-0", "x7-1"]
+
+
+def test_a_start_is_foreseen_by_the_nodes_that_were_told() -> None:
+    """Pieces of several sizes: given back anywhere, they would not make two whole nodes."""
+    held = [runs("p", gang(4), hours=0), runs("q", gang(4), hours=0), runs("r", gang(5), hours=0), runs("s", gang(5))]
+    on = world(*held, nodes={"a": 4})
+    each = [gpu_node("a0", free=0), gpu_node("a1", free=3), gpu_node("a2", free=3), gpu_node("a3")]
+    summary = summary_of(each, counted=frozenset((one.job, 1) for one in held))
+    places = {"p": "a0", "q": "a0", "r": "a1", "s": "a2"}
+    progress = {job: Progress(1, NOW, None, ((node, "worker", 1),)) for job, node in places.items()}
+    on = replace(on, clusters={"a": cluster("a", each, summary=summary)}, progress=progress)
+    verdict = decide(on, gang(8, pods=3)).decisions[0].verdict
+    assert isinstance(verdict, Waiting)
+    assert verdict.start is not None
+    assert verdict.start.at == NOW + timedelta(hours=1)
