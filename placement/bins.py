@@ -278,7 +278,7 @@ class Domain:
             if isinstance(unit, Domain) and unit.rank > rank:
                 inner = unit.best(spec, pods, rank, min(ceiling, unit.rank))
             # Keys are compared from the sought unit upwards: most are worse there already.
-            if inner is None or (found is not None and inner[0] > found[0][: len(inner[0])]):
+            if inner is None or (found is not None and _is_worse(inner[0], found[0])):
                 continue
             found = _better(found, ((*inner[0], fit_key(unit, spec)), (*inner[1], unit)))
         self._best[asked] = found
@@ -321,11 +321,9 @@ class Domain:
             inner = unit._way_to(sought, spec, ceiling) if isinstance(there, _Unknown) else there
             if inner is None:
                 continue
-            if found is not None:
-                # Keys are compared from the sought unit upwards: most are worse there already.
-                best = found[0]
-                if inner[0] > best[: len(inner[0])]:
-                    continue
+            # Keys are compared from the sought unit upwards: most are worse there already.
+            if found is not None and _is_worse(inner[0], found[0]):
+                continue
             key = unit._keys.get(wants) or fit_key(unit, spec)
             found = _better(found, ((*inner[0], key), (*inner[1], unit)))
         self._ways[asked] = found
@@ -447,10 +445,28 @@ def _canons(way: Way) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _better(one: Way | None, other: Way) -> Way:
-    """By the keys from the sought unit upwards: which of them is met first does not matter, nor how deep they lie."""
-    if one is None or other[0] < one[0] or (other[0] == one[0] and _canons(other) < _canons(one)):
+    """By what is sought, then by how deep it lies, then by the keys upwards.
+
+    What is better inside a domain is so seen from any domain around it: so it does not matter whether ways are compared
+    domain by domain, or at the end.
+    """
+    if one is None:
         return other
-    return one
+    mine, yours = one[0], other[0]
+    if mine[0] != yours[0]:
+        return other if yours[0] < mine[0] else one
+    if len(mine) != len(yours):
+        return other if len(yours) < len(mine) else one
+    return other if yours < mine or (yours == mine and _canons(other) < _canons(one)) else one
+
+
+def _is_worse(inner: tuple[FitKey, ...], best: tuple[FitKey, ...]) -> bool:
+    """Than `best`, by `_better`, whatever the key that is still missing at its end."""
+    if not inner or inner[0] != best[0]:
+        return bool(inner) and inner[0] > best[0]
+    if len(inner) + 1 != len(best):
+        return len(inner) + 1 > len(best)
+    return inner > best[:-1]
 
 
 def _sum_of(units: Mapping[Unit, int]) -> Resources:

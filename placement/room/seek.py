@@ -173,7 +173,12 @@ class Seeker:
         return _Way(way.spot, (*way.keys, self._key(place)), (*way.places, place))
 
     def _is_better(self, one: _Way, other: _Way) -> bool:
-        mine, yours = (one.keys[:-1], one.keys[-1]), (other.keys[:-1], other.keys[-1])
+        """As `bins` has it: by what is sought, then by how deep it lies, then by the keys upwards."""
+        mine, yours = one.keys, other.keys
+        if mine[0] != yours[0]:
+            return mine[0] < yours[0]
+        if len(mine) != len(yours):
+            return len(mine) < len(yours)
         return mine < yours or (mine == yours and self._tie(one) < self._tie(other))
 
     def _tie(self, way: _Way) -> tuple[Any, ...]:
