@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,8 +42,8 @@ def bases(draw: st.DrawFn) -> dict[str, list[Node]]:
     """Three clusters of a few nodes in racks, as they are when empty."""
     found = {}
     for name in "abc":
-        count, racks = draw(st.integers(1, 4)), draw(st.sampled_from(["1", "12", "112"]))
-        product = draw(st.sampled_from([A100, A100, H100]))
+        count, racks = draw(st.integers(1, 3)), draw(st.sampled_from(["1", "12", "112"]))
+        product = H100 if name == "b" else A100
         found[name] = [
             gpu_node(f"{name}{i}", f"r{racks[i % len(racks)]}", block="x", product=product) for i in range(count)
         ]
@@ -51,15 +52,15 @@ def bases(draw: st.DrawFn) -> dict[str, list[Node]]:
 
 @st.composite
 def asked(draw: st.DrawFn) -> Workload:
-    pods, gpus = draw(st.integers(1, 4)), draw(st.sampled_from([2, 4, 8, 8]))
-    made = [role(replicas=pods, gpus=gpus, product=draw(st.sampled_from(["", "", "", H100])))]
+    pods, gpus = draw(st.sampled_from([1, 2, 2, 3])), draw(st.sampled_from([8, 4, 8, 2]))
+    made = [role(replicas=pods, gpus=gpus, product=draw(st.sampled_from(["", "", "", "", H100])))]
     form = draw(st.sampled_from(["plain", "plain", "preferred", "preferred", "required", "slices", "roles"]))
     if form == "slices" and pods > 1:
         made[0] = replace(made[0], slices=SliceRequest(2, "rack"))
     if form == "roles":
         mode = draw(st.sampled_from([*TopologyMode]))
         made = [replace(made[0], topology=TopologyRequest("rack", mode)), role("driver", cpu=2_000)]
-    names = draw(st.sampled_from([(), (), ("images",), ("text",), ("s3://else/x",), ("pvc://default/x",)]))
+    names = draw(st.sampled_from([(), (), (), (), (), ("images",), ("text",), ("s3://else/x",), ("pvc://default/x",)]))
     return replace(
         workload(*made, **({form: "rack"} if form in ("preferred", "required") else {})),
         hints=draw(hints()),
@@ -73,12 +74,12 @@ def hints(draw: st.DrawFn) -> Hints:
     return Hints(
         queue=draw(st.sampled_from("abb")),
         priority=draw(st.integers(0, 2)),
-        clusters=draw(st.sampled_from([(), (), (), ("a", "b")])),
-        regions=draw(st.sampled_from([(), (), (), ("eu",)])),
+        clusters=draw(st.sampled_from([(), (), (), (), (), (), ("a", "b")])),
+        regions=draw(st.sampled_from([(), (), (), (), (), (), ("eu",)])),
         expected_hours=draw(st.sampled_from([0.5, 1.0, 8.0])),
         tolerates_spot=draw(st.sampled_from([None, True, True])),
         if_too_large=draw(st.sampled_from([*IfTooLarge])),
-        give_up_hours=draw(st.sampled_from([None, None, None, 6.0])),
+        give_up_hours=draw(st.sampled_from([None, None, None, None, 6.0])),
         wait_for_locality_hours=draw(st.sampled_from([0.0, 1.0])),
         checkpoint_minutes=draw(st.sampled_from([None, 30.0])),
         preemptible=draw(st.integers(0, 5)) > 0,
@@ -117,11 +118,11 @@ def price_books(draw: st.DrawFn) -> PriceBook:
 @st.composite
 def queue_trees(draw: st.DrawFn) -> QueueTree:
     burst = st.sampled_from([None, 0.0, 2.0])
-    quota = st.sampled_from([{}, {}, {"*": Quota(8.0)}, {"*": Quota(16.0, 8.0)}])
+    quota = st.sampled_from([{}, {}, {}, {"*": Quota(8.0)}, {"*": Quota(16.0, 16.0)}])
     anybody = Preemption(fair_share=Reach.ANY)
     return QueueTree.of(
         [
-            Queue("org", quotas=draw(st.sampled_from([{}, {"*": Quota(16.0)}])), burst_after_hours=draw(burst)),
+            Queue("org", quotas=draw(st.sampled_from([{}, {}, {"*": Quota(32.0)}])), burst_after_hours=draw(burst)),
             Queue("a", "org", draw(quota), preemption=draw(st.sampled_from([Preemption(), anybody]))),
             Queue("b", "org", draw(quota), budget=draw(st.sampled_from([Budget(), Budget(usd_per_day=400.0)]))),
         ]
@@ -141,7 +142,7 @@ class World:
     bound: dict[str, tuple[Reservation, Assignment]] = field(default_factory=dict)
     began: int = 0
 
-    def any(self, *of: object) -> object:
+    def any(self, *of: Any) -> Any:
         return self.draw.draw(st.sampled_from(of))
 
     def now_and_then(self, times: int = 4) -> bool:
@@ -152,9 +153,10 @@ class World:
             self.began += 1
             kind = self.draw.draw(st.sampled_from(kinds))
             since = self.now - timedelta(hours=self.draw.draw(st.sampled_from([0.0, 0.5, 3.0])))
-            refused = {"a": "no room"} if self.now_and_then(8) else {}
+            refused = {"a": "no room"} if self.now_and_then(20) else {}
             job = f"j-{self.began}"
-            self.pending[job] = PendingJob(job, 1, replace(kind), "red", since, refused)
+            mine = replace(kind.hints, queue=self.any(*"abb"), priority=self.any(0, 1, 2))
+            self.pending[job] = PendingJob(job, 1, replace(kind, hints=mine), "red", since, refused)
 
     def nodes(self, name: str) -> list[Node]:
         found = self.bases[name]
@@ -195,11 +197,12 @@ class World:
         for name, known in self.fleet.clusters.items():
             if not self.now_and_then(3):
                 self.change(name, summary=self.told(name))
-            if self.now_and_then(8):
-                health = Health.LOST if known.health is Health.READY else Health.READY
-                self.change(name, **self.draw.draw(st.sampled_from([{"cordoned": True}, {"cordoned": False}, {"health": health}])))
+            if self.now_and_then(20):
+                self.change(name, **self.any({"cordoned": True}, {"health": Health.LOST}))
+            elif known.cordoned or known.health is not Health.READY:
+                self.change(name, cordoned=False, health=Health.READY)
         for what, some in (("prices", price_books()), ("data", catalogs()), ("queues", queue_trees())):
-            if self.now_and_then(5):
+            if self.now_and_then(6):
                 self.fleet = replace(self.fleet, **{what: self.draw.draw(some)})
 
     def bind(self, held: Reservation) -> None:
@@ -290,9 +293,9 @@ def _may_not_be_there(job: PendingJob, name: str, fleet: Fleet, now: datetime) -
 @settings(max_examples=int(__import__("os").environ.get("EX","60")), deadline=None)
 def test_a_planner_that_was_there_all_along_answers_as_a_new_one(data: st.DataObject) -> None:
     world, kept, thorough = worlds(data), Planner(), Planner(thorough=True)
-    kinds = data.draw(st.lists(asked(), min_size=1, max_size=4))
-    for _ in range(data.draw(st.integers(2, 6))):
-        world.come(kinds, data.draw(st.integers(1, 4)))
+    kinds = data.draw(st.lists(asked(), min_size=2, max_size=4))
+    for _ in range(data.draw(st.integers(3, 6))):
+        world.come(kinds, data.draw(st.integers(2, 5)))
         world.tell_progress()
         jobs = [*world.pending.values()]
         made = kept.plan(world.fleet, jobs, world.now)
