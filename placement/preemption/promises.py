@@ -21,8 +21,8 @@ def made(fleet: Fleet, pending: Sequence[PendingJob]) -> Mapping[str, str]:
     if fleet.leaving:
         waiting = {job.job for job in pending}
         for one in fleet.reservations:
-            leaving = fleet.leaving.get(one.job)
-            if leaving is not None and leaving.epoch == one.epoch and leaving.for_job in waiting:
+            leaving = fleet.leave_of(one)
+            if leaving is not None and leaving.for_job in waiting:
                 found.setdefault(leaving.for_job, one.cluster)
     return found
 
@@ -67,8 +67,5 @@ def keep(holds: Holds, fleet: Fleet, pending: Sequence[PendingJob], capacities: 
 
 
 def _leaving_for(fleet: Fleet, cluster: str, jobs: set[str]) -> list[Reservation]:
-    return [
-        one
-        for one in fleet.reservations
-        if one.cluster == cluster and one.job in fleet.leaving and fleet.leaving[one.job].for_job in jobs
-    ]
+    here = [one for one in fleet.reservations if one.cluster == cluster]
+    return [one for one in here if (leaving := fleet.leave_of(one)) is not None and leaving.for_job in jobs]

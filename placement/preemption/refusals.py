@@ -48,7 +48,7 @@ def _what_protects(
     now: datetime,
 ) -> str:
     hints, mine = held.workload.hints, job.workload.hints
-    if held.job in fleet.leaving:
+    if fleet.leave_of(held) is not None:
         return "already being stopped"
     if not hints.preemptible:
         return "not preemptible, as it says"

@@ -43,7 +43,7 @@ class Movers:
         progress = self.fleet.progress.get(held.job)
         return (
             held.workload.hints.preemptible
-            and held.job not in self.fleet.leaving
+            and self.fleet.leave_of(held) is None
             and held.cluster in self.capacities
             and safe_until(held, progress, self.now) is None
         )

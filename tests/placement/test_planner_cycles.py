@@ -110,7 +110,9 @@ def price_books(draw: st.DrawFn) -> PriceBook:
             ("b", "*"): Price(draw(usd)),
             ("c", "*"): Price(draw(usd), 0.9, draw(st.sampled_from([0.0, 0.6]))),
         },
-        transfers=Transfers({("us", "eu"): Route(draw(st.sampled_from([0.0, 0.02])), draw(st.sampled_from([1.0, 50.0])))}),
+        transfers=Transfers(
+            {("us", "eu"): Route(draw(st.sampled_from([0.0, 0.02])), draw(st.sampled_from([1.0, 50.0])))}
+        ),
         public=draw(st.sampled_from([frozenset(), frozenset("c"), frozenset("ac")])),
     )
 
@@ -290,7 +292,7 @@ def _may_not_be_there(job: PendingJob, name: str, fleet: Fleet, now: datetime) -
 
 
 @given(st.data())
-@settings(max_examples=int(__import__("os").environ.get("EX","60")), deadline=None)
+@settings(max_examples=int(__import__("os").environ.get("EX", "60")), deadline=None)
 def test_a_planner_that_was_there_all_along_answers_as_a_new_one(data: st.DataObject) -> None:
     world, kept, thorough = worlds(data), Planner(), Planner(thorough=True)
     kinds = data.draw(st.lists(asked(), min_size=2, max_size=4))
