@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from placement import bursting, locality, topology
 from placement.assignment import Assignment
 from placement.data import DataCatalog, Dataset, Replica
-from placement.fleet import Cluster, Fleet, Health, Leaving, PendingJob, Progress, Reservation
+from placement.fleet import Fleet, Health, Leaving, PendingJob, Progress, Reservation
 from placement.invariants import check
 from placement.inventory import Node
 from placement.money import Price, PriceBook
@@ -27,9 +27,9 @@ from placement.preemption import invariants as evicting
 from placement.preemption.losses import safe_until
 from placement.queues.tree import Budget, Preemption, Queue, QueueTree, Quota, Reach
 from placement.transfers import Route, Transfers
-from placement.verdict import Eviction, Placed, Plan, TopologyShort, Waiting
+from placement.verdict import Placed, Plan, Waiting
 from placement.workload import DataUse, Hints, IfTooLarge, SliceRequest, TopologyMode, TopologyRequest, Workload
-from tests.placement.worlds import A100, GPU, H100, NOW, after, cluster, gpu_node, pods_of, role, summary_of, workload
+from tests.placement.worlds import A100, H100, NOW, after, cluster, gpu_node, pods_of, role, summary_of, workload
 
 TB = 1_000_000_000_000
 
@@ -205,7 +205,8 @@ class World:
                 self.change(name, cordoned=False, health=Health.READY)
         for what, some in (("prices", price_books()), ("data", catalogs()), ("queues", queue_trees())):
             if self.now_and_then(6):
-                self.fleet = replace(self.fleet, **{what: self.draw.draw(some)})
+                changed: dict[str, Any] = {what: self.draw.draw(some)}
+                self.fleet = replace(self.fleet, **changed)
 
     def bind(self, held: Reservation) -> None:
         found = topology.assign(self.nodes(held.cluster), pods_of(held.workload), held.workload)
@@ -227,8 +228,8 @@ class World:
         here = [held for held, _ in self.bound.values() if held.cluster == name]
         return summary_of(self.nodes(name), counted=frozenset((one.job, one.epoch) for one in here))
 
-    def change(self, name: str, **changes: object) -> None:
-        changed: Cluster = replace(self.fleet.clusters[name], **changes)  # type: ignore[arg-type]  # its own names
+    def change(self, name: str, **changes: Any) -> None:
+        changed = replace(self.fleet.clusters[name], **changes)
         self.fleet = replace(self.fleet, clusters={**self.fleet.clusters, name: changed})
 
     def tell_progress(self) -> None:
