@@ -195,9 +195,7 @@ class _Search:
                 return replace(decision, verdict=replace(verdict, start=None, room=room, look_again=again)), ()
             # What was emptied is not enough after all, or the cluster is closed: it is as any other job again.
             self._keep_no_more(job, cluster)
-        short = [one.cluster for one in decision.candidates if is_only_short(one) and one.cluster not in job.refused_by]
-        opens = self._not_yet(job, short)
-        places = [name for name in short if name not in opens]
+        places, opens = where_short(job, decision.candidates, self._ground.fleet, self._ground.now)
         key = (job.workload.roles, job.workload.topology, job.workload.hints, tuple(places))
         if key not in self._in_vain:
             if self._searches >= MOST_SEARCHES:
@@ -207,7 +205,7 @@ class _Search:
             if best is not None:
                 return self._evict(decision, verdict, job, best)
             self._in_vain[key] = again
-        moments = (*opens.values(), self._in_vain[key])
+        moments = (*opens, self._in_vain[key])
         again = min((one for one in moments if one is not None), default=None)
         return replace(decision, verdict=replace(verdict, look_again=again)), ()
 
@@ -220,14 +218,6 @@ class _Search:
         grace_s = max(one.workload.hints.grace_s for one in theirs)
         at = now + timedelta(seconds=grace_s) + promises.SETTLES
         return RoomMade(cluster, at, tuple(sorted(one.job for one in theirs)))
-
-    def _not_yet(self, job: PendingJob, clusters: Iterable[str]) -> Mapping[str, datetime]:
-        """Those that its queue opens to it by the passing of time, and when: nobody is evicted there before."""
-        fleet = self._ground.fleet
-        refused = (
-            (name, bursting.refusal(job, name, fleet.prices, fleet.queues, self._ground.now)) for name in clusters
-        )
-        return {name: reason.opens for name, reason in refused if reason is not None}
 
     def _best(self, job: PendingJob, clusters: Sequence[str]) -> tuple[_Offer | None, datetime | None]:
         """And, where there is none, when one may be found by the passing of time."""
@@ -368,8 +358,24 @@ class _Trial:
         return fit
 
 
-def is_only_short(candidate: Candidate) -> bool:
-    """Whether nothing is missing there but room or quota, which others have."""
+def where_short(
+    job: PendingJob, candidates: Iterable[Candidate], fleet: Fleet, now: datetime
+) -> tuple[list[str], list[datetime]]:
+    """The clusters on which nothing is missing but room or quota, which others have; and when those open to the job
+    that are closed to its queue for a while."""
+    places: list[str] = []
+    opens: list[datetime] = []
+    for one in candidates:
+        if _is_only_short(one) and one.cluster not in job.refused_by:
+            closed = bursting.refusal(job, one.cluster, fleet.prices, fleet.queues, now)
+            if closed is None:
+                places.append(one.cluster)
+            else:
+                opens.append(closed.opens)
+    return places, opens
+
+
+def _is_only_short(candidate: Candidate) -> bool:
     return bool(candidate.reasons) and all(
         isinstance(reason, ResourcesShort | TopologyShort | QuotaShort) and reason.ever for reason in candidate.reasons
     )

@@ -6,7 +6,7 @@ promised. Both are on disk, so that a hub that starts anew keeps its promises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from placement.capacity import Capacity
@@ -62,10 +62,10 @@ def keep(holds: Holds, fleet: Fleet, pending: Sequence[PendingJob], capacities: 
     for cluster, jobs in by_cluster.items():
         capacity = capacities.get(cluster)
         if capacity is not None:
-            then = emptying.without(capacity, _leaving_for(fleet, cluster, {job.job for job in jobs}))
+            then = emptying.without(capacity, leaving_for(fleet, cluster, {job.job for job in jobs}))
             holds.keep(cluster, {job.job: job.workload for job in jobs}, then)
 
 
-def _leaving_for(fleet: Fleet, cluster: str, jobs: set[str]) -> list[Reservation]:
+def leaving_for(fleet: Fleet, cluster: str, jobs: Collection[str]) -> list[Reservation]:
     here = [one for one in fleet.reservations if one.cluster == cluster]
     return [one for one in here if (leaving := fleet.leave_of(one)) is not None and leaving.for_job in jobs]
