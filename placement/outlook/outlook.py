@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from placement import free
+from placement import free, locality
+from placement.bursting import BurstNotYet
 from placement.capacity import Capacity
 from placement.fleet import Fleet, PendingJob
 from placement.outlook.mends import mends
@@ -48,6 +49,7 @@ def outlook(
 ) -> Outlook:
     """Of one that waits; of any other only which GPUs it could use."""
     capacities = free.capacities(fleet)
+    asked, job = job, locality.for_now(job, now)
     reasons = {one.cluster: one.reasons for one in decision.candidates}
     uses = (gpu_use(job.workload, capacity, reasons.get(name, ())) for name, capacity in sorted(capacities.items()))
     gpus = tuple(use for use in uses if use is not None)
@@ -60,7 +62,7 @@ def outlook(
     return Outlook(
         gpus,
         _eta(job, verdict, decision.candidates, fleet, capacities, now, place),
-        mends(job.workload, decision.candidates, fleet, capacities),
+        mends(job, asked.workload, decision.candidates, fleet, capacities, now),
         preemption,
         place,
         tuple(ahead),
@@ -92,7 +94,18 @@ def _eta(
         if found is not None and (best is None or best.at is None or found.start.at < best.at):
             behind = f"; not before the {place - 1} ahead of it" if place > 1 else ""
             best = Eta(found.start.at, one.cluster, _when_ended(found.start.after) + behind)
+    bursts = _when_it_bursts(candidates)
+    if bursts is not None and (best is None or best.at is None or (bursts.at or now) < best.at):
+        return bursts
     return best or _with_the_budget(candidates)
+
+
+def _when_it_bursts(candidates: Sequence[Candidate]) -> Eta | None:
+    closed = [reason for one in candidates for reason in one.reasons if isinstance(reason, BurstNotYet)]
+    if not closed:
+        return None
+    first = min(closed, key=lambda reason: (reason.opens, reason.cluster))
+    return Eta(first.opens, first.cluster, f"when queue {first.queue} lets it go there, if there is room still")
 
 
 def _with_the_budget(candidates: Sequence[Candidate]) -> Eta | None:
