@@ -19,9 +19,10 @@ from placement.outlook.mends import mends
 from placement.outlook.usable import GpuUse, gpu_use
 from placement.preemption.emptied import Emptying
 from placement.preemption.refusals import why_nobody
+from placement.queues.backfill import may_fit_later
 from placement.queues.forecast import earliest_start
 from placement.queues.reasons import BudgetShort
-from placement.verdict import Candidate, Decision, ResourcesShort, TopologyShort, Waiting
+from placement.verdict import Candidate, Decision, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _eta(
     best: Eta | None = None
     emptying = Emptying(fleet)
     for one in candidates:
-        if one.cluster not in capacities or not _waits_for_room(one):
+        if one.cluster not in capacities or not may_fit_later(one):
             continue
         held = [each for each in fleet.reservations if each.cluster == one.cluster]
         inventory, before = capacities[one.cluster].inventory, best.at if best else None
@@ -114,10 +115,6 @@ def _with_the_budget(candidates: Sequence[Candidate]) -> Eta | None:
             if isinstance(reason, BudgetShort):
                 return Eta(None, one.cluster, f"when the {reason.period}'s budget is renewed, {reason.renewed}")
     return None
-
-
-def _waits_for_room(one: Candidate) -> bool:
-    return bool(one.reasons) and all(isinstance(r, ResourcesShort | TopologyShort) and r.ever for r in one.reasons)
 
 
 def _when_ended(jobs: Sequence[str]) -> str:

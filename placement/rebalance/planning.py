@@ -11,7 +11,7 @@ from placement.capacity import Capacity, Fit
 from placement.fleet import Fleet, PendingJob, Reservation
 from placement.inventory import DeviceForm
 from placement.preemption import victims
-from placement.preemption.losses import RESTART_HOURS, cards
+from placement.preemption.losses import cards
 from placement.preemption.planning import where_short
 from placement.preemption.victims import Victim
 from placement.queues.forecast import earliest_start
@@ -21,6 +21,7 @@ from placement.queues.usage import of_reservation
 from placement.rebalance.movers import HORIZON_H, Movers
 from placement.rebalance.proposals import Aim, Proposal
 from placement.scoring import BROKEN_NODE_SHARE, offer
+from placement.spot import RESTART_HOURS
 from placement.verdict import Decision, Waiting
 
 MOST_GANGS = 8  # of those that wait, from the head
