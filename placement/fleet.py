@@ -105,3 +105,8 @@ class Fleet:
     leaving: Mapping[str, Leaving] = field(default_factory=dict)  # by job, of live attempts
     emptied: Mapping[str, datetime] = field(default_factory=dict)  # by cluster, when an evicted job left it last
     half_life_h: float = 24.0  # what a queue used so long ago counts half as much for its share
+
+    def leave_of(self, held: Reservation) -> Leaving | None:
+        """None where it stays, as far as anybody said."""
+        found = self.leaving.get(held.job)
+        return found if found is not None and found.epoch == held.epoch else None

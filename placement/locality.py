@@ -35,8 +35,14 @@ def relaxed(fit: object) -> int:
     return fit.relaxed if isinstance(fit, Fit) else 0
 
 
-def insisting(job: PendingJob) -> PendingJob:
-    """The job as long as it waits. Nothing is too large for what it would rather not insist on."""
+def for_now(job: PendingJob, now: datetime) -> PendingJob:
+    """The job as it is to be decided now: insisting while it waits."""
+    until = waits_until(job)
+    return job if until is None or now >= until else _insisting(job)
+
+
+def _insisting(job: PendingJob) -> PendingJob:
+    """Nothing is too large for what it would rather not insist on."""
     workload = job.workload
     return replace(
         job,
@@ -49,9 +55,10 @@ def insisting(job: PendingJob) -> PendingJob:
     )
 
 
-def told(decision: Decision, job: PendingJob, until: datetime, levels: Callable[[str], Collection[str]]) -> Decision:
+def told(decision: Decision, job: PendingJob, levels: Callable[[str], Collection[str]]) -> Decision:
     """The decision on the insisting job as one on the job itself: what is short of a preferred level says until when
     it is waited for. `levels` are a cluster's names for those levels."""
+    until = waits_until(job)
     marked: dict[Reason, Reason] = {}
 
     def mark(candidate: Candidate) -> Candidate:

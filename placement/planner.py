@@ -143,6 +143,7 @@ class _Shape:
 class _Foreseen:
     member: Member
     held: tuple[Reservation, ...]
+    told: tuple[object, ...]  # where the pods of each of them are
     forecast: Forecast | None
     at: datetime
 
@@ -178,14 +179,16 @@ class Planner:
     def plan(self, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Plan:
         self._count += 1
         self._refresh(fleet)
-        admission = Admission(fleet, self._limits, self._capacity(), pending, now)
+        asked = [locality.for_now(job, now) for job in pending]
+        patient = {job.job: job for job, one in zip(pending, asked, strict=True) if one is not job}
+        admission = Admission(fleet, self._limits, self._capacity(), asked, now)
         cycle = Cycle(now, admission, Holds(now), Emptying(fleet))
-        if fleet.leaving or any(job.promised for job in pending):
-            promises.keep(cycle.holds, fleet, pending, Present(self._members))
-        decisions = tuple(self._decide_for_now(job, cycle) for job in admission.turns(pending))
+        if fleet.leaving or any(job.promised for job in asked):
+            promises.keep(cycle.holds, fleet, asked, Present(self._members))
+        decisions = tuple(self._told(self._decide(job, cycle), patient.get(job.job)) for job in admission.turns(asked))
         evictions: tuple[Eviction, ...] = ()
         if fleet.reservations and any(isinstance(one.verdict, Waiting) for one in decisions):
-            decisions, evictions = preempt(self._ground(fleet, admission, now), decisions, pending)
+            decisions, evictions = preempt(self._ground(fleet, admission, now), decisions, asked)
         self._forget()
         return Plan(decisions, evictions)
 
@@ -251,14 +254,11 @@ class Planner:
 
     # ---- one job ----
 
-    def _decide_for_now(self, job: PendingJob, cycle: Cycle) -> Decision:
-        """A job that still waits for a level that it prefers is decided as one that requires it."""
-        until = locality.waits_until(job)
-        if until is None or cycle.now >= until:
-            return self._decide(job, cycle)
-        decision = locality.told(
-            self._decide(locality.insisting(job), cycle), job, until, lambda name: self._levels(job.workload, name)
-        )
+    def _told(self, decision: Decision, job: PendingJob | None) -> Decision:
+        """Of a job that still waits for a level that it prefers, and was decided as one that requires it."""
+        if job is None:
+            return decision
+        decision = locality.told(decision, job, lambda name: self._levels(job.workload, name))
         verdict, candidates = decision.verdict, decision.candidates
         picky = job.workload.hints.if_too_large is IfTooLarge.REJECT and bool(candidates)
         if isinstance(verdict, Waiting) and picky and self._beyond(job.workload, candidates):
@@ -384,7 +384,9 @@ class Planner:
     ) -> Forecast | None:
         member, held = self._members[cluster], tuple(self._held.get(cluster, ()))
         known = shape.forecasts.get(cluster)
-        if known is not None and known.member is member and known.held == held and cycle.now >= known.at:
+        told = cycle.emptying.told(held)
+        same = known is not None and known.member is member and known.held == held and known.told == told
+        if known is not None and same and cycle.now >= known.at:
             still = known.forecast is not None and cycle.now < known.forecast.valid_until
             if still or cycle.now == known.at:
                 return known.forecast
@@ -392,7 +394,7 @@ class Planner:
             return None
         found = earliest_start(workload, member.room.inventory, held, cycle.now, before, cycle.emptying.without)
         if found is not None or before is None:
-            shape.forecasts[cluster] = _Foreseen(member, held, found, cycle.now)
+            shape.forecasts[cluster] = _Foreseen(member, held, told, found, cycle.now)
         return found
 
     def _shape_of(self, workload: Workload) -> _Shape:

@@ -60,7 +60,7 @@ def offer(workload: Workload, cluster: str, fit: Packed, prices: PriceBook, move
         terms["fragmentation"] = hourly * hours * BROKEN_NODE_SHARE
         if slower := _slowdown(workload, fit) + locality.relaxed(fit) * SLOWER_PER_LEVEL_IF_PREFERRED:
             terms["locality"] = terms["gpu"] * slower
-    _add_moves(terms, moves, hours)
+    _add_moves(terms, moves, (terms.get("gpu", 0.0) + terms.get("cpu", 0.0)) / hours)
     if not all(known for _, _, known in priced):
         terms["unpriced"] = 0.0
     if not spot and any(price.amortised for _, price, _ in priced):
@@ -76,34 +76,38 @@ def at_least(
     Only terms that no place can spare are in it, each by the cheapest node class that admits the pod.
     """
     hours = workload.hints.expected_hours
-    gpu = cores = 0.0
+    gpu = held = cores = 0.0
     for spec, pods in pairs(inventory.demands.of(workload.roles)[-1]):
         if spec.devices:
-            classes = (inventory.classes[index] for index in spec.classes)
-            gpu += pods * min(
-                (_least_usd_per_hour(spec, each, cluster, workload, prices) for each in classes), default=0.0
-            )
+            classes = [inventory.classes[index] for index in spec.classes]
+            rates = [_least_usd_per_hour(spec, each, cluster, workload, prices) for each in classes]
+            gpu += pods * min((usd for usd, _ in rates), default=0.0)
+            held += pods * min((usd for _, usd in rates), default=0.0)
         else:
             cores += pods * spec.need[CPU] / 1000
     terms = {"gpu": gpu * hours} if gpu else {}
+    cpu = cores * _usd_per_core_hour(cluster, prices)
     if cores:
-        terms["cpu"] = cores * _usd_per_core_hour(cluster, prices) * hours
-    _add_moves(terms, moves, hours)
+        terms["cpu"] = cpu * hours
+    _add_moves(terms, moves, held + cpu)
     return Score(terms)
 
 
 def _least_usd_per_hour(
     spec: Spec, node_class: NodeClass, cluster: str, workload: Workload, prices: PriceBook
-) -> float:
-    found = 0.0
+) -> tuple[float, float]:
+    """Of an hour of work, with the risk of spot; and of an hour in which the cards are only held."""
+    works = holds = 0.0
     for need, device in _devices(spec, node_class):
         price, _ = prices.price_of(cluster, device.product)
-        usd = price.on_demand_usd_per_gpu_hour
+        usd = held = price.on_demand_usd_per_gpu_hour
         if workload.may_use_spot and price.spot_usd_per_gpu_hour is not None:
             longer = lengthening(price.spot_interruptions_per_hour, lost_hours(workload))
             usd = min(usd, price.spot_usd_per_gpu_hour * longer)
-        found += _cards_of(need, device) * usd
-    return found
+            held = min(held, price.spot_usd_per_gpu_hour)
+        works += _cards_of(need, device) * usd
+        holds += _cards_of(need, device) * held
+    return works, holds
 
 
 # ---- what is used ----
@@ -143,12 +147,12 @@ def _cards_of(need: DeviceNeed, device: DeviceClass) -> float:
 # ---- what that costs ----
 
 
-def _add_moves(terms: dict[str, float], moves: Sequence[DataMove], hours: float) -> None:
+def _add_moves(terms: dict[str, float], moves: Sequence[DataMove], usd_per_hour: float) -> None:
+    """`usd_per_hour`: what is paid for the job's cards and cores while they are held."""
     if moves:
         move = total(moves)
-        paid = terms.get("gpu", 0.0) + terms.get("cpu", 0.0)
         terms["data"] = move.usd
-        terms["data-wait"] = paid / hours * move.hours
+        terms["data-wait"] = usd_per_hour * move.hours
 
 
 def _spot_is_cheaper(terms: dict[str, float], priced: list[tuple[float, Price]], workload: Workload) -> bool:

@@ -14,7 +14,8 @@ from math import inf
 
 from placement.workload import Workload
 
-RESTART_HOURS = 0.1  # until pods stand again elsewhere, with their checkpoint read
+# From being taken away until pods stand again elsewhere, with their checkpoint read: the whole gang's time.
+RESTART_HOURS = 0.1
 LOST_WORK_HOURS = 0.5  # by an interruption, of a job that does not say how often it saves
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from placement import bursting
 from placement.capacity import Capacity, Fit
 from placement.feasibility import judge
-from placement.fleet import Cluster, Fleet
+from placement.fleet import Cluster, Fleet, PendingJob
 from placement.queues.reasons import BudgetShort, QuotaShort
 from placement.resources import Resources
 from placement.verdict import Candidate, Cordoned, NotAllowed
@@ -20,8 +22,10 @@ from placement.workload import NodeConstraint, Role, TopologyMode, Workload
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
+    job: PendingJob
     fleet: Fleet
     capacities: Mapping[str, Capacity]
+    now: datetime
 
     def holds(self, workload: Workload) -> str:
         """The first cluster that has room for it now; "" for none."""
@@ -31,18 +35,28 @@ class _Ground:
         return ""
 
     def is_held_by(self, workload: Workload, cluster: Cluster) -> bool:
-        capacity = self.capacities.get(cluster.name)
-        return isinstance(judge(workload, cluster, capacity, self.fleet.data), Fit)
+        fleet, capacity = self.fleet, self.capacities.get(cluster.name)
+        if cluster.name in self.job.refused_by:
+            return False
+        if bursting.refusal(self.job, cluster.name, fleet.prices, fleet.queues, self.now) is not None:
+            return False
+        return isinstance(judge(workload, cluster, capacity, fleet.data), Fit)
 
 
 def mends(
-    workload: Workload, candidates: Sequence[Candidate], fleet: Fleet, capacities: Mapping[str, Capacity]
+    job: PendingJob,
+    asked: Workload,
+    candidates: Sequence[Candidate],
+    fleet: Fleet,
+    capacities: Mapping[str, Capacity],
+    now: datetime,
 ) -> tuple[str, ...]:
-    """For people, one sentence each; those first that change the job least."""
-    ground = _Ground(fleet, capacities)
+    """For people, one sentence each; those first that change the job least. `job` as it is decided now, `asked` as its
+    manifest has it."""
+    ground, workload = _Ground(job, fleet, capacities, now), job.workload
     found = [
         *_of_its_queue(candidates),
-        *_looser_topology(workload, ground),
+        *_looser_topology(workload, asked, ground),
         *_other_clusters(workload, candidates, ground),
         *_other_shape(workload, ground),
         *_any_product(workload, ground),
@@ -62,12 +76,14 @@ def _of_its_queue(candidates: Sequence[Candidate]) -> Iterator[str]:
             yield f"a budget of queue {reason.queue} that is {amount} larger for the {reason.period}"
 
 
-def _looser_topology(workload: Workload, ground: _Ground) -> Iterator[str]:
-    asked = workload.topology
-    if asked is not None and asked.mode is TopologyMode.REQUIRED:
-        cluster = ground.holds(replace(workload, topology=replace(asked, mode=TopologyMode.PREFERRED)))
+def _looser_topology(workload: Workload, asked: Workload, ground: _Ground) -> Iterator[str]:
+    if workload is not asked and (cluster := ground.holds(asked)):
+        yield f"without wait-for-locality-hours it would start on {cluster}"
+    request = asked.topology
+    if request is not None and request.mode is TopologyMode.REQUIRED:
+        cluster = ground.holds(replace(workload, topology=replace(request, mode=TopologyMode.PREFERRED)))
         if cluster:
-            yield f"topology-preferred: {asked.level} instead of topology-required: it would start on {cluster}"
+            yield f"topology-preferred: {request.level} instead of topology-required: it would start on {cluster}"
 
 
 def _other_clusters(workload: Workload, candidates: Sequence[Candidate], ground: _Ground) -> Iterator[str]:

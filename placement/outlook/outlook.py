@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from placement import free
+from placement import free, locality
+from placement.bursting import BurstNotYet
 from placement.capacity import Capacity
 from placement.fleet import Fleet, PendingJob
 from placement.outlook.mends import mends
 from placement.outlook.usable import GpuUse, gpu_use
 from placement.preemption.emptied import Emptying
 from placement.preemption.refusals import why_nobody
+from placement.queues.backfill import may_fit_later
 from placement.queues.forecast import earliest_start
 from placement.queues.reasons import BudgetShort
-from placement.verdict import Candidate, Decision, ResourcesShort, TopologyShort, Waiting
+from placement.verdict import Candidate, Decision, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ def outlook(
 ) -> Outlook:
     """Of one that waits; of any other only which GPUs it could use."""
     capacities = free.capacities(fleet)
+    asked, job = job, locality.for_now(job, now)
     reasons = {one.cluster: one.reasons for one in decision.candidates}
     uses = (gpu_use(job.workload, capacity, reasons.get(name, ())) for name, capacity in sorted(capacities.items()))
     gpus = tuple(use for use in uses if use is not None)
@@ -60,7 +63,7 @@ def outlook(
     return Outlook(
         gpus,
         _eta(job, verdict, decision.candidates, fleet, capacities, now, place),
-        mends(job.workload, decision.candidates, fleet, capacities),
+        mends(job, asked.workload, decision.candidates, fleet, capacities, now),
         preemption,
         place,
         tuple(ahead),
@@ -84,7 +87,7 @@ def _eta(
     best: Eta | None = None
     emptying = Emptying(fleet)
     for one in candidates:
-        if one.cluster not in capacities or not _waits_for_room(one):
+        if one.cluster not in capacities or not may_fit_later(one):
             continue
         held = [each for each in fleet.reservations if each.cluster == one.cluster]
         inventory, before = capacities[one.cluster].inventory, best.at if best else None
@@ -92,7 +95,18 @@ def _eta(
         if found is not None and (best is None or best.at is None or found.start.at < best.at):
             behind = f"; not before the {place - 1} ahead of it" if place > 1 else ""
             best = Eta(found.start.at, one.cluster, _when_ended(found.start.after) + behind)
+    bursts = _when_it_bursts(candidates)
+    if bursts is not None and (best is None or best.at is None or (bursts.at or now) < best.at):
+        return bursts
     return best or _with_the_budget(candidates)
+
+
+def _when_it_bursts(candidates: Sequence[Candidate]) -> Eta | None:
+    closed = [reason for one in candidates for reason in one.reasons if isinstance(reason, BurstNotYet)]
+    if not closed:
+        return None
+    first = min(closed, key=lambda reason: (reason.opens, reason.cluster))
+    return Eta(first.opens, first.cluster, f"when queue {first.queue} lets it go there, if there is room still")
 
 
 def _with_the_budget(candidates: Sequence[Candidate]) -> Eta | None:
@@ -101,10 +115,6 @@ def _with_the_budget(candidates: Sequence[Candidate]) -> Eta | None:
             if isinstance(reason, BudgetShort):
                 return Eta(None, one.cluster, f"when the {reason.period}'s budget is renewed, {reason.renewed}")
     return None
-
-
-def _waits_for_room(one: Candidate) -> bool:
-    return bool(one.reasons) and all(isinstance(r, ResourcesShort | TopologyShort) and r.ever for r in one.reasons)
 
 
 def _when_ended(jobs: Sequence[str]) -> str:

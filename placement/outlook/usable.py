@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from placement.bins import Bin, Spec, Unit
+from placement.bursting import BurstNotYet
 from placement.capacity import Capacity
 from placement.demand import pairs
 from placement.inventory import DeviceClass, DeviceForm
@@ -21,6 +22,7 @@ from placement.verdict import (
     ClusterNotReady,
     Cordoned,
     DatasetNowhere,
+    DatasetOutOfReach,
     DatasetUnknown,
     KindNotServed,
     LevelUnknown,
@@ -107,6 +109,9 @@ def _held(node: Bin, device: DeviceClass, wanting: Sequence[Spec], products: fro
 def _withheld(reason: Reason, usable: int, why: Counter[str]) -> tuple[int, Counter[str]]:
     """What its queue, or a job ahead, keeps from it of what it could use."""
     match reason:
+        case BurstNotYet():
+            why[f"the cluster is public, and not for queue {reason.queue} before {reason.opens:%F %H:%M} UTC"] += usable
+            return 0, why
         case KeptForAnother():
             why[f"kept for {reason.job}, from {reason.start} on"] += usable
             return 0, why
@@ -137,7 +142,7 @@ def _closed(reason: Reason) -> str:
             return f"the cluster has no level {reason.level}"
         case MustNotLeave():
             return f"dataset {reason.dataset} must not leave {' or '.join(reason.residency)}"
-        case DatasetUnknown() | DatasetNowhere():
+        case DatasetUnknown() | DatasetNowhere() | DatasetOutOfReach():
             return f"dataset {reason.dataset} cannot be read"
     return ""
 

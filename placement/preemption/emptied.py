@@ -42,6 +42,11 @@ class Emptying:
             root = _freed(root, pods, self._taken_on(inventory).get(node, Resources()), inventory)
         return Capacity(inventory, root)
 
+    def told(self, held: Iterable[Reservation]) -> tuple[object, ...]:
+        """What is known of where each of them is: as long as it is the same, and they are, so is `without`."""
+        known = (self._fleet.progress.get(one.job) for one in held)
+        return tuple(None if one is None else (one.epoch, one.pods) for one in known)
+
     def neighbours(self, held: Iterable[Reservation], inventory: Inventory) -> Iterable[list[Reservation]]:
         """Those of them that share a node, for each node that is known and has several."""
         on: dict[str, list[Reservation]] = {}

@@ -14,9 +14,7 @@ from placement.money import PriceBook
 from placement.queues.spending import hours_between
 from placement.queues.tree import CPU_CORES
 from placement.queues.usage import of_reservation
-
-# Stopping, being placed again, pulling images, loading the checkpoint: the whole gang's time.
-RESTART_HOURS = 0.1
+from placement.spot import RESTART_HOURS
 
 
 @dataclass(frozen=True, slots=True)

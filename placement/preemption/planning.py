@@ -11,11 +11,12 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from placement import bursting
 from placement.capacity import Capacity, Fit
 from placement.data import needed_moves
 from placement.demand import pairs
@@ -133,13 +134,12 @@ class _Search:
         self._made_for = made_for
         placed = [one.verdict.reservation for one in decisions if isinstance(one.verdict, Placed)]
         served = {one.job for one in placed}
-        leaving = ground.fleet.leaving
         self._on: dict[str, list[Reservation]] = {}  # what could be evicted, by cluster
-        self._leaving: dict[str, list[Reservation]] = {}
+        self._leaving: dict[str, list[tuple[Reservation, str]]] = {}  # with the job that each of them leaves for
         staying = list(placed)
         for one in ground.fleet.reservations:
-            if one.job in leaving and leaving[one.job].epoch == one.epoch:
-                self._leaving.setdefault(one.cluster, []).append(one)
+            if (leaving := ground.fleet.leave_of(one)) is not None:
+                self._leaving.setdefault(one.cluster, []).append((one, leaving.for_job))
             else:
                 staying.append(one)
                 if one.workload.hints.preemptible:
@@ -150,11 +150,7 @@ class _Search:
         self._capacities = {
             name: self.emptying.without(
                 capacity,
-                (
-                    one
-                    for one in self._leaving.get(name, ())
-                    if leaving[one.job].for_job in ("", *served) or leaving[one.job].for_job in made_for
-                ),
+                [one for one, job in self._leaving[name] if not job or job in served or job in made_for],
             )
             if name in self._leaving
             else capacity
@@ -162,7 +158,8 @@ class _Search:
         }
         self._kept: dict[str, tuple[Capacity, Uses]] = {}  # by job: what its cluster was before, and what it adds
         self._searches = 0
-        self._in_vain: set[object] = set()
+        # Of such jobs for which nobody is evicted on such clusters: when that may change by the passing of time.
+        self._in_vain: dict[object, datetime | None] = {}
         for job, cluster in made_for.items():
             if job not in served and cluster in self._capacities:
                 self._keep(jobs[job], cluster)
@@ -198,19 +195,22 @@ class _Search:
                 return replace(decision, verdict=replace(verdict, start=None, room=room, look_again=again)), ()
             # What was emptied is not enough after all, or the cluster is closed: it is as any other job again.
             self._keep_no_more(job, cluster)
-        key = (job.workload.roles, job.workload.topology, job.workload.hints)
-        if key in self._in_vain or self._searches >= MOST_SEARCHES:
-            return decision, ()
-        self._searches += 1
-        best, again = self._best(job, decision.candidates)
-        if best is None:
-            self._in_vain.add(key)
-            return replace(decision, verdict=replace(verdict, look_again=again)), ()
-        return self._evict(decision, verdict, job, best)
+        places, opens = where_short(job, decision.candidates, self._ground.fleet, self._ground.now)
+        key = (job.workload.roles, job.workload.topology, job.workload.hints, tuple(places))
+        if key not in self._in_vain:
+            if self._searches >= MOST_SEARCHES:
+                return decision, ()
+            self._searches += 1
+            best, again = self._best(job, places)
+            if best is not None:
+                return self._evict(decision, verdict, job, best)
+            self._in_vain[key] = again
+        moments = (*opens, self._in_vain[key])
+        again = min((one for one in moments if one is not None), default=None)
+        return replace(decision, verdict=replace(verdict, look_again=again)), ()
 
     def _room_under_way(self, job: PendingJob, cluster: str) -> RoomMade | None:
-        leaving = self._ground.fleet.leaving
-        theirs = [one for one in self._leaving.get(cluster, ()) if leaving[one.job].for_job == job.job]
+        theirs = [one for one, for_job in self._leaving.get(cluster, ()) if for_job == job.job]
         now = self._ground.now
         settled = promises.behind_until(self._ground.fleet, cluster, now)
         if not theirs:
@@ -219,14 +219,11 @@ class _Search:
         at = now + timedelta(seconds=grace_s) + promises.SETTLES
         return RoomMade(cluster, at, tuple(sorted(one.job for one in theirs)))
 
-    def _best(self, job: PendingJob, candidates: Sequence[Candidate]) -> tuple[_Offer | None, datetime | None]:
+    def _best(self, job: PendingJob, clusters: Sequence[str]) -> tuple[_Offer | None, datetime | None]:
         """And, where there is none, when one may be found by the passing of time."""
         best: _Offer | None = None
         again: list[datetime] = []
-        for candidate in candidates:
-            name = candidate.cluster
-            if not is_only_short(candidate) or name in job.refused_by:
-                continue
+        for name in clusters:
             settled = promises.behind_until(self._ground.fleet, name, self._ground.now)
             if settled is not None:
                 again.append(settled)
@@ -361,8 +358,24 @@ class _Trial:
         return fit
 
 
-def is_only_short(candidate: Candidate) -> bool:
-    """Whether nothing is missing there but room or quota, which others have."""
+def where_short(
+    job: PendingJob, candidates: Iterable[Candidate], fleet: Fleet, now: datetime
+) -> tuple[list[str], list[datetime]]:
+    """The clusters on which nothing is missing but room or quota, which others have; and when those open to the job
+    that are closed to its queue for a while."""
+    places: list[str] = []
+    opens: list[datetime] = []
+    for one in candidates:
+        if _is_only_short(one) and one.cluster not in job.refused_by:
+            closed = bursting.refusal(job, one.cluster, fleet.prices, fleet.queues, now)
+            if closed is None:
+                places.append(one.cluster)
+            else:
+                opens.append(closed.opens)
+    return places, opens
+
+
+def _is_only_short(candidate: Candidate) -> bool:
     return bool(candidate.reasons) and all(
         isinstance(reason, ResourcesShort | TopologyShort | QuotaShort) and reason.ever for reason in candidate.reasons
     )

@@ -6,7 +6,7 @@ promised. Both are on disk, so that a hub that starts anew keeps its promises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from placement.capacity import Capacity
@@ -21,8 +21,8 @@ def made(fleet: Fleet, pending: Sequence[PendingJob]) -> Mapping[str, str]:
     if fleet.leaving:
         waiting = {job.job for job in pending}
         for one in fleet.reservations:
-            leaving = fleet.leaving.get(one.job)
-            if leaving is not None and leaving.epoch == one.epoch and leaving.for_job in waiting:
+            leaving = fleet.leave_of(one)
+            if leaving is not None and leaving.for_job in waiting:
                 found.setdefault(leaving.for_job, one.cluster)
     return found
 
@@ -62,13 +62,10 @@ def keep(holds: Holds, fleet: Fleet, pending: Sequence[PendingJob], capacities: 
     for cluster, jobs in by_cluster.items():
         capacity = capacities.get(cluster)
         if capacity is not None:
-            then = emptying.without(capacity, _leaving_for(fleet, cluster, {job.job for job in jobs}))
+            then = emptying.without(capacity, leaving_for(fleet, cluster, {job.job for job in jobs}))
             holds.keep(cluster, {job.job: job.workload for job in jobs}, then)
 
 
-def _leaving_for(fleet: Fleet, cluster: str, jobs: set[str]) -> list[Reservation]:
-    return [
-        one
-        for one in fleet.reservations
-        if one.cluster == cluster and one.job in fleet.leaving and fleet.leaving[one.job].for_job in jobs
-    ]
+def leaving_for(fleet: Fleet, cluster: str, jobs: Collection[str]) -> list[Reservation]:
+    here = [one for one in fleet.reservations if one.cluster == cluster]
+    return [one for one in here if (leaving := fleet.leave_of(one)) is not None and leaving.for_job in jobs]

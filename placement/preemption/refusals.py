@@ -9,7 +9,7 @@ from datetime import datetime
 from placement.capacity import Capacity
 from placement.fleet import Fleet, PendingJob, Reservation
 from placement.preemption.losses import safe_until
-from placement.preemption.planning import is_only_short
+from placement.preemption.planning import where_short
 from placement.preemption.rights import Rights, Standing
 from placement.queues.quota import Limits
 from placement.queues.usage import of_reservation, of_workload
@@ -25,7 +25,7 @@ def why_nobody(
     now: datetime,
 ) -> str:
     """For people; "" where nobody runs on a cluster that could hold it. `there`: cards by product, of all clusters."""
-    places = {one.cluster for one in candidates if is_only_short(one) and one.cluster in capacities}
+    places = set(where_short(job, candidates, fleet, now)[0]).intersection(capacities)
     running = [one for one in fleet.reservations if one.cluster in places]
     if not running:
         return ""
@@ -48,7 +48,7 @@ def _what_protects(
     now: datetime,
 ) -> str:
     hints, mine = held.workload.hints, job.workload.hints
-    if held.job in fleet.leaving:
+    if fleet.leave_of(held) is not None:
         return "already being stopped"
     if not hints.preemptible:
         return "not preemptible, as it says"

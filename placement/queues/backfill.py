@@ -63,7 +63,7 @@ class Holds:
             return None
         best: Forecast | None = None
         for candidate in candidates:
-            if candidate.cluster in self._by_cluster or not _may_fit_later(candidate):
+            if candidate.cluster in self._by_cluster or not may_fit_later(candidate):
                 continue
             found = foresee(candidate.cluster, best.start.at if best else None)
             if found is not None and (best is None or found.start.at < best.start.at) and may_have(found):
@@ -127,7 +127,8 @@ def _hold_all(capacity: Capacity, gangs: Iterable[Workload]) -> bool:
     return True
 
 
-def _may_fit_later(candidate: Candidate) -> bool:
+def may_fit_later(candidate: Candidate) -> bool:
+    """Once what runs there has ended: nothing but room is missing."""
     return bool(candidate.reasons) and all(
         isinstance(reason, ResourcesShort | TopologyShort) and reason.ever for reason in candidate.reasons
     )

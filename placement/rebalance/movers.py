@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from placement import free
+from placement import bursting, free, locality
 from placement.capacity import Capacity, Fit
 from placement.data import DataMove, needed_moves, total
 from placement.feasibility import judge
-from placement.fleet import Fleet, Reservation
+from placement.fleet import Fleet, PendingJob, Reservation
 from placement.preemption.emptied import Emptying
 from placement.preemption.losses import Loss, cards, loss, safe_until, usd_per_hour
+from placement.preemption.promises import leaving_for
 from placement.queues.spending import hours_between
 from placement.rebalance.proposals import Step
 from placement.scoring import Offer, offer
@@ -30,20 +31,24 @@ class Place:
 
 
 class Movers:
-    """Of one fleet, at one moment."""
+    """Of one fleet, at one moment. `promised`: jobs for which room is made, and on which cluster; it is not free."""
 
-    def __init__(self, fleet: Fleet, now: datetime) -> None:
+    def __init__(self, fleet: Fleet, now: datetime, promised: Iterable[tuple[PendingJob, str]] = ()) -> None:
         self.fleet = fleet
         self.now = now
         self.emptying = Emptying(fleet)
         self.capacities = free.capacities(fleet)
+        for job, cluster in promised:
+            if cluster in self.capacities:
+                then = self.emptying.without(self.capacities[cluster], leaving_for(fleet, cluster, (job.job,)))
+                self.capacities[cluster] = then.deduct(Reservation(job.job, job.epoch, cluster, job.workload))
         self.movable = tuple(one for one in fleet.reservations if self._may_move(one))
 
     def _may_move(self, held: Reservation) -> bool:
         progress = self.fleet.progress.get(held.job)
         return (
             held.workload.hints.preemptible
-            and held.job not in self.fleet.leaving
+            and self.fleet.leave_of(held) is None
             and held.cluster in self.capacities
             and safe_until(held, progress, self.now) is None
         )
@@ -71,9 +76,12 @@ class Movers:
 
     def places(self, held: Reservation, capacities: Mapping[str, Capacity]) -> list[Place]:
         """Where it could start, the cheapest first. `capacities`: without it, and without whatever goes before it."""
-        workload, fleet = held.workload, self.fleet
-        found = []
+        fleet = self.fleet
+        again = locality.for_now(PendingJob(held.job, held.epoch + 1, held.workload, "", self.now), self.now)
+        workload, found = again.workload, []
         for name, capacity in capacities.items():
+            if bursting.refusal(again, name, fleet.prices, fleet.queues, self.now) is not None:
+                continue
             cluster = fleet.clusters[name]
             fit = judge(workload, cluster, capacity, fleet.data)
             if isinstance(fit, Fit):

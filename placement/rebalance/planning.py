@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from placement import locality
 from placement.bins import Bin, Unit
 from placement.capacity import Capacity, Fit
 from placement.fleet import Fleet, PendingJob, Reservation
 from placement.inventory import DeviceForm
 from placement.preemption import victims
-from placement.preemption.losses import RESTART_HOURS, cards
-from placement.preemption.planning import is_only_short
+from placement.preemption.losses import cards
+from placement.preemption.planning import where_short
 from placement.preemption.victims import Victim
 from placement.queues.forecast import earliest_start
 from placement.queues.reasons import QuotaShort
@@ -20,7 +21,8 @@ from placement.queues.usage import of_reservation
 from placement.rebalance.movers import HORIZON_H, Movers
 from placement.rebalance.proposals import Aim, Proposal
 from placement.scoring import BROKEN_NODE_SHARE, offer
-from placement.verdict import Candidate, Decision, Waiting
+from placement.spot import RESTART_HOURS
+from placement.verdict import Decision, Waiting
 
 MOST_GANGS = 8  # of those that wait, from the head
 MOST_MOVERS = 48  # of one cluster, the cheapest to move
@@ -29,7 +31,12 @@ _SAME = 0.005  # dollars: less is no gain
 
 def propose(fleet: Fleet, waiting: Sequence[tuple[PendingJob, Decision]], now: datetime) -> tuple[Proposal, ...]:
     """`waiting` in the order in which they are to start, each with its last decision."""
-    movers = Movers(fleet, now)
+    promised = [
+        (locality.for_now(job, now), decision.verdict.room.cluster)
+        for job, decision in waiting
+        if isinstance(decision.verdict, Waiting) and decision.verdict.room is not None
+    ]
+    movers = Movers(fleet, now, promised)
     found = [
         *_rooms(movers, waiting),
         *(one for held in movers.movable if (one := _cheaper(movers, held)) is not None),
@@ -43,22 +50,23 @@ def propose(fleet: Fleet, waiting: Sequence[tuple[PendingJob, Decision]], now: d
 
 
 def _rooms(movers: Movers, waiting: Sequence[tuple[PendingJob, Decision]]) -> Iterator[Proposal]:
-    for job, decision in waiting[:MOST_GANGS]:
+    for pending, decision in waiting[:MOST_GANGS]:
+        job = locality.for_now(pending, movers.now)
         if not isinstance(decision.verdict, Waiting) or decision.verdict.room is not None:
             continue
-        wait_h = _wait_h(movers, job, decision)
-        found = [
-            one
-            for candidate in decision.candidates
-            if _is_short_of_room(candidate) and candidate.cluster in movers.capacities
-            if (one := _room(movers, job, candidate.cluster, wait_h)) is not None
-        ]
+        places = _short_of_room(movers, job, decision)
+        wait_h = _wait_h(movers, job, decision, places)
+        found = [one for name in places if (one := _room(movers, job, name, wait_h)) is not None]
         if found:
             yield min(found, key=lambda one: (-one.net_usd, one.cluster))
 
 
-def _is_short_of_room(candidate: Candidate) -> bool:
-    return is_only_short(candidate) and not any(isinstance(reason, QuotaShort) for reason in candidate.reasons)
+def _short_of_room(movers: Movers, job: PendingJob, decision: Decision) -> list[str]:
+    places, _ = where_short(job, decision.candidates, movers.fleet, movers.now)
+    beyond = {
+        one.cluster for one in decision.candidates if any(isinstance(reason, QuotaShort) for reason in one.reasons)
+    }
+    return [name for name in places if name not in beyond and name in movers.capacities]
 
 
 def _room(movers: Movers, job: PendingJob, cluster: str, wait_h: float) -> Proposal | None:
@@ -92,16 +100,14 @@ def _room(movers: Movers, job: PendingJob, cluster: str, wait_h: float) -> Propo
     return Proposal(Aim.MAKE_ROOM, steps, hourly * earlier_h, gain, job.job, cluster, earlier_h)
 
 
-def _wait_h(movers: Movers, job: PendingJob, decision: Decision) -> float:
+def _wait_h(movers: Movers, job: PendingJob, decision: Decision, places: Sequence[str]) -> float:
     """Until it starts without anybody's moving, at most the horizon: what it could use stands idle so long."""
     verdict = decision.verdict
     start = verdict.start.at if isinstance(verdict, Waiting) and verdict.start is not None else None
-    for candidate in decision.candidates if start is None else ():
-        capacity = movers.capacities.get(candidate.cluster)
-        if capacity is None or not _is_short_of_room(candidate):
-            continue
-        held = [one for one in movers.fleet.reservations if one.cluster == candidate.cluster]
-        found = earliest_start(job.workload, capacity.inventory, held, movers.now, start, movers.emptying.without)
+    for name in places if start is None else ():
+        held = [one for one in movers.fleet.reservations if one.cluster == name]
+        inventory = movers.capacities[name].inventory
+        found = earliest_start(job.workload, inventory, held, movers.now, start, movers.emptying.without)
         start = found.start.at if found is not None else start
     return HORIZON_H if start is None else min(HORIZON_H, max(0.0, hours_between(movers.now, start)))
 

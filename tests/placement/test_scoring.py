@@ -4,6 +4,7 @@ import pytest
 
 from placement.amortised import Amortised
 from placement.capacity import Capacity, Fit
+from placement.data import DataMove, Replica
 from placement.inventory import Node
 from placement.money import Price, PriceBook
 from placement.scoring import (
@@ -98,6 +99,19 @@ def test_who_loses_a_card_of_one_product_loses_the_whole_gang() -> None:
     assert terms["spot-risk"] == pytest.approx(90 * (1 / (1 - 0.4 * LOST_WORK_HOURS) - 1))
     least = at_least(asked, "c", fit.inventory, prices)
     assert least.total_usd <= terms["gpu"] + terms["spot-risk"]
+
+
+def test_no_offer_of_spot_with_data_to_wait_for_is_below_the_least() -> None:
+    """The cards are held for the copy at the price of spot; the risk is of the work alone."""
+    asked = workload(role(gpus=8), hints=SPOT_10H)
+    fit = Capacity.of("c", summary_of([gpu_node("a")])).fit(asked)
+    assert isinstance(fit, Fit)
+    prices = PriceBook({("c", A100): Price(2.0, 1.0, 0.6)})
+    moves = [DataMove("images", 1, Replica("us"), "c", 3.0, 100.0)]
+    made, least = offer(asked, "c", fit, prices, moves), at_least(asked, "c", fit.inventory, prices, moves)
+    assert made.spot
+    assert least.total_usd <= made.score.total_usd + 1e-9
+    assert least.terms["data-wait"] == pytest.approx(made.score.terms["data-wait"])
 
 
 def test_the_price_of_own_cards_says_so() -> None:

@@ -4,13 +4,15 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from placement.data import DataCatalog, Dataset, Replica
 from placement.fleet import Fleet, PendingJob, Reservation
+from placement.money import PriceBook
 from placement.outlook.outlook import Outlook, outlook
 from placement.outlook.usable import GpuUse, NotForIt
 from placement.planner import plan, plan_fully
 from placement.queues.tree import Queue, QueueTree, Quota
 from placement.verdict import Placed, Waiting
-from placement.workload import Hints, Workload
+from placement.workload import DataUse, Hints, TopologyMode, Workload
 from tests.placement.worlds import (
     A100,
     NOW,
@@ -159,6 +161,35 @@ def test_with_fewer_pods_it_is_placed_as_was_told(on: Fleet, gpus: int, pods: in
         fewer = gang(gpus, int(mend.split()[0]))
         (decision,) = plan_fully(on, [pending("j-1", fewer)], NOW).decisions
         assert isinstance(decision.verdict, Placed)
+
+
+def test_a_public_cluster_that_its_queue_waits_for() -> None:
+    book = PriceBook(public=frozenset("a"))
+    patient = QueueTree.of([Queue("default", burst_after_hours=2.0)])
+    on = replace(fleet(cluster("a", [gpu_node("x")]), prices=book), queues=patient)
+    seen = see(on, gang(4, 2))
+    why = "the cluster is public, and not for queue default before 2026-01-01 02:00 UTC"
+    assert only(seen) == GpuUse("a", 8, 8, 0, (NotForIt(8, why),))
+    assert seen.eta is not None
+    assert (seen.eta.at, seen.eta.cluster) == (NOW + timedelta(hours=2), "a")
+    assert seen.mends == (), "fewer pods may not go there either"
+
+
+def test_data_that_is_out_of_reach() -> None:
+    held = Dataset("images", 1, (Replica("", "b", "pvc://ml/images"),))
+    on = replace(fleet(cluster("a", [gpu_node("x")])), data=DataCatalog({"images": held}))
+    seen = see(on, replace(gang(4), data=(DataUse("images"),)))
+    assert only(seen) == GpuUse("a", 8, 8, 0, (NotForIt(8, "dataset images cannot be read"),))
+
+
+def test_one_that_insists_on_a_rack_for_now() -> None:
+    on = fleet(cluster("a", [gpu_node("x", "p"), gpu_node("y", "q"), gpu_node("z", "q", free=0)]))
+    asked = gang(8, 2, required="rack", wait_for_locality_hours=2.0)
+    assert asked.topology is not None
+    rather = replace(asked, topology=replace(asked.topology, mode=TopologyMode.PREFERRED))
+    seen = see(on, rather)
+    assert only(seen).usable == 8
+    assert seen.mends[0] == "without wait-for-locality-hours it would start on a"
 
 
 def test_a_summary_alone_is_enough() -> None:

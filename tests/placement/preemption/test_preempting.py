@@ -17,7 +17,7 @@ from placement.queues.tree import Preemption, Queue, QueueTree, Quota, Reach
 from placement.queues.usage import of_reservation
 from placement.verdict import Eviction, Placed, Plan, ResourcesShort, Waiting
 from placement.workload import Hints, Workload
-from tests.placement.worlds import A100, NOW, cluster, gpu_node, pending, role, summary_of, workload
+from tests.placement.worlds import A100, H100, NOW, cluster, gpu_node, pending, role, summary_of, workload
 
 ONE = QueueTree.of([Queue("default")])
 
@@ -445,3 +445,45 @@ def test_a_start_is_foreseen_by_the_nodes_that_were_told() -> None:
     assert isinstance(verdict, Waiting)
     assert verdict.start is not None
     assert verdict.start.at == NOW + timedelta(hours=1)
+
+
+def test_nobody_is_evicted_on_a_public_cluster_before_the_job_may_go_there() -> None:
+    patient = QueueTree.of([Queue("default", burst_after_hours=2.0)])
+    on = world(runs("x", gang()), nodes={"a": 1}, queues=patient)
+    on = replace(on, prices=replace(on.prices, public=frozenset("a")))
+    found = decide(on, gang(priority=5))
+    assert found.evictions == ()
+    verdict = found.decisions[0].verdict
+    assert isinstance(verdict, Waiting)
+    assert verdict.look_again == NOW + timedelta(hours=2)
+    waited = replace(pending("j-0", gang(priority=5)), waits_since=NOW - timedelta(hours=2))
+    assert victims(decide(on, waited)) == ["x"]
+
+
+def test_one_who_may_not_burst_yet_is_no_reason_against_one_who_may() -> None:
+    patient = QueueTree.of([Queue("default", burst_after_hours=2.0)])
+    on = world(runs("x", gang()), nodes={"a": 1}, queues=patient)
+    on = replace(on, prices=replace(on.prices, public=frozenset("a")))
+    young, old = pending("j-0", gang(priority=5)), pending("j-1", gang(priority=5))
+    found = decide(on, young, replace(old, waits_since=NOW - timedelta(hours=2)))
+    assert [(one.job, one.for_job) for one in found.evictions] == [("x", "j-1")]
+
+
+def test_one_whom_a_spoke_refused_is_no_reason_against_one_who_is_like_it() -> None:
+    on = world(runs("x", gang()), nodes={"a": 1})
+    refused = replace(pending("j-0", gang(priority=5)), refused_by={"a": "no room"})
+    found = decide(on, refused, pending("j-1", gang(priority=5)))
+    assert [(one.job, one.for_job) for one in found.evictions] == [("x", "j-1")]
+
+
+def test_for_a_gang_that_insists_on_a_rack_for_now_nobody_outside_of_one_is_evicted() -> None:
+    """The rack of two nodes stays in use; anywhere, one eviction would be enough."""
+    nodes = [gpu_node("n0", "r0"), gpu_node("n1", "r0", free=0), gpu_node("n2", "r1", free=0, product=H100)]
+    alone = workload(role(gpus=8, product=H100))
+    held = [runs("stays", gang(preemptible=False)), replace(runs("x", alone), uses=((H100, 8.0),))]
+    counted = frozenset((one.job, one.epoch) for one in held)
+    on = replace(world(*held), clusters={"a": cluster("a", nodes, summary=summary_of(nodes, counted=counted))})
+    asked = workload(role(replicas=2, gpus=8), preferred="rack", hints=Hints(priority=5, wait_for_locality_hours=1.0))
+    assert decide(on, asked).evictions == ()
+    late = replace(pending("j-0", asked), waits_since=NOW - timedelta(hours=1))
+    assert victims(decide(on, late)) == ["x"]

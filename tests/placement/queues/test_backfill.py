@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placement.fleet import Fleet, PendingJob, Reservation
+from placement.fleet import Fleet, PendingJob, Progress, Reservation
 from placement.invariants import check
 from placement.planner import Planner, plan
 from placement.queues.reasons import KeptForAnother
@@ -161,3 +161,21 @@ def test_nobody_behind_delays_the_head(history: tuple[Fleet, list[tuple[int, Wor
         ends = [held.expected_end for held in on.reservations if held.expected_end]
         now = min([*ends, *(at for at, _ in arriving)])
     raise AssertionError("the head never started")
+
+
+def test_where_pods_are_found_to_be_changes_what_was_foreseen() -> None:
+    """x and y end first, and are not on one node as it seemed; nothing but the places of pods is told meanwhile."""
+    held = [running(name, hours, job(1, gpus=4)) for name, hours in (("x", 2), ("y", 2), ("z", 4), ("w", 4))]
+    nodes = [gpu_node("n0", free=0), gpu_node("n1", free=0)]
+    counted = frozenset((one.job, one.epoch) for one in held)
+    on = fleet(cluster("a", nodes, summary=summary_of(nodes, counted=counted)), reservations=held)
+    told = {
+        name: Progress(1, NOW, None, ((node, "worker", 1),))
+        for name, node in (("x", "n0"), ("z", "n0"), ("y", "n1"), ("w", "n1"))
+    }
+    planner, jobs = Planner(), [pending("j-0", job(1))]
+    for progress, hours in (({}, 2), (told, 4), ({}, 2)):
+        (head,) = planner.plan(replace(on, progress=progress), jobs, NOW).decisions
+        assert isinstance(head.verdict, Waiting)
+        assert head.verdict.start is not None
+        assert head.verdict.start.at == NOW + timedelta(hours=hours)

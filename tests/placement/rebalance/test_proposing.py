@@ -11,9 +11,11 @@ from placement.fleet import Fleet, Leaving, Progress, Reservation
 from placement.inventory import Node
 from placement.money import Price, PriceBook
 from placement.planner import plan
+from placement.queues.tree import Queue, QueueTree
 from placement.rebalance.planning import propose
 from placement.rebalance.proposals import Aim, Proposal
 from placement.transfers import Transfers
+from placement.verdict import Decision, NoClusters, RoomMade, Waiting
 from placement.workload import DataUse, Hints, Workload
 from tests.placement.worlds import A100, NOW, cluster, fleet, gpu_node, pending, role, summary_of, workload
 
@@ -181,3 +183,38 @@ def _holds(on: Fleet, one: Proposal, asked: Workload) -> None:
         assert summary is not None
         assert not isinstance(Capacity.of(one.cluster, summary).fit(asked), Fit), "it had to wait"
     assert min(free.values()) >= 0
+
+
+DEAR_A = PriceBook({("a", "*"): Price(4.0), ("b", "*"): Price(1.0)})
+
+
+def test_nobody_is_moved_into_room_that_is_promised() -> None:
+    held = [runs("x", 8, usd=4.0), runs("leaves", 4, on="b", usd=1.0)]
+    on = world(held, DEAR_A, a=[gpu_node("a0", free=0)], b=[gpu_node("b0", free=4), gpu_node("b1")])
+    on = replace(on, leaving={"leaves": Leaving(1, "j-0")})
+    job = pending("j-0", gang(8))
+    made = Waiting((NoClusters(),), room=RoomMade("b", NOW, ("leaves",)))
+    assert [one.steps[0].target for one in propose(on, [], NOW)] == ["b"]
+    assert [one.steps[0].target for one in propose(on, [(job, Decision("j-0", 1, made, ()))], NOW)] == ["b"]
+    two = pending("j-1", gang(8))
+    waiting = [(job, Decision("j-0", 1, made, ())), (two, Decision("j-1", 1, made, ()))]
+    assert propose(on, waiting, NOW) == ()
+
+
+def test_nobody_is_moved_to_a_public_cluster_that_he_would_have_to_wait_for() -> None:
+    held = [runs("x", 8, usd=4.0)]
+    on = world(held, replace(DEAR_A, public=frozenset("b")), a=[gpu_node("a0", free=0)], b=[gpu_node("b0")])
+    assert [one.steps[0].target for one in propose(on, [], NOW)] == ["b"]
+    patient = replace(on, queues=QueueTree.of([Queue("default", burst_after_hours=1.0)]))
+    assert propose(patient, [], NOW) == ()
+
+
+def test_who_would_wait_for_a_rack_again_is_moved_to_one() -> None:
+    asked = workload(
+        role(replicas=2, gpus=8), preferred="rack", hints=Hints(expected_hours=10.0, wait_for_locality_hours=2.0)
+    )
+    held = [replace(runs("x", 16, usd=4.0), workload=asked)]
+    full = [gpu_node("a0", "r1", free=0), gpu_node("a1", "r1", free=0)]
+    apart, together = ([gpu_node("b0", "r1"), gpu_node("b1", rack)] for rack in ("r2", "r1"))
+    assert propose(world(held, DEAR_A, a=full, b=apart), [], NOW) == ()
+    assert [one.steps[0].target for one in propose(world(held, DEAR_A, a=full, b=together), [], NOW)] == ["b"]
