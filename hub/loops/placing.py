@@ -124,12 +124,15 @@ class PlacingLoop:
         return len(taken)
 
     async def _wait(self) -> None:
-        retry = self._backlog.next_retry(self._federation.revision, self._clock())
-        timeout = None if retry is None else max(0.0, (retry - self._clock()).total_seconds()) + 0.01
+        now = self._clock()
+        retry, timer = self._backlog.next_retry(self._federation.revision, now), self._backlog.next_timer
+        first = min((moment for moment in (retry, timer) if moment is not None), default=None)
+        timeout = None if first is None else max(0.0, (first - now).total_seconds()) + 0.01
         try:
             await asyncio.wait_for(self._federation.wake.wait(), timeout)
         except TimeoutError:
-            self._backlog.reconsider_all()
+            if retry is not None and retry <= self._clock():
+                self._backlog.reconsider_all()
         self._federation.wake.clear()
         self._backlog.ring(self._clock())
 
