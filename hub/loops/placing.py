@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from sqlalchemy.orm import Session
 
@@ -26,7 +27,7 @@ from hub.loops.backlog import Backlog, with_refusals
 from hub.store import clusters, jobs, moves
 from hub.store.jobs import WaitingReason, name_of
 from hub.store.moves import Move, Placing
-from hub.store.store import Store, StoreClosed
+from hub.store.store import OutcomeUnknown, Store, StoreClosed, StoreUnavailable
 from placement.fleet import PendingJob
 from placement.lifecycle import Event
 from placement.planner import PAID
@@ -42,6 +43,16 @@ REASON_LIMIT = 2000  # characters of the text in the job's row; `explain` has al
 
 
 _Evicting = tuple[Eviction, int]  # with the epoch of the job that it is for
+_STORE_IS_AWAY = (StoreClosed, StoreUnavailable, OutcomeUnknown)
+
+
+class _Part(TypedDict, total=False):
+    """Of what `_apply` takes."""
+
+    placings: Sequence[Placing]
+    failures: Sequence[Failure]
+    waiting: Sequence[WaitingReason]
+    evictions: Sequence[_Evicting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,22 +206,30 @@ class PlacingLoop:
             return await self._store.write(
                 lambda session: _apply(session, placings, failures, waiting, evictions, now=now)
             )
-        except StoreClosed:
+        except _STORE_IS_AWAY:
             raise
         except Exception:
-            if len(placings) < 2:
-                raise
-            log.exception("%d placements cannot be stored together; storing them one by one", len(placings))
-        await self._store.write(lambda session: _apply(session, (), failures, waiting, evictions, now=now))
-        for placing in placings:
+            log.exception("what was decided cannot be stored together; storing it one by one")
+        parts: list[tuple[str, _Part]] = [
+            *((one.reservation.job, _Part(placings=(one,))) for one in placings),
+            *((one.job, _Part(failures=(one,))) for one in failures),
+            *((one.job, _Part(waiting=(one,))) for one in waiting),
+            *((job, _Part(evictions=theirs)) for job, theirs in _by_beneficiary(evictions).items()),
+        ]
+        unplaced: list[str] = []
+        errors: list[Exception] = []
+        for job, part in parts:
             try:
-                await self._store.write(functools.partial(_apply, placings=(placing,), now=now))
-            except StoreClosed:
+                unplaced += await self._store.write(functools.partial(_apply, **part, now=now))
+            except _STORE_IS_AWAY:
                 raise
-            except Exception:
-                # It stays queued, and is tried again when something changes.
-                log.exception("the placement of %s cannot be stored", placing.reservation.job)
-        return ()
+            except Exception as error:
+                # It stays as it is, and is tried again when something changes.
+                log.exception("what was decided for %s cannot be stored", job)
+                errors.append(error)
+        if len(errors) == len(parts):
+            raise errors[0]  # it is not the job's fault
+        return tuple(unplaced)
 
     def _with_refusals(self, pending: PendingJob, now: datetime) -> PendingJob:
         refused = dict(self._backlog.refusals(pending.job, self._federation.revision, now))
@@ -227,8 +246,16 @@ class PlacingLoop:
                 promised = one.verdict.room.cluster if one.verdict.room is not None else ""
                 changed.append(WaitingReason(one.job, one.epoch, _why(one.verdict), promised))
         dropped = set(found.dropped)
-        changed.extend(WaitingReason(one.job, one.epoch, DROPPED) for one in taken if one.job in dropped)
+        changed.extend(WaitingReason(one.job, one.epoch, DROPPED, one.promised) for one in taken if one.job in dropped)
         return changed
+
+
+def _by_beneficiary(evictions: Sequence[_Evicting]) -> dict[str, list[_Evicting]]:
+    """All that leave for one job leave together."""
+    found: dict[str, list[_Evicting]] = {}
+    for one in evictions:
+        found.setdefault(one[0].for_job, []).append(one)
+    return found
 
 
 def _without_namesakes(
