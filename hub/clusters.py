@@ -21,7 +21,7 @@ from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthentica
 from hub.federation import Federation
 from hub.pki import RequestRefused, SignedCertificate
 from hub.records import Actor, ClusterState, UserRole
-from hub.store import clusters, commands, jobs, moves
+from hub.store import clusters, commands, copies, jobs, learned, moves
 from hub.store.changes import ClusterRecord
 from hub.store.clusters import JoinToken
 from hub.store.moves import Move, Outcome
@@ -204,6 +204,7 @@ class Clusters:
         """
         _admins_only(actor, "remove clusters")
         now, reason = self._clock(), f"{name} was removed from the federation"
+        claims, copied = tuple(self._federation.claims_of(name)), dict(self._federation.copies_in(name))
 
         def write(session: Session) -> None:
             _member(clusters.record(session, name), name)
@@ -216,6 +217,9 @@ class Clusters:
                 )
             clusters.remove(session, name, now)
             clusters.void_tokens(session, name)
+            # A cluster that joins by this name one day is another one.
+            learned.told(session, name, {}, claims, 0)
+            copies.gone(session, name, copied)
             evictions = [Move(job, Event.EVICT, reason, now, cluster=name) for job in held]
             moves.apply(session, evictions + [Move(job, Event.STOPPED, reason, now, cluster=name) for job in held])
             commands.close_all(session, name, now)
