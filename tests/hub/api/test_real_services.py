@@ -140,3 +140,55 @@ async def test_viewers_change_nothing(hub: Hub) -> None:
         for method, path, body, headers in WRITES:
             answer = await viewer.request(method, path, content=body, headers=headers)
             assert (answer.status_code, method, path) == (403, method, path), answer.text
+
+
+async def test_a_submitter_learns_no_name_of_another_tenants_jobs_data_or_people(hub: Hub) -> None:
+    """Of what stands in the way, or goes for it, the ids; and an id opens nothing."""
+    east = FakeSpoke("east", nodes=2)
+    await east.join(hub, region="eu")
+    await east.connect(hub)
+    async with client(hub, UserRole.SUBMITTER, "blue") as blue, client(hub, UserRole.SUBMITTER) as red:
+        secret = b'{"name": "secret-data", "size": 1, "replicas": [{"cluster": "east", "uri": "pvc://default/x"}]}'
+        assert (await blue.post("/datasets", content=secret, headers=JSON)).status_code == 201
+        names = [f"secret-{number}" for number in range(5)]
+        for name in names:
+            text = manifest(name, gpus=8, data=["secret-data"], expected_hours=2.0)
+            assert (await blue.post("/jobs", content=text, headers=JSON)).status_code == 201
+            await hub.placing.settle()
+        for name, hints in (("mine", {"priority": 0}), ("vip", {"priority": 9})):
+            assert (await red.post("/jobs", content=manifest(name, gpus=8, **hints), headers=JSON)).status_code == 201
+            await hub.placing.settle()
+        foreign = {one["name"]: one["id"] for one in (await blue.get("/jobs")).json()["jobs"]}
+        vip = (await red.get("/jobs/vip/explain")).json()
+        assert set(vip["decision"]["room"]["victims"]) <= set(foreign.values())
+        mine = (await red.get("/jobs/mine/explain")).json()
+        assert set(mine["outlook"]["ahead"]) & set(foreign.values())
+        for path in (
+            "/jobs",
+            "/jobs?name=secret",
+            "/jobs?tenant=blue",
+            "/jobs/mine",
+            "/jobs/mine/explain",
+            "/jobs/vip/explain",
+            "/events?follow=false",
+            "/datasets?learned=true",
+            *(f"/cost?by={by}" for by in ("queue", "user", "cluster", "job", "day")),
+            "/cost?by=job&user=submitter-blue",
+        ):
+            answer = await red.get(path)
+            assert answer.status_code == 200, answer.text
+            assert "secret" not in answer.text, path
+            assert "blue" not in answer.text, path
+        for text in (manifest("mine-2", gpus=8), manifest("mine-3", gpus=8, priority=20, data=["secret-data"])):
+            for path in ("/plan", "/jobs?dry=true"):
+                planned = await red.post(path, content=text, headers=JSON)
+                assert planned.status_code == 200, planned.text
+                found = planned.text.replace("secret-data", "") if b"secret-data" in text else planned.text
+                assert "secret" not in found, path
+                assert "blue" not in found, path
+        for id_ in foreign.values():
+            for method, path in (("GET", ""), ("GET", "/explain"), ("GET", "/logs"), ("POST", "/cancel")):
+                assert (await red.request(method, f"/jobs/{id_}{path}")).status_code == 404
+        for path in ("/datasets/secret-data", "/datasets/secret-data?tenant=blue", f"/events?job={foreign[names[0]]}"):
+            assert (await red.get(path)).status_code == 404
+        assert (await red.get("/rebalance")).status_code == 403
