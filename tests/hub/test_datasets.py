@@ -347,3 +347,10 @@ async def test_a_cluster_that_joins_by_the_name_of_one_that_was_removed_has_noth
             assert "east" not in {one.cluster for one in hub.federation.data.datasets[name].replicas}
     async with a_hub(tmp_path / "hub.sqlite", seed=1) as hub:
         assert hub.federation.learned == 1
+
+
+async def test_a_copy_of_what_was_declared_anew_while_it_came_is_none(hub: Hub) -> None:
+    _, ref = await staging(hub)
+    await hub.datasets.put(ADMIN, [replace(IMAGENET, size_bytes=2, replicas=(STORE,))], force=True)
+    await hub.uplink.reported("east", [tell(ref, 1, 10, "imagenet")])
+    assert hub.federation.fleet().data.datasets["imagenet"].replicas == (STORE,)
