@@ -185,13 +185,15 @@ class Clusters:
     async def drain(self, actor: Actor, name: str) -> int:
         """Cordons it and evicts its jobs; answers how many. Raises Forbidden, NotFound."""
         _admins_only(actor, "drain clusters")
-        now, stop = self._clock(), Stop(EVICTION_GRACE_S, f"{name} is being drained")
+        now, reason = self._clock(), f"{name} is being drained"
+        grace_s = {one.job: one.workload.hints.grace_s for one in self._federation.fleet().reservations}
 
         def write(session: Session) -> int:
             _member(clusters.record(session, name), name)
             clusters.cordon(session, name, True)
             held = jobs.holding_on(session, name)
-            evictions = [Move(job, Event.EVICT, stop.reason, now, cluster=name, stop=stop) for job in held]
+            stops = {job: Stop(grace_s.get(job, EVICTION_GRACE_S), reason) for job in held}
+            evictions = [Move(job, Event.EVICT, reason, now, cluster=name, stop=stops[job]) for job in held]
             return moves.apply(session, evictions).count(Outcome.APPLIED)
 
         return await self._store.write(write)
