@@ -242,9 +242,11 @@ class PlacingLoop:
         changed: list[WaitingReason] = []
         for one in found.decisions:
             known = self._backlog.decision(one.job)
-            if isinstance(one.verdict, Waiting) and (known is None or known.verdict != one.verdict):
-                promised = one.verdict.room.cluster if one.verdict.room is not None else ""
-                changed.append(WaitingReason(one.job, one.epoch, _why(one.verdict), promised))
+            if known is None or known.verdict != one.verdict:
+                said = _reason_of(one)
+                # Moments in it may be others each time, and the words the same.
+                if said is not None and (known is None or _reason_of(known) != said):
+                    changed.append(said)
         dropped = set(found.dropped)
         changed.extend(WaitingReason(one.job, one.epoch, DROPPED, one.promised) for one in taken if one.job in dropped)
         return changed
@@ -336,6 +338,14 @@ def _rejections(decisions: Sequence[Decision]) -> tuple[Failure, ...]:
 def usd_per_hour(placed: Placed) -> float | None:
     """What the placement costs by the price book; None where it has no price at all."""
     return placed.reservation.usd_per_hour if any(term in placed.score.terms for term in PAID) else None
+
+
+def _reason_of(decision: Decision) -> WaitingReason | None:
+    verdict = decision.verdict
+    if not isinstance(verdict, Waiting):
+        return None
+    promised = verdict.room.cluster if verdict.room is not None else ""
+    return WaitingReason(decision.job, decision.epoch, _why(verdict), promised)
 
 
 def _why(waiting: Waiting) -> str:

@@ -302,8 +302,8 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.report_seq = move.seq
     if move.roles:
         job.roles_json = codec.dump(move.roles)
-    if move.pods:
-        job.pods_json = codec.dump(move.pods)
+    if move.pods and (pods := codec.dump(move.pods)) != job.pods_json:
+        job.pods_json = pods
         job.progressed = True
     if move.placing is not None:
         _place(job, move.placing, at)
