@@ -92,14 +92,6 @@ class Resources(Mapping[str, int]):
                     fit = here
         return max(fit, 0)
 
-    def short_of(self, need: Resources) -> dict[str, int]:
-        """What is missing, by name, for one pod that asks `need`."""
-        return {
-            name: amount - self._amounts.get(name, 0)
-            for name, amount in need._amounts.items()
-            if amount > self._amounts.get(name, 0)
-        }
-
 
 def _without_zeros(amounts: dict[str, int]) -> Resources:
     """`amounts` itself, which has none and is nobody else's: vectors are made all the time."""

@@ -23,13 +23,6 @@ def test_so_many_copies_fit_and_not_one_more(free: Resources, need: Resources, a
     assert copies == at_most or not free.covers(need * (copies + 1))
 
 
-@given(vectors, vectors)
-def test_what_is_short_is_exactly_what_does_not_cover(free: Resources, need: Resources) -> None:
-    short = free.short_of(need)
-    assert free.covers(need) == (not short)
-    assert all(free[name] + missing == need[name] for name, missing in short.items())
-
-
 def test_zero_amounts_are_the_same_as_absent_ones() -> None:
     assert Resources({"cpu": 0}) == Resources()
     assert Resources()["nvidia.com/gpu"] == 0
