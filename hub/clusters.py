@@ -21,7 +21,7 @@ from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthentica
 from hub.federation import Federation
 from hub.pki import RequestRefused, SignedCertificate
 from hub.records import Actor, ClusterState, UserRole
-from hub.store import clusters, commands, jobs, moves
+from hub.store import clusters, commands, copies, jobs, learned, moves
 from hub.store.changes import ClusterRecord
 from hub.store.clusters import JoinToken
 from hub.store.moves import Move, Outcome
@@ -185,13 +185,15 @@ class Clusters:
     async def drain(self, actor: Actor, name: str) -> int:
         """Cordons it and evicts its jobs; answers how many. Raises Forbidden, NotFound."""
         _admins_only(actor, "drain clusters")
-        now, stop = self._clock(), Stop(EVICTION_GRACE_S, f"{name} is being drained")
+        now, reason = self._clock(), f"{name} is being drained"
+        grace_s = {one.job: one.workload.hints.grace_s for one in self._federation.fleet().reservations}
 
         def write(session: Session) -> int:
             _member(clusters.record(session, name), name)
             clusters.cordon(session, name, True)
             held = jobs.holding_on(session, name)
-            evictions = [Move(job, Event.EVICT, stop.reason, now, cluster=name, stop=stop) for job in held]
+            stops = {job: Stop(grace_s.get(job, EVICTION_GRACE_S), reason) for job in held}
+            evictions = [Move(job, Event.EVICT, reason, now, cluster=name, stop=stops[job]) for job in held]
             return moves.apply(session, evictions).count(Outcome.APPLIED)
 
         return await self._store.write(write)
@@ -204,6 +206,7 @@ class Clusters:
         """
         _admins_only(actor, "remove clusters")
         now, reason = self._clock(), f"{name} was removed from the federation"
+        claims, copied = tuple(self._federation.claims_of(name)), dict(self._federation.copies_in(name))
 
         def write(session: Session) -> None:
             _member(clusters.record(session, name), name)
@@ -216,6 +219,9 @@ class Clusters:
                 )
             clusters.remove(session, name, now)
             clusters.void_tokens(session, name)
+            # A cluster that joins by this name one day is another one.
+            learned.told(session, name, {}, claims, 0)
+            copies.gone(session, name, copied)
             evictions = [Move(job, Event.EVICT, reason, now, cluster=name) for job in held]
             moves.apply(session, evictions + [Move(job, Event.STOPPED, reason, now, cluster=name) for job in held])
             commands.close_all(session, name, now)

@@ -204,6 +204,8 @@ class Federation:
             self._data = None
         if record.removed_at is not None:
             self._clusters.pop(record.name, None)
+            self._told.discard(record.name)
+            self._emptied.pop(record.name, None)
             self._removed[record.name] = record
             return
         self._removed.pop(record.name, None)

@@ -147,7 +147,7 @@ class Hints:
     checkpoint_minutes: float | None = None  # how often it saves what it needs to go on; None: it does not say
     preemptible: bool = True
     min_runtime_hours: float = 0.0  # not preempted before it has run so long
-    grace_s: float = 30.0  # from the signal to the end, when it is preempted
+    grace_s: float = 30.0  # from the signal to the end, when it is evicted
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,11 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
     served.datasets.check(actor, data, force=force)
     if queues:
         await served.queues.put(actor, queues, force=force)
+    if data:
+        # Before the book: without its routes, a region that is known now may be unknown.
+        await served.datasets.put(actor, data, force=force)
     for book in books:
         await served.prices.replace(actor, book)
-    if data:
-        await served.datasets.put(actor, data, force=force)
     return AppliedOut(applied=[(one.kind, one.name) for one in found], warnings=warnings)
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from hub.records import Object
 from placement.data import DataPlace, places
-from placement.fleet import Fleet, PendingJob
+from placement.fleet import Fleet, Leaving, PendingJob
 from placement.preemption.invariants import check as faults_of_evictions
 from placement.preemption.invariants import sound
 from placement.verdict import Decision, Eviction, Placed, Plan
@@ -49,37 +49,40 @@ class Round:
 
 
 def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Round:
-    evictions: tuple[Eviction, ...] = ()
     failures: tuple[Failure, ...] = ()
     try:
         planned = plan(fleet, pending, now)
-        decisions, evictions = planned.decisions, planned.evictions
     except Exception:
         log.exception("planning %d jobs together failed; planning them one by one", len(pending))
-        decisions, failures = _one_by_one(plan, fleet, pending, now)
-    kept, dropped = _checked(check, fleet, decisions)
-    undecided = {job.job for job in pending} - {one.job for one in decisions} - {one.job for one in failures}
+        planned, failures = _one_by_one(plan, fleet, pending, now)
+    kept, dropped = _checked(check, fleet, planned.decisions)
+    undecided = {job.job for job in pending} - {one.job for one in planned.decisions} - {one.job for one in failures}
     if undecided:
         log.error("the planner left out %s", sorted(undecided))
-    return Round(kept, failures, (*dropped, *sorted(undecided)), _checked_evictions(Plan(kept, evictions), fleet))
+    kept, evictions, unkept = _checked_evictions(Plan(kept, planned.evictions), fleet)
+    return Round(kept, failures, (*dropped, *unkept, *sorted(undecided)), evictions)
 
 
 def _one_by_one(
     plan: Planner, fleet: Fleet, pending: Sequence[PendingJob], now: datetime
-) -> tuple[tuple[Decision, ...], tuple[Failure, ...]]:
+) -> tuple[Plan, tuple[Failure, ...]]:
+    """Each sees what those before it took; those first for which room is kept, since nobody keeps it for them now."""
     decisions: list[Decision] = []
+    evictions: list[Eviction] = []
     failures: list[Failure] = []
-    for job in pending:
+    for job in sorted(pending, key=lambda one: not one.promised):
         try:
-            found = plan(fleet, [job], now).decisions
+            found = plan(fleet, [job], now)
         except Exception as error:
             log.exception("planning %s failed", job.job)
             failures.append(Failure(job.job, job.epoch, f"the hub cannot plan this job: {_words(error)}"))
             continue
-        decisions.extend(found)
-        held = tuple(one.verdict.reservation for one in found if isinstance(one.verdict, Placed))
-        fleet = replace(fleet, reservations=fleet.reservations + held)
-    return tuple(decisions), tuple(failures)
+        decisions.extend(found.decisions)
+        evictions.extend(found.evictions)
+        held = tuple(one.verdict.reservation for one in found.decisions if isinstance(one.verdict, Placed))
+        gone = {one.job: Leaving(one.epoch, one.for_job) for one in found.evictions}
+        fleet = replace(fleet, reservations=fleet.reservations + held, leaving={**fleet.leaving, **gone})
+    return Plan(tuple(decisions), tuple(evictions)), tuple(failures)
 
 
 def _checked(check: Checker, fleet: Fleet, decisions: tuple[Decision, ...]) -> tuple[tuple[Decision, ...], list[str]]:
@@ -97,11 +100,15 @@ def _checked(check: Checker, fleet: Fleet, decisions: tuple[Decision, ...]) -> t
     return tuple(kept), dropped
 
 
-def _checked_evictions(plan: Plan, fleet: Fleet) -> tuple[Eviction, ...]:
+def _checked_evictions(plan: Plan, fleet: Fleet) -> tuple[tuple[Decision, ...], tuple[Eviction, ...], tuple[str, ...]]:
+    """And, dropped with its evictions, whoever would wait for them for ever."""
     kept = sound(plan, fleet)
-    if len(kept) < len(plan.evictions):
-        log.error("evictions that are wrong are dropped: %s", "; ".join(faults_of_evictions(plan, fleet)))
-    return kept
+    if len(kept) == len(plan.evictions):
+        return plan.decisions, kept, ()
+    log.error("evictions that are wrong are dropped: %s", "; ".join(faults_of_evictions(plan, fleet)))
+    lost = {one.for_job for one in plan.evictions} - {one.for_job for one in kept}
+    decisions = tuple(one for one in plan.decisions if one.job not in lost)
+    return decisions, kept, tuple(one.job for one in plan.decisions if one.job in lost)
 
 
 def render(

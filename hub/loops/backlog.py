@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from hub.loops.timers import Timers
 from hub.store.changes import Change, Happened, Queued, Unqueued
 from placement import locality
 from placement.bursting import BurstNotYet
@@ -55,8 +56,7 @@ class Backlog:
         # Heaps by queue, by priority and then age: those that nobody has decided yet, and those of the pass under way.
         self._fresh: dict[str, list[Rank]] = {}
         self._again: dict[str, list[Rank]] = {}
-        self._timers: list[tuple[datetime, str]] = []  # a heap
-        self._timed: set[tuple[datetime, str]] = set()  # the same
+        self._timers = Timers()
         self._decisions: dict[str, Decision] = {}
         self._refusals: dict[str, dict[str, Refusal]] = {}
         self._promised: set[str] = set()  # before this hub began, and not decided since
@@ -73,6 +73,7 @@ class Backlog:
                 self._jobs.pop(job, None)
                 self._decisions.pop(job, None)
                 self._promised.discard(job)
+                self._timers.set(job, ())
             case Happened(event) if event.phase is Phase.RUNNING or event.phase in TERMINAL:
                 self._refusals.pop(event.job, None)
             case _:
@@ -83,9 +84,7 @@ class Backlog:
         self._decisions.pop(job.job, None)
         if job.promised:
             self._promised.add(job.job)
-        for moment in (gives_up_at(job), locality.waits_until(job)):
-            if moment is not None:
-                self._set_timer(moment, job.job)
+        self._timers.set(job.job, _moments_of(job))
         self.reconsider(job.job)
 
     def __len__(self) -> int:
@@ -202,29 +201,24 @@ class Backlog:
         }
 
     def next_retry(self, revision_of: Callable[[str], int | None], now: datetime) -> datetime | None:
-        """When something changes for a queued job by the passing of time alone: a refusal ends, or a timer rings."""
-        moments = [
+        """When a refusal of a queued job ends by the passing of time alone."""
+        moments = (
             refusal.retry_at(revision_of(cluster))
             for job, by_cluster in self._refusals.items()
             if job in self._jobs
             for cluster, refusal in by_cluster.items()
-        ]
-        timers = [self._timers[0][0]] if self._timers else []
-        return min([*(moment for moment in moments if moment > now), *timers], default=None)
+        )
+        return min((moment for moment in moments if moment > now), default=None)
+
+    @property
+    def next_timer(self) -> datetime | None:
+        return self._timers.next
 
     def ring(self, now: datetime) -> None:
         """Those whose time has come want a decision: to be given up, to start, wherever, to burst, or with a new
         day's budget."""
-        while self._timers and self._timers[0][0] <= now:
-            timer = heapq.heappop(self._timers)
-            self._timed.discard(timer)
-            self.reconsider(timer[1])
-
-    def _set_timer(self, moment: datetime, job: str) -> None:
-        """Once for a moment, however often the job is decided until then."""
-        if (moment, job) not in self._timed:
-            self._timed.add((moment, job))
-            heapq.heappush(self._timers, (moment, job))
+        for job in self._timers.rung(now):
+            self.reconsider(job)
 
     # ---- decisions ----
 
@@ -235,20 +229,33 @@ class Backlog:
             return False
         self._decisions[decision.job] = decision
         self._promised.discard(decision.job)
-        if isinstance(decision.verdict, Waiting):
-            if decision.verdict.start is not None:
-                self._set_timer(decision.verdict.start.at, decision.job)
-            if decision.verdict.look_again is not None:
-                self._set_timer(decision.verdict.look_again, decision.job)
-            for reason in decision.verdict.reasons:
-                if isinstance(reason, BudgetShort):
-                    self._set_timer(day_of(now) + timedelta(days=1), decision.job)
-                elif isinstance(reason, BurstNotYet):
-                    self._set_timer(reason.opens, decision.job)
+        moments = (*_moments_of(pending), *_moments_until(decision, now))
+        self._timers.set(decision.job, [moment for moment in moments if moment > now])
         return True
 
     def decision(self, job: str) -> Decision | None:
         return self._decisions.get(job)
+
+
+def _moments_of(pending: PendingJob) -> list[datetime]:
+    """When it is to be decided, whatever the last decision was."""
+    return [moment for moment in (gives_up_at(pending), locality.waits_until(pending)) if moment is not None]
+
+
+def _moments_until(decision: Decision, now: datetime) -> Iterator[datetime]:
+    """When the decision may be another by the passing of time alone."""
+    verdict = decision.verdict
+    if not isinstance(verdict, Waiting):
+        return
+    if verdict.start is not None:
+        yield verdict.start.at
+    if verdict.look_again is not None:
+        yield verdict.look_again
+    for reason in verdict.reasons:
+        if isinstance(reason, BudgetShort):
+            yield day_of(now) + timedelta(days=1)
+        elif isinstance(reason, BurstNotYet):
+            yield reason.opens
 
 
 def _rank(pending: PendingJob) -> Rank:

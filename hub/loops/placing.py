@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from sqlalchemy.orm import Session
 
@@ -26,7 +27,7 @@ from hub.loops.backlog import Backlog, with_refusals
 from hub.store import clusters, jobs, moves
 from hub.store.jobs import WaitingReason, name_of
 from hub.store.moves import Move, Placing
-from hub.store.store import Store, StoreClosed
+from hub.store.store import OutcomeUnknown, Store, StoreClosed, StoreUnavailable
 from placement.fleet import PendingJob
 from placement.lifecycle import Event
 from placement.planner import PAID
@@ -42,6 +43,16 @@ REASON_LIMIT = 2000  # characters of the text in the job's row; `explain` has al
 
 
 _Evicting = tuple[Eviction, int]  # with the epoch of the job that it is for
+_STORE_IS_AWAY = (StoreClosed, StoreUnavailable, OutcomeUnknown)
+
+
+class _Part(TypedDict, total=False):
+    """Of what `_apply` takes."""
+
+    placings: Sequence[Placing]
+    failures: Sequence[Failure]
+    waiting: Sequence[WaitingReason]
+    evictions: Sequence[_Evicting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +135,15 @@ class PlacingLoop:
         return len(taken)
 
     async def _wait(self) -> None:
-        retry = self._backlog.next_retry(self._federation.revision, self._clock())
-        timeout = None if retry is None else max(0.0, (retry - self._clock()).total_seconds()) + 0.01
+        now = self._clock()
+        retry, timer = self._backlog.next_retry(self._federation.revision, now), self._backlog.next_timer
+        first = min((moment for moment in (retry, timer) if moment is not None), default=None)
+        timeout = None if first is None else max(0.0, (first - now).total_seconds()) + 0.01
         try:
             await asyncio.wait_for(self._federation.wake.wait(), timeout)
         except TimeoutError:
-            self._backlog.reconsider_all()
+            if retry is not None and retry <= self._clock():
+                self._backlog.reconsider_all()
         self._federation.wake.clear()
         self._backlog.ring(self._clock())
 
@@ -192,22 +206,30 @@ class PlacingLoop:
             return await self._store.write(
                 lambda session: _apply(session, placings, failures, waiting, evictions, now=now)
             )
-        except StoreClosed:
+        except _STORE_IS_AWAY:
             raise
         except Exception:
-            if len(placings) < 2:
-                raise
-            log.exception("%d placements cannot be stored together; storing them one by one", len(placings))
-        await self._store.write(lambda session: _apply(session, (), failures, waiting, evictions, now=now))
-        for placing in placings:
+            log.exception("what was decided cannot be stored together; storing it one by one")
+        parts: list[tuple[str, _Part]] = [
+            *((one.reservation.job, _Part(placings=(one,))) for one in placings),
+            *((one.job, _Part(failures=(one,))) for one in failures),
+            *((one.job, _Part(waiting=(one,))) for one in waiting),
+            *((job, _Part(evictions=theirs)) for job, theirs in _by_beneficiary(evictions).items()),
+        ]
+        unplaced: list[str] = []
+        errors: list[Exception] = []
+        for job, part in parts:
             try:
-                await self._store.write(functools.partial(_apply, placings=(placing,), now=now))
-            except StoreClosed:
+                unplaced += await self._store.write(functools.partial(_apply, **part, now=now))
+            except _STORE_IS_AWAY:
                 raise
-            except Exception:
-                # It stays queued, and is tried again when something changes.
-                log.exception("the placement of %s cannot be stored", placing.reservation.job)
-        return ()
+            except Exception as error:
+                # It stays as it is, and is tried again when something changes.
+                log.exception("what was decided for %s cannot be stored", job)
+                errors.append(error)
+        if len(errors) == len(parts):
+            raise errors[0]  # it is not the job's fault
+        return tuple(unplaced)
 
     def _with_refusals(self, pending: PendingJob, now: datetime) -> PendingJob:
         refused = dict(self._backlog.refusals(pending.job, self._federation.revision, now))
@@ -220,12 +242,22 @@ class PlacingLoop:
         changed: list[WaitingReason] = []
         for one in found.decisions:
             known = self._backlog.decision(one.job)
-            if isinstance(one.verdict, Waiting) and (known is None or known.verdict != one.verdict):
-                promised = one.verdict.room.cluster if one.verdict.room is not None else ""
-                changed.append(WaitingReason(one.job, one.epoch, _why(one.verdict), promised))
+            if known is None or known.verdict != one.verdict:
+                said = _reason_of(one)
+                # Moments in it may be others each time, and the words the same.
+                if said is not None and (known is None or _reason_of(known) != said):
+                    changed.append(said)
         dropped = set(found.dropped)
-        changed.extend(WaitingReason(one.job, one.epoch, DROPPED) for one in taken if one.job in dropped)
+        changed.extend(WaitingReason(one.job, one.epoch, DROPPED, one.promised) for one in taken if one.job in dropped)
         return changed
+
+
+def _by_beneficiary(evictions: Sequence[_Evicting]) -> dict[str, list[_Evicting]]:
+    """All that leave for one job leave together."""
+    found: dict[str, list[_Evicting]] = {}
+    for one in evictions:
+        found.setdefault(one[0].for_job, []).append(one)
+    return found
 
 
 def _without_namesakes(
@@ -306,6 +338,14 @@ def _rejections(decisions: Sequence[Decision]) -> tuple[Failure, ...]:
 def usd_per_hour(placed: Placed) -> float | None:
     """What the placement costs by the price book; None where it has no price at all."""
     return placed.reservation.usd_per_hour if any(term in placed.score.terms for term in PAID) else None
+
+
+def _reason_of(decision: Decision) -> WaitingReason | None:
+    verdict = decision.verdict
+    if not isinstance(verdict, Waiting):
+        return None
+    promised = verdict.room.cluster if verdict.room is not None else ""
+    return WaitingReason(decision.job, decision.epoch, _why(verdict), promised)
 
 
 def _why(waiting: Waiting) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from hub.store import codec, cost_days, rows
@@ -25,13 +25,6 @@ def record(session: Session, ended: Sequence[tuple[JobRef, Attempt, bool]]) -> N
     cost_days.add(session, [attempt for _, attempt, _ in ended])
     for _, one, _ in ended:
         announce(session, Spent(one.queue, tuple(one.uses), one.usd_per_hour, one.since, one.until))
-
-
-def add_egress(session: Session, ref: JobRef, usd: float) -> bool:
-    """Charges what was moved for an attempt, while it holds its reservation; answers whether it does."""
-    held = rows.reservations.c
-    moved = update(rows.reservations).where(held.job == ref.job, held.epoch == ref.epoch)
-    return session.connection().execute(moved.values(egress_usd=held.egress_usd + usd)).rowcount > 0
 
 
 def ended_after(session: Session, moment: datetime) -> tuple[Spent, ...]:

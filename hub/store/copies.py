@@ -18,9 +18,11 @@ from wire.orders import JobRef
 
 
 def arrived(session: Session, ref: JobRef, cluster: str, names: Sequence[str]) -> None:
-    """From now on they lie in that cluster too."""
-    for move in _moves(session, ref, cluster):
-        if move.place and move.dataset in names:
+    """From now on they lie in that cluster too. One that was declared with another size meanwhile is other data."""
+    brought = [move for move in _moves(session, ref, cluster) if move.place and move.dataset in names]
+    known = datasets.some(session, [move.dataset for move in brought])
+    for move in brought:
+        if move.dataset in known and known[move.dataset].size_bytes == move.size_bytes:
             datasets.add_replica(session, move.dataset, Replica("", cluster, move.place, copied=True))
 
 

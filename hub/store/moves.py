@@ -285,6 +285,8 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     job.phase = after
     if before in HOLDING and after not in HOLDING and job.released is None:
         job.released = at, costs.outcome_of(after, move.event)
+        if before is Phase.PLACED and move.event is Event.REFUSE:
+            job.held_egress_usd = 0.0  # nothing was moved for it
     job.epoch = lifecycle.next_epoch(job.epoch, before, after)
     # An acceptance that a report has overtaken is no news, and what a job that is being stopped still says of itself
     # does not replace the reason it is being stopped for.
@@ -300,8 +302,8 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.report_seq = move.seq
     if move.roles:
         job.roles_json = codec.dump(move.roles)
-    if move.pods:
-        job.pods_json = codec.dump(move.pods)
+    if move.pods and (pods := codec.dump(move.pods)) != job.pods_json:
+        job.pods_json = pods
         job.progressed = True
     if move.placing is not None:
         _place(job, move.placing, at)

@@ -20,7 +20,7 @@ from placement import bursting
 from placement.capacity import Capacity, Fit
 from placement.data import needed_moves
 from placement.demand import pairs
-from placement.fleet import Fleet, PendingJob, Reservation
+from placement.fleet import Fleet, Health, PendingJob, Reservation
 from placement.preemption import promises, victims
 from placement.preemption.emptied import Emptying
 from placement.preemption.losses import loss, safe_until
@@ -35,9 +35,11 @@ from placement.queues.usage import of_fit, of_reservation, of_workload
 from placement.scoring import Offer, offer
 from placement.verdict import (
     Candidate,
+    ClusterNotReady,
     Decision,
     Eviction,
     Placed,
+    Reason,
     ResourcesShort,
     RoomMade,
     TopologyShort,
@@ -148,10 +150,8 @@ class _Search:
             ground.limits, ground.there, ((one.workload.hints.queue, of_reservation(one)) for one in staying)
         )
         self._capacities = {
-            name: self.emptying.without(
-                capacity,
-                [one for one, job in self._leaving[name] if not job or job in served or job in made_for],
-            )
+            # What those leave that waited for it is kept for them below; where they wait no more it is anybody's.
+            name: self.emptying.without(capacity, [one for one, _ in self._leaving[name]])
             if name in self._leaving
             else capacity
             for name, capacity in ground.capacities.items()
@@ -212,8 +212,8 @@ class _Search:
     def _room_under_way(self, job: PendingJob, cluster: str) -> RoomMade | None:
         theirs = [one for one, for_job in self._leaving.get(cluster, ()) if for_job == job.job]
         now = self._ground.now
-        settled = promises.behind_until(self._ground.fleet, cluster, now)
         if not theirs:
+            settled = promises.behind_until(self._ground.fleet, cluster, now)
             return None if settled is None else RoomMade(cluster, settled)
         grace_s = max(one.workload.hints.grace_s for one in theirs)
         at = now + timedelta(seconds=grace_s) + promises.SETTLES
@@ -382,14 +382,14 @@ def _is_only_short(candidate: Candidate) -> bool:
 
 
 def _may_go(decision: Decision, cluster: str) -> bool:
-    """Whether nothing new stands in the way there; what is kept for others ahead passes."""
-    return any(
-        one.cluster == cluster
-        and all(
-            isinstance(reason, ResourcesShort | TopologyShort | QuotaShort | KeptForAnother) for reason in one.reasons
-        )
-        for one in decision.candidates
-    )
+    """Whether nothing new stands in the way there; what is kept for others ahead passes, and so does silence."""
+    return any(one.cluster == cluster and all(map(_passes, one.reasons)) for one in decision.candidates)
+
+
+def _passes(reason: Reason) -> bool:
+    if isinstance(reason, ClusterNotReady):
+        return reason.health == Health.DISCONNECTED
+    return isinstance(reason, ResourcesShort | TopologyShort | QuotaShort | KeptForAnother)
 
 
 def _missing(workload: Workload, capacity: Capacity) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from placement.capacity import Capacity
-from placement.fleet import Fleet, PendingJob, Reservation
+from placement.fleet import Fleet, Health, PendingJob, Reservation
 from placement.preemption.emptied import Emptying
 from placement.queues.backfill import Holds
 
@@ -34,8 +34,12 @@ SETTLES = timedelta(seconds=5)
 def behind_until(fleet: Fleet, cluster: str, now: datetime) -> datetime | None:
     """Until when room that has come free there may not be told yet; None where all is told, as far as one can know.
 
-    So it is for a while after an evicted job left it, and while the last summary counts an attempt that has ended.
+    So it is for a while after an evicted job left it, while the last summary counts an attempt that has ended, and
+    while the cluster is away for a moment, as all of them are when the hub has begun anew.
     """
+    known = fleet.clusters.get(cluster)
+    if known is not None and known.health is Health.DISCONNECTED:
+        return now + SETTLES
     emptied = fleet.emptied.get(cluster)
     if emptied is not None and now < emptied + SETTLES:
         return emptied + SETTLES

@@ -10,6 +10,7 @@ from hub.link.port import NotWelcome
 from hub.store import clusters
 from placement.lifecycle import Phase
 from tests.hub.loops.rig import ADMIN, ANN, EVE, FakeSpoke, Hub, manifest
+from wire.orders import Stop
 
 
 async def member(hub: Hub, name: str = "east") -> FakeSpoke:
@@ -127,6 +128,18 @@ async def test_a_cordoned_cluster_takes_no_new_jobs(hub: Hub) -> None:
     await hub.clusters.cordon(ADMIN, "east", False)
     await hub.placing.settle()
     assert (await hub.jobs.show(ANN, "a")).phase is Phase.PLACED
+
+
+async def test_draining_gives_each_job_the_grace_that_it_asks_for(hub: Hub) -> None:
+    spoke = FakeSpoke("east")
+    await spoke.join(hub)
+    await spoke.connect(hub)
+    await hub.jobs.submit_many(ANN, [manifest("a"), manifest("b", grace_s=120.0)])
+    await hub.placing.settle()
+    await spoke.obey(hub)
+    await hub.clusters.drain(ADMIN, "east")
+    orders = [command.order for command in await hub.uplink.pending_commands("east")]
+    assert sorted(order.grace_s for order in orders if isinstance(order, Stop)) == [30.0, 120.0]
 
 
 async def test_draining_cordons_and_evicts_and_twice_is_once(hub: Hub) -> None:

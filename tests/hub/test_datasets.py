@@ -328,3 +328,29 @@ async def test_a_copy_that_its_cluster_lost_is_known_no_more(hub: Hub) -> None:
     assert [one.name for one in await hub.datasets.list(ADMIN, learned=True)] == ["imagenet", IMAGES]
     await hub.uplink.data("east", [DataFound(IMAGES, 5)])
     assert hub.federation.data.datasets["imagenet"].replicas == (STORE,)
+
+
+async def test_a_cluster_that_joins_by_the_name_of_one_that_was_removed_has_nothing_of_it(tmp_path: Path) -> None:
+    async with a_hub(tmp_path / "hub.sqlite") as hub:
+        _, ref = await staging(hub)
+        await hub.uplink.reported("east", [tell(ref, 1, 10, "imagenet")])
+        await hub.uplink.data("east", [DataFound(COPY.uri, 10**12), DataFound(IMAGES, 5)])
+        await member(hub, "west")
+        await hub.uplink.data("west", [DataFound(IMAGES, 5)])
+        await hub.uplink.data("east", [DataFound(COPY.uri, 10**12), DataFound(IMAGES, 5), DataFound("pvc://a/b", 1)])
+        await hub.clusters.remove(ADMIN, "east", force=True)
+        left = [one.name for one in await hub.datasets.list(ADMIN, learned=True)]
+        assert left == ["imagenet", IMAGES]
+        await member(hub)
+        assert hub.federation.data.told == {"west"}
+        for name in left:
+            assert "east" not in {one.cluster for one in hub.federation.data.datasets[name].replicas}
+    async with a_hub(tmp_path / "hub.sqlite", seed=1) as hub:
+        assert hub.federation.learned == 1
+
+
+async def test_a_copy_of_what_was_declared_anew_while_it_came_is_none(hub: Hub) -> None:
+    _, ref = await staging(hub)
+    await hub.datasets.put(ADMIN, [replace(IMAGENET, size_bytes=2, replicas=(STORE,))], force=True)
+    await hub.uplink.reported("east", [tell(ref, 1, 10, "imagenet")])
+    assert hub.federation.fleet().data.datasets["imagenet"].replicas == (STORE,)

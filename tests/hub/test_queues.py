@@ -29,7 +29,12 @@ async def test_queues_are_kept_over_a_restart(tmp_path: Path) -> None:
     async with a_hub(tmp_path / "hub.sqlite") as hub:
         await hub.queues.keep_initial()
         team = Queue(
-            "team-a", "org", {"A100": Quota(8, 4, 2)}, 2.0, Budget(usd_per_day=5), Preemption(reclaim=Reach.NEVER)
+            "team-a",
+            "org",
+            {"A100": Quota(8, 4, 2)},
+            2.0,
+            Budget(usd_per_day=5),
+            preemption=Preemption(reclaim=Reach.NEVER),
         )
         await hub.queues.put(ADMIN, [Queue("org"), team])
         await hub.queues.delete(ADMIN, "research")
@@ -96,7 +101,7 @@ async def test_a_job_goes_to_a_public_cluster_after_its_queues_wait(tmp_path: Pa
         await hub.placing.settle()
         assert (await hub.jobs.show(ANN, "d0")).phase is Phase.PLACED
         assert "queue team-a bursts after 2 h of waiting, this job has waited 0 h" in await reason(hub, "a0")
-        assert hub.copies.backlog.next_retry(hub.federation.revision, clock()) == clock() + timedelta(hours=2)
+        assert hub.copies.backlog.next_timer == clock() + timedelta(hours=2)
         clock.advance(7200)
         hub.copies.backlog.ring(clock())
         await hub.placing.settle()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from hub.loops import attempt
 from placement.fleet import Fleet, PendingJob, Reservation
-from placement.verdict import Decision, NoClusters, Placed, Plan, Score, Waiting
+from placement.verdict import Decision, Eviction, NoClusters, Placed, Plan, RoomMade, Score, Waiting
 from tests.hub.loops.rig import START_OF_TIME, render, workload
 
 NOW = START_OF_TIME
@@ -48,6 +49,41 @@ def test_planned_one_by_one_each_sees_what_the_others_took() -> None:
 
     attempt.decide(plan, fine, Fleet({}), pending("a", "poison", "b", "c"), NOW)
     assert seen == [0, 1, 1, 2]
+
+
+def evicting(fleet: Fleet, jobs: Sequence[PendingJob], now: datetime) -> Plan:
+    """The first two running jobs that stay leave for each."""
+    if len(jobs) > 1:
+        raise ZeroDivisionError("not together")
+    (job,) = jobs
+    gone = [one for one in fleet.reservations if one.job not in fleet.leaving][:2]
+    room = RoomMade("east", now, tuple(one.job for one in gone))
+    evictions = tuple(Eviction(one.job, one.epoch, one.cluster, job.job, 30.0, 1.0, 1.0, "why") for one in gone)
+    return Plan((Decision(job.job, job.epoch, Waiting((NoClusters(),), room=room), ()),), evictions)
+
+
+def running(*names: str) -> Fleet:
+    hints = {"preemptible": True}
+    return Fleet({}, tuple(Reservation(name, 1, "east", workload(name, hints=hints)) for name in names))
+
+
+def test_planned_one_by_one_nobody_is_evicted_twice_and_those_with_a_promise_come_first() -> None:
+    jobs = pending("a", "b")
+    found = attempt.decide(evicting, fine, running("w", "x", "y", "z"), [jobs[0], replace(jobs[1], promised="c")], NOW)
+    assert [(one.job, one.for_job) for one in found.evictions] == [("w", "b"), ("x", "b"), ("y", "a"), ("z", "a")]
+    assert [one.job for one in found.decisions] == ["b", "a"]
+
+
+def test_who_would_wait_for_evictions_that_are_dropped_is_dropped_too() -> None:
+    def careless(fleet: Fleet, jobs: Sequence[PendingJob], now: datetime) -> Plan:
+        found = [evicting(fleet, [job], now) for job in jobs[:1]]
+        wrong = evicting(replace(fleet, reservations=running("gone", "too").reservations), jobs[1:], now)
+        return Plan((*found[0].decisions, *wrong.decisions), (*found[0].evictions, *wrong.evictions))
+
+    found = attempt.decide(careless, fine, running("w", "x"), pending("a", "b"), NOW)
+    assert [one.job for one in found.decisions] == ["a"]
+    assert {one.for_job for one in found.evictions} == {"a"}
+    assert found.dropped == ("b",)
 
 
 def test_decisions_that_break_an_invariant_are_dropped_and_the_others_stand() -> None:

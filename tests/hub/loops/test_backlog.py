@@ -135,7 +135,7 @@ def test_a_job_that_room_is_kept_for_is_decided_in_every_cycle(backlog: Backlog)
     assert backlog.take(9) == ()
     backlog.on_change(Queued(pending("late")))
     assert ids(backlog.take(9)) == ["late", "head"]
-    assert backlog.next_retry(lambda _: None, T0) == at(60)
+    assert backlog.next_timer == at(60)
     backlog.ring(at(59))
     assert backlog.take(9) == ()
     backlog.ring(at(60))
@@ -145,7 +145,7 @@ def test_a_job_that_room_is_kept_for_is_decided_in_every_cycle(backlog: Backlog)
 def test_a_job_that_gives_up_is_decided_when_its_time_has_come(backlog: Backlog) -> None:
     backlog.load([replace(pending("a"), workload=workload("a", hints={"give_up_hours": 1.0}))])
     backlog.take(9)
-    assert backlog.next_retry(lambda _: None, T0) == at(3600)
+    assert backlog.next_timer == at(3600)
     backlog.ring(at(3600))
     assert ids(backlog.take(9)) == ["a"]
 
@@ -156,7 +156,7 @@ def test_a_new_day_is_a_new_budget(backlog: Backlog) -> None:
     short = BudgetShort("c", "q", "day", "$", 1.0, 1.0, 0.0, 1.0, "tomorrow")
     backlog.decided(Decision("a", 1, Waiting((short,)), ()), T0)
     midnight = day_of(T0) + timedelta(days=1)
-    assert backlog.next_retry(lambda _: None, T0) == midnight
+    assert backlog.next_timer == midnight
     backlog.ring(midnight)
     assert ids(backlog.take(9)) == ["a"]
 
@@ -167,12 +167,12 @@ def test_a_job_that_may_burst_later_is_decided_then_and_once(backlog: Backlog) -
     later = BurstNotYet("cloud-b", "q", 2.0, 0.0, at(7200).isoformat())
     for seconds in (0, 60, 120):  # decided again and again until then
         backlog.decided(Decision("a", 1, Waiting((later,)), ()), at(seconds))
-    assert backlog.next_retry(lambda _: None, at(120)) == at(7200)
+    assert backlog.next_timer == at(7200)
     backlog.ring(at(7199))
     assert ids(backlog.take(9)) == []
     backlog.ring(at(7200))
     assert ids(backlog.take(9)) == ["a"]
-    assert backlog.next_retry(lambda _: None, at(7200)) is None
+    assert backlog.next_timer is None
 
 
 def test_a_job_that_waits_for_locality_wants_a_decision_when_it_has_waited(backlog: Backlog) -> None:
@@ -181,8 +181,20 @@ def test_a_job_that_waits_for_locality_wants_a_decision_when_it_has_waited(backl
     hints = replace(job.workload.hints, wait_for_locality_hours=0.5)
     backlog.load([replace(job, workload=replace(job.workload, topology=near, hints=hints)), pending("b")])
     backlog.take(9)
-    assert backlog.next_retry(lambda _: 1, T0) == at(1800)
+    assert backlog.next_timer == at(1800)
     backlog.ring(at(1799))
     assert not backlog.wants_decisions
     backlog.ring(at(1800))
     assert ids(backlog.take(9)) == ["a"]
+
+
+def test_of_a_start_that_is_put_off_with_every_decision_the_last_one_counts(backlog: Backlog) -> None:
+    backlog.load([pending("head")])
+    backlog.take(9)
+    for seconds in range(60):
+        start = ExpectedStart("c", at(60 + seconds), ("x",))
+        backlog.decided(Decision("head", 1, Waiting((NoClusters(),), start), ()), at(seconds))
+    backlog.ring(at(118))
+    assert not backlog.wants_decisions
+    backlog.on_change(Unqueued("head"))
+    assert backlog.next_timer is None

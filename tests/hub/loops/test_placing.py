@@ -193,6 +193,22 @@ async def test_a_placement_that_cannot_be_stored_stops_no_other(hub: Hub, monkey
     assert (await phases(hub))["b"] is Phase.PLACED
 
 
+async def test_what_cannot_be_said_of_one_that_waits_stops_no_other(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    await member(hub)
+    found = await hub.jobs.submit_many(ANN, [manifest("a"), *(manifest(name, gpus=64) for name in "bc")])
+    real = jobs.note_reasons
+
+    def spoilt(session: Session, reasons: Sequence[jobs.WaitingReason]) -> None:
+        if found[1].job.id in {one.job for one in reasons}:
+            raise TypeError("no text")
+        real(session, reasons)
+
+    monkeypatch.setattr(jobs, "note_reasons", spoilt)
+    await hub.placing.settle()
+    assert await phases(hub) == {"a": Phase.PLACED, "b": Phase.QUEUED, "c": Phase.QUEUED}
+    assert [bool((await hub.jobs.show(ANN, name)).reason) for name in "bc"] == [False, True]
+
+
 async def test_a_long_queue_is_passed_to_its_end_while_the_fleet_keeps_changing(hub: Hub) -> None:
     """Something improves during each cycle; the small job behind the large ones is placed all the same."""
     await member(hub)

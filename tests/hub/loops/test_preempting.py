@@ -8,10 +8,11 @@ from pathlib import Path
 
 from hub.records import Job
 from hub.store import attempts
+from placement.data import Dataset, Replica
 from placement.lifecycle import Event, Phase
 from placement.verdict import Waiting
 from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeSpoke, Hub, a_hub, manifest
-from wire.orders import JobRef, Stop
+from wire.orders import JobRef, Start, Stop
 
 HOUR_S = 3600.0
 
@@ -244,3 +245,85 @@ async def test_a_disconnected_cluster_is_not_emptied(hub: Hub) -> None:
     await hub.jobs.submit(ANN, manifest("vip", gpus=8, priority=10))
     await hub.placing.settle()
     assert await phase(hub, "young") == (Phase.RUNNING, 1)
+
+
+async def test_a_promise_outlives_a_hub_that_decides_before_its_spokes_are_back(tmp_path: Path) -> None:
+    """The victim has left, and nobody else may have its room in the moment in which the cluster comes back."""
+    file, clock = tmp_path / "hub.sqlite", Clock()
+    async with a_hub(file, clock) as hub:
+        spoke = await busy(hub)
+        await hub.jobs.submit(ANN, manifest("vip", gpus=8, priority=10))
+        await hub.placing.settle()
+        await spoke.obey(hub)
+        await spoke.send_reports(hub)  # released; the summary still counts the victim
+        await hub.placing.settle()
+        await hub.jobs.submit(BOB, manifest("other", gpus=8, queue="research"))
+        await hub.health.tick()
+    async with a_hub(file, clock, seed=1) as hub:
+        await hub.placing.settle()  # east is not connected yet
+        assert await phase(hub, "vip") == (Phase.QUEUED, 1)
+    async with a_hub(file, clock, seed=2) as hub:
+        await hub.placing.settle()
+        spoke.unacked.clear()
+        await hub.uplink.attach(spoke.name, spoke.serial, "1.0", "s")
+        await hub.placing.settle()  # with the last summary of before
+        assert await phase(hub, "old") == (Phase.RUNNING, 1)
+        assert await room(hub, "vip") == ("east", ())
+        await spoke.send_summary(hub)
+        await hub.placing.settle()
+        assert await phase(hub, "vip") == (Phase.PLACED, 1)
+        assert await phase(hub, "old") == (Phase.RUNNING, 1)
+
+
+async def test_a_promise_ends_with_its_cluster(hub: Hub) -> None:
+    spoke = await busy(hub)
+    await hub.jobs.submit(ANN, manifest("vip", gpus=8, priority=10))
+    await hub.placing.settle()
+    assert await room(hub, "vip") == ("east", ((await hub.jobs.show(ANN, "young")).id,))
+    west = FakeSpoke("west", nodes=1)
+    await west.join(hub)
+    await hub.clusters.remove(ADMIN, spoke.name, force=True)
+    await hub.placing.settle()
+    assert await room(hub, "vip") is None
+    await west.connect(hub)
+    await hub.placing.settle()
+    assert await phase(hub, "vip") == (Phase.PLACED, 1)
+
+
+async def test_where_the_job_is_cancelled_the_next_one_evicts_nobody_else(hub: Hub) -> None:
+    await busy(hub)
+    (vip,) = await hub.jobs.submit(ANN, manifest("vip", gpus=8, priority=10))
+    await hub.placing.settle()
+    await hub.jobs.cancel(ANN, vip.job.id)
+    await hub.jobs.submit(ANN, manifest("next", gpus=8, priority=10))
+    await hub.placing.settle()
+    assert await phase(hub, "young") == (Phase.EVICTING, 1)
+    assert await phase(hub, "old") == (Phase.RUNNING, 1)
+
+
+async def test_a_victim_whose_data_is_on_the_way_is_stopped_and_comes_back(hub: Hub) -> None:
+    spoke = FakeSpoke("east", nodes=1)
+    await spoke.join(hub)
+    await spoke.connect(hub)
+    far = Replica("us-east", uri="s3://bucket/imagenet")
+    await hub.datasets.create(ADMIN, Dataset("imagenet", 10**9, (far,)), force=True)
+    (job,) = await hub.jobs.submit(ANN, manifest("young", gpus=8, data=["imagenet"]))
+    await hub.placing.settle()
+    await spoke.obey(hub)
+    spoke.advance(JobRef(job.job.id, 1), Event.STAGING)
+    await spoke.send_reports(hub)
+    assert await phase(hub, "young") == (Phase.STAGING, 1)
+    await hub.jobs.submit(ANN, manifest("vip", gpus=8, priority=10))
+    await hub.placing.settle()
+    assert await phase(hub, "young") == (Phase.EVICTING, 1)
+    await work(hub, spoke)
+    await hub.placing.settle()
+    await work(hub, spoke)
+    assert await phase(hub, "vip") == (Phase.RUNNING, 1)
+    vip = await hub.jobs.show(ANN, "vip")
+    spoke.advance(JobRef(vip.id, 1), Event.SUCCEED)
+    await work(hub, spoke)
+    await hub.placing.settle()
+    (command,) = await hub.uplink.pending_commands("east")
+    assert isinstance(command.order, Start)
+    assert [move.dataset for move in command.order.moves] == ["imagenet"]

@@ -12,10 +12,12 @@ from hub.errors import Invalid
 from hub.records import Actor, CostBy, CostQuery, CostReport
 from hub.store import attempts, cost_days, rows
 from hub.store.cost_days import SUMS
+from placement.data import Dataset, Replica
 from placement.lifecycle import Event, Phase
 from placement.money import Price, PriceBook
 from placement.queues.tree import Queue
 from tests.hub.loops.rig import ADMIN, ANN, BOB, EVE, START_OF_TIME, Clock, FakeSpoke, Hub, manifest
+from wire.orders import JobRef, Report, Staging
 
 DAY = START_OF_TIME.date()  # 2026-01-01
 HOUR_S = 3600.0
@@ -118,19 +120,76 @@ async def test_nobody_but_an_admin_sees_another_tenants_money(hub: Hub, clock: C
         assert (await asked(hub, by, BOB, user="ann")).lines == ()
 
 
-async def test_what_is_moved_for_an_attempt_is_charged_while_it_holds_its_room(hub: Hub, clock: Clock) -> None:
+STAGED = Staging(10, 10, ("imagenet",))
+
+
+async def brings(hub: Hub, spoke: FakeSpoke, name: str) -> JobRef:
+    """A job of one GPU for which a terabyte is to be copied, at the default of 9 cents a gigabyte."""
+    if "imagenet" not in hub.federation.data.datasets:
+        far = Replica("us-east", uri="s3://bucket/imagenet")
+        await hub.datasets.create(ADMIN, Dataset("imagenet", 10**12, (far,)), force=True)
+    (job,) = await hub.jobs.submit(ANN, manifest(name, data=["imagenet"]))
+    await hub.placing.settle()
+    now = await hub.jobs.show(ANN, job.job.id)
+    return JobRef(now.id, now.epoch)
+
+
+async def egress(hub: Hub) -> dict[str, float]:
+    """By each way to ask the same."""
+    return {by.value: round((await asked(hub, by)).total.egress_usd, 6) for by in CostBy}
+
+
+def everywhere(usd: float) -> dict[str, float]:
+    return {by.value: usd for by in CostBy}
+
+
+async def test_what_is_moved_for_an_attempt_is_charged_once(hub: Hub, clock: Clock) -> None:
     spoke = await member(hub)
-    await runs(hub, spoke, "train", gpus=1)
-    ref = await ref_of(hub, spoke, "train")
-    for usd in (0.5, 0.25):
-        assert await hub.store.write(lambda session, usd=usd: attempts.add_egress(session, ref, usd))
-    assert (await asked(hub, CostBy.JOB)).total.egress_usd == pytest.approx(0.75)
+    ref = await brings(hub, spoke, "train")
+    assert await egress(hub) == everywhere(90)
+    await spoke.obey(hub)
+    spoke.advance(ref, Event.STAGING)
+    await spoke.send_reports(hub)
+    assert await egress(hub) == everywhere(90)
     clock.advance(HOUR_S)
+    spoke.unacked.append(copied(spoke, ref))
+    await spoke.send_reports(hub)
+    spoke.advance(ref, Event.RUNNING)
+    await spoke.send_reports(hub)
     await ends(hub, spoke, "train", Event.FAIL)
-    assert not await hub.store.write(lambda session: attempts.add_egress(session, ref, 1.0))
-    for by in CostBy:
-        total = (await asked(hub, by)).total
-        assert (total.egress_usd, total.usd, total.lost_usd) == tuple(map(pytest.approx, (0.75, 2.75, 2.75)))
+    total = (await asked(hub, CostBy.QUEUE)).total
+    assert (total.egress_usd, total.usd, total.lost_usd) == tuple(map(pytest.approx, (90, 92, 92)))
+    # It is there now.
+    await brings(hub, spoke, "again")
+    assert await egress(hub) == everywhere(90)
+
+
+def copied(spoke: FakeSpoke, ref: JobRef) -> Report:
+    spoke.seqs[ref] += 1
+    return Report(ref, spoke.seqs[ref], Event.STAGING, "copied", spoke.clock(), staging=STAGED)
+
+
+async def test_nothing_is_charged_for_data_that_a_refusal_left_where_it_was(hub: Hub, clock: Clock) -> None:
+    spoke = await member(hub)
+    spoke.taken_elsewhere = 8
+    await brings(hub, spoke, "train")
+    await spoke.obey(hub)
+    assert (await hub.jobs.show(ANN, "train")).phase is Phase.QUEUED
+    assert await egress(hub) == everywhere(0)
+
+
+async def test_an_attempt_that_is_evicted_while_its_data_comes_is_charged_for_it(hub: Hub, clock: Clock) -> None:
+    spoke = await member(hub)
+    ref = await brings(hub, spoke, "train")
+    await spoke.obey(hub)
+    spoke.advance(ref, Event.STAGING)
+    await spoke.send_reports(hub)
+    await hub.clusters.drain(ADMIN, "east")
+    await spoke.obey(hub)
+    await spoke.send_reports(hub)
+    assert (await hub.jobs.show(ANN, "train")).phase is Phase.QUEUED
+    assert await egress(hub) == everywhere(90)
+    assert (await asked(hub, CostBy.QUEUE)).total.lost_usd == pytest.approx(90)
 
 
 async def test_what_is_taken_from_where_it_ran_is_lost_and_placed_anew_is_another_attempt(

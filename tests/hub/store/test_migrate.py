@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +9,15 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
+from hub.records import CostBy, CostQuery
 from hub.store import migrate
 from hub.store.dialect import open_unpooled
 from hub.store.rows import Row
+from placement.lifecycle import Event, Phase
+from placement.money import Price, PriceBook
+from placement.queues.tree import Queue
+from tests.hub.loops.rig import ADMIN, ANN, START_OF_TIME, Clock, FakeSpoke, a_hub, manifest
+from wire.orders import JobRef
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -124,8 +130,69 @@ def test_partial_indexes_are_kept_by_the_migration(engine: Engine) -> None:
 
 
 def _upgrade_to(engine: Engine, revision: str) -> None:
+    _revise(engine, command.upgrade, revision)
+
+
+def _revise(engine: Engine, how: Callable[[Config, str], None], revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrate.MIGRATIONS))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        how(config, revision)
+
+
+async def test_a_hub_goes_on_with_the_jobs_of_an_older_one(engine: Engine) -> None:
+    """With what revision 0003 knew of them: no data, no progress, no money by day."""
+    url, clock = engine.url.render_as_string(hide_password=False), Clock()
+    migrate.upgrade(engine)
+    spoke = FakeSpoke("east", nodes=2)
+    async with a_hub(url, clock) as hub:
+        await spoke.join(hub)
+        await spoke.connect(hub)
+        await hub.queues.put(ADMIN, [Queue("team", burst_after_hours=1.0)])
+        await hub.prices.replace(ADMIN, PriceBook({("east", "A100"): Price(2.0)}))
+        for name in ("done", "runs", "leaves"):
+            await hub.jobs.submit(ANN, manifest(name, gpus=8))
+            await hub.placing.settle()
+            await spoke.obey(hub)
+            job = await hub.jobs.show(ANN, name)
+            spoke.advance(JobRef(job.id, 1), Event.RUNNING)
+            clock.advance(3600)
+            if name == "done":
+                spoke.advance(JobRef(job.id, 1), Event.SUCCEED)
+            await spoke.send_reports(hub)
+            await spoke.send_summary(hub)
+        await hub.jobs.submit(ANN, manifest("vip", gpus=8, priority=9))
+        await hub.placing.settle()
+        await hub.health.tick()
+    _revise(engine, command.downgrade, "0003")
+    with engine.begin() as connection:
+        known = "UPDATE job_specs SET workload_json = replace(workload_json, '\"data\"\\:[],', '')"
+        connection.execute(text(known))
+        stored = connection.execute(text("SELECT workload_json FROM job_specs")).scalars().all()
+        assert not any('"data"' in one for one in stored)
+    migrate.upgrade(engine)
+    assert migrate.differences(engine) == []
+    async with a_hub(url, clock, seed=1) as hub:
+        await spoke.connect(hub)
+        fleet = hub.federation.fleet()
+        assert {one.workload.name for one in fleet.reservations} == {"runs", "leaves"}
+        assert fleet.queues.queues["team"] == Queue("team")
+        assert {one.epoch for one in fleet.progress.values()} == {1}
+        assert [leaving.for_job for leaving in fleet.leaving.values()] == [""], "nobody wrote down for whom"
+        for by in CostBy:
+            found = await hub.costs.report(ADMIN, CostQuery(by, START_OF_TIME.date(), START_OF_TIME.date()))
+            assert (found.total.gpu_usd, found.total.attempts) == (pytest.approx(16 + 16 * 2 + 16), 1)
+        await hub.placing.settle()
+        for _ in range(3):
+            await spoke.obey(hub)
+            await spoke.send_reports(hub)
+            await spoke.send_summary(hub)
+            await hub.placing.settle()
+        phases = {name: (await hub.jobs.show(ANN, name)).phase for name in ("done", "runs", "leaves", "vip")}
+        assert phases == {
+            "done": Phase.SUCCEEDED,
+            "runs": Phase.RUNNING,
+            "leaves": Phase.QUEUED,
+            "vip": Phase.STARTING,
+        }
