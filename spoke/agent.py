@@ -401,8 +401,7 @@ class Agent:
         if known is not None and known.ref != entry.ref:
             self._inventory.release(known.ref)
             self._binder.forget(known.ref)
-            # Nobody else will: what looks after a job knows its newest epoch only.
-            self.crew.spawn(self._staging.stop(known), f"bringing no more data of {known.ref}")
+            self._staging.replaced(known)
         job = self._jobs.put(entry)
         if known is not job:
             self._ingest.adopt(job)

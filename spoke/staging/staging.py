@@ -64,6 +64,19 @@ class Staging:
         job.staging = None
         await self._stager.forget(job.ref)
 
+    def replaced(self, job: Job) -> None:
+        """By a newer attempt: what looks after a job knows its newest only, so nobody else stops this one."""
+        self._crew.spawn(self._stop_surely(job), f"bringing no more data of {job.ref}")
+
+    async def _stop_surely(self, job: Job) -> None:
+        backoff = Backoff(self._rng)
+        while True:
+            try:
+                await self.stop(job)
+                return
+            except Unavailable:
+                await backoff.wait()
+
     async def _bring(self, job: Job, moves: Sequence[DataMove]) -> None:
         told = _Telling(job, moves, self._reporter)
         try:
