@@ -248,15 +248,22 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.runs and entry.assignment and not entry.bound:
                 self._scheduler.resume(job, entry.assignment)
-        by_ref = {entry.ref: entry for entry in entries}
-        for job in self._jobs:
-            if job.runs and job.workload is not None and not job.pods:
-                self._scheduler.hold(job.ref, job.workload, claims.by_role(by_ref[job.ref].objects, self._catalogue))
+        for entry in entries:
+            job = self._jobs.of(entry.ref)
+            if job is not None and job.runs and not job.pods:
+                self._hold_again(entry)
         for entry in entries:
             self._wake(entry.ref.job)
             job = self._jobs.of(entry.ref)
             if job is not None and job.outcome is not None and entry.report is not None:
                 self._retire_at(job.ref, entry.report.at + self._keep_finished)
+
+    def _hold_again(self, entry: Entry) -> None:
+        try:
+            if entry.workload is not None:
+                self._scheduler.hold(entry.ref, entry.workload, claims.by_role(entry.objects, self._catalogue))
+        except Exception:  # of an earlier version's ledger, say: the others must start all the same
+            log.exception("no places can be held for %s", entry.ref)
 
     def _wake(self, name: str) -> None:
         self._reconciler.poke(name)
@@ -291,7 +298,7 @@ class Agent:
         for number, command in enumerate(commands):
             if number % _COMMANDS_AT_A_TIME == _COMMANDS_AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            if isinstance(command.order, Start) and (refusal := self._why_not(command, command.order)):
+            if isinstance(command.order, Start) and (refusal := self._checked(command, command.order)):
                 refused[command.id] = refusal
         accepted = [command for command in commands if command.id not in refused]
         acks = await self._ledger.accept(accepted, self._first_seq())
@@ -306,7 +313,7 @@ class Agent:
         if refused:
             # Not before the hub has the refusal: it notes the summary that it knows then.
             asked = [command.order for command in commands if command.id in refused]
-            by_number = any(isinstance(order, Start) and not self._claimed(order) for order in asked)
+            by_number = any(isinstance(order, Start) and not _brings_claims(order) for order in asked)
             after_s = INTERVAL_S if by_number else _CLAIMS_AGAIN_S
             asyncio.get_running_loop().call_later(after_s, self._summaries.say_again)
         return [answers[command.id] for command in commands]
@@ -379,6 +386,14 @@ class Agent:
 
     def _kinds_here(self) -> list[Kind]:
         return [kind for kind in self._catalogue.kinds if kind.resource_kind in self._kinds]
+
+    def _checked(self, command: Command, start: Start) -> CommandAck | None:
+        try:
+            return self._why_not(command, start)
+        except Exception as error:  # it would come again on the next stream, and end that too
+            log.exception("%s cannot be decided on", command.ref)
+            message = f"this spoke cannot read it ({type(error).__name__}: {error}); is it older than its hub?"
+            return CommandAck(command.id, command.ref, "invalid", message)
 
     def _why_not(self, command: Command, start: Start) -> CommandAck | None:
         known = self._jobs.get(command.ref.job)
@@ -479,3 +494,7 @@ class Agent:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _brings_claims(start: Start) -> bool:
+    return any(obj.get("kind") == claims.TEMPLATE for obj in start.objects)

@@ -88,7 +88,7 @@ async def connect(kubeconfig: str = "", context: str = "") -> Rest:
     return Rest(configuration, renewing)
 
 
-def _follow_token_file(loader: Any, configuration: Configuration) -> None:
+def _follow_token_file(loader: Any, configuration: Any) -> None:
     """The loader reads a kubeconfig's `tokenFile` once; whoever rotates it counts on its being read again."""
     if "tokenFile" not in (loader._user or ()) or "exec" in loader._user:
         return

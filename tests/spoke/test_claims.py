@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from placement.inventory import DeviceForm
+from placement.kinds import claims as claims_of_kinds
 from placement.lifecycle import Event
 from spoke.cluster.port import ClusterError, Conflict, ObjectKey, Refused, Unavailable
 from spoke.jobs import Job
@@ -30,8 +32,9 @@ from tests.spoke.driver import (
     resource_slice,
     taken,
 )
-from tests.spoke.stage import Stage, eventually, node, stage
+from tests.spoke.stage import Stage, eventually, node, stage, start
 from tests.spoke.stage import job_yaml as stage_job
+from wire.orders import Start
 
 
 @asynccontextmanager
@@ -333,3 +336,31 @@ async def test_jobs_with_and_without_claims_share_a_cluster(tmp_path: Path) -> N
         await bound(here, "plain", 1)
         assert here.bound("plain")["plain-0"] == ("n2", "0,1")
         assert here.bound("claiming")["claiming-0"][0] == "n1"
+
+
+async def test_a_command_that_cannot_be_read_is_refused_and_the_others_are_obeyed(tmp_path: Path) -> None:
+    """Raised instead, it would end the stream, and come again on the next."""
+    async with with_devices(tmp_path, n1=4) as here:
+        newer, other = start(1, "newer", job_yaml("newer", pods=1, count=1)), start(2, "other", stage_job("b", gpus=0))
+        assert isinstance(newer.order, Start)
+        template = {**newer.order.objects[0], "spec": {"spec": {"devices": {"requests": [{"name": "x", "eons": {}}]}}}}
+        newer = replace(newer, order=replace(newer.order, objects=(template, *newer.order.objects[1:])))
+        refused, accepted = await here.agent.commanded([newer, other])
+        assert (refused.refused_code, accepted.refused_code) == ("invalid", "")
+        assert "is it older than its hub?" in refused.refused_message
+
+
+async def test_a_job_for_which_nothing_can_be_held_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with with_devices(tmp_path, n1=4) as here:
+        assert not (await here.run("train", job_yaml("train", pods=1, count=1))).refused_code
+
+        def broken(*_: object) -> None:
+            raise ValueError("of another version")
+
+        monkeypatch.setattr(claims_of_kinds, "by_role", broken)
+        await here.restart()
+        await here.make_pods("train", [0])
+        make_claims(here, "train", "train")
+        await bound(here, "train", 1)
