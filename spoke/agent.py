@@ -393,7 +393,7 @@ class Agent:
         except Exception as error:  # it would come again on the next stream, and end that too
             log.exception("%s cannot be decided on", command.ref)
             message = f"this spoke cannot read it ({type(error).__name__}: {error}); is it older than its hub?"
-            return CommandAck(command.id, command.ref, "invalid", message)
+            return CommandAck(command.id, command.ref, "no-room", message)  # others may read it
 
     def _why_not(self, command: Command, start: Start) -> CommandAck | None:
         known = self._jobs.get(command.ref.job)

@@ -34,7 +34,7 @@ from tests.spoke.driver import (
 )
 from tests.spoke.stage import Stage, eventually, node, stage, start
 from tests.spoke.stage import job_yaml as stage_job
-from wire.orders import Start
+from wire.orders import JobRef, Start
 
 
 @asynccontextmanager
@@ -346,7 +346,7 @@ async def test_a_command_that_cannot_be_read_is_refused_and_the_others_are_obeye
         template = {**newer.order.objects[0], "spec": {"spec": {"devices": {"requests": [{"name": "x", "eons": {}}]}}}}
         newer = replace(newer, order=replace(newer.order, objects=(template, *newer.order.objects[1:])))
         refused, accepted = await here.agent.commanded([newer, other])
-        assert (refused.refused_code, accepted.refused_code) == ("invalid", "")
+        assert (refused.refused_code, accepted.refused_code) == ("no-room", "")
         assert "is it older than its hub?" in refused.refused_message
 
 
@@ -364,3 +364,32 @@ async def test_a_job_for_which_nothing_can_be_held_stops_no_start(
         await here.make_pods("train", [0])
         make_claims(here, "train", "train")
         await bound(here, "train", 1)
+
+
+async def test_a_slice_s_devices_are_in_one_rack_whichever_pods_come_first(tmp_path: Path) -> None:
+    names = [f"{rack}-{number}" for rack in ("r1", "r2") for number in range(2)]
+    async with stage(tmp_path, *(node(name, gpus=0, rack=name[:2]) for name in names), kinds=KINDS) as here:
+        here.cluster.put(DEVICE_CLASS)
+        for name in names:
+            here.cluster.put(resource_slice(name, 1))
+        await eventually("the devices are known", lambda: len(here.agent._inventory.stocks()) == 4)
+        slices = 'metadata: {annotations: {muster.dev/slice-size: "2", muster.dev/slice-level: rack}}'
+        manifest = job_yaml("train", pods=4, count=1).replace("template:\n", f"template:\n    {slices}\n", 1)
+        assert not (await here.run("train", manifest)).refused_code
+        held = here.agent._inventory.slots(JobRef("train", 1))
+        assert [slot.node[:2] for _, slot in sorted(held.items())] in (
+            ["r1", "r1", "r2", "r2"],
+            ["r2", "r2", "r1", "r1"],
+        )
+        for index, suffix in ((2, "-aaaa"), (1, "-bbbb"), (3, "-cccc"), (0, "-dddd")):  # as an indexed Job's
+            await here.make_pods("train", [index], suffix)
+        for pod in here.pods("train"):
+            index = pod["metadata"]["name"].split("-")[1]
+            annotations = {"batch.kubernetes.io/job-completion-index": index}
+            here.cluster.put({**pod, "metadata": {**pod["metadata"], "annotations": annotations}})
+        await eventually("its template is there", lambda: _template(here, "train"))
+        make_claims(here, "train", "train")
+        await bound(here, "train", 4)
+        racks = {name.split("-")[1]: at[:2] for name, (at, _) in here.bound("train").items()}
+        assert racks["0"] == racks["1"] != racks["2"] == racks["3"]
+        assert len(set(taken(here))) == 4
