@@ -446,16 +446,33 @@ class Agent:
     def _nodes_gone(self) -> None:
         if self._ready.is_set():
             self._handing_back.look_at_all()
+            self._look_at_held()
 
     def _nodes_looked_at(self, changed: bool) -> None:
         """Pods that could not be deleted are tried again at each look; what is being stopped only where it may help."""
         self._handing_back.look_at_all()
         if changed:
+            self._look_at_held()
             self._summaries.touch()
             self._scheduler.room_may_have_grown()
             for job in self._jobs:
                 if not job.runs:
                     self._reconciler.poke(job.ref.job)
+
+    def _look_at_held(self) -> None:
+        """Places for pods to come may be on nodes that are gone. While data is copied, those pods are hours away."""
+        broken = [job for job in self._jobs if job.runs and not job.pods and not self._inventory.is_sound(job.ref)]
+        if broken:
+            self.crew.spawn(self._hold_elsewhere(broken), "holding other places")
+
+    async def _hold_elsewhere(self, broken: Sequence[Job]) -> None:
+        for job in broken:
+            entry = await self._ledger.entry(job.ref.job)
+            if entry is None or entry.ref != job.ref or not job.runs or job.pods:
+                continue
+            if not self._inventory.is_sound(job.ref):
+                self._inventory.release(job.ref)
+                self._hold_again(entry)
 
     def _silence(self, job: Job) -> None:
         job.silent = True

@@ -10,7 +10,7 @@ import pytest
 from placement.data import DataMove, Replica
 from placement.lifecycle import Event
 from spoke.cluster.backoff import Backoff
-from spoke.cluster.port import Unavailable
+from spoke.cluster.port import ObjectKey, Unavailable
 from spoke.staging.host import HostStager
 from spoke.staging.port import CannotStage, Copy, Told
 from spoke.staging.staging import in_words
@@ -136,6 +136,23 @@ async def test_room_is_held_while_data_is_copied_and_given_back_at_once(tmp_path
         await s.cancel("j-1")
         await s.told("j-1", Event.STOPPED)
         assert (await s.run("j-2", job_yaml("b", gpus=8))).refused_code == ""
+
+
+async def test_room_on_a_node_that_goes_while_data_is_copied_is_held_elsewhere(tmp_path: Path) -> None:
+    puppet = Puppet()
+    async with stage(tmp_path, node("n1"), node("n2"), node("n3"), stager=puppet) as s:
+        await s.run("j-1", job_yaml("a", pods=2, gpus=8), moves=[move()])
+        await s.told("j-1", Event.STAGING)
+        gone, stays = (slot.node for slot in s.agent._inventory.slots(JobRef("j-1", 1)).values())
+        s.cluster.remove(ObjectKey("v1", "Node", "", gone))
+        await eventually("it is seen", lambda: not s.agent._inventory.has_node(gone))
+        await asyncio.sleep(0.05)
+        assert (await s.run("j-2", job_yaml("b", gpus=8))).refused_code == "no-room"
+        puppet.go.set()
+        await s.make_pods("a", range(2))
+        await eventually("it is bound", lambda: len(s.bound("j-1")) == 2)
+        assert {at for at, _ in s.bound("j-1").values()} == {"n1", "n2", "n3"} - {gone}
+        assert stays != gone
 
 
 @pytest.mark.parametrize("source", ["pvc://ml/images", ""])
