@@ -248,15 +248,22 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.runs and entry.assignment and not entry.bound:
                 self._scheduler.resume(job, entry.assignment)
-        by_ref = {entry.ref: entry for entry in entries}
-        for job in self._jobs:
-            if job.runs and job.workload is not None and not job.pods:
-                self._scheduler.hold(job.ref, job.workload, claims.by_role(by_ref[job.ref].objects, self._catalogue))
+        for entry in entries:
+            job = self._jobs.of(entry.ref)
+            if job is not None and job.runs and not job.pods:
+                self._hold_again(entry)
         for entry in entries:
             self._wake(entry.ref.job)
             job = self._jobs.of(entry.ref)
             if job is not None and job.outcome is not None and entry.report is not None:
                 self._retire_at(job.ref, entry.report.at + self._keep_finished)
+
+    def _hold_again(self, entry: Entry) -> None:
+        try:
+            if entry.workload is not None:
+                self._scheduler.hold(entry.ref, entry.workload, claims.by_role(entry.objects, self._catalogue))
+        except Exception:  # of an earlier version's ledger, say: the others must start all the same
+            log.exception("no places can be held for %s", entry.ref)
 
     def _wake(self, name: str) -> None:
         self._reconciler.poke(name)
@@ -291,7 +298,7 @@ class Agent:
         for number, command in enumerate(commands):
             if number % _COMMANDS_AT_A_TIME == _COMMANDS_AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            if isinstance(command.order, Start) and (refusal := self._why_not(command, command.order)):
+            if isinstance(command.order, Start) and (refusal := self._checked(command, command.order)):
                 refused[command.id] = refusal
         accepted = [command for command in commands if command.id not in refused]
         acks = await self._ledger.accept(accepted, self._first_seq())
@@ -306,7 +313,7 @@ class Agent:
         if refused:
             # Not before the hub has the refusal: it notes the summary that it knows then.
             asked = [command.order for command in commands if command.id in refused]
-            by_number = any(isinstance(order, Start) and not self._claimed(order) for order in asked)
+            by_number = any(isinstance(order, Start) and not _brings_claims(order) for order in asked)
             after_s = INTERVAL_S if by_number else _CLAIMS_AGAIN_S
             asyncio.get_running_loop().call_later(after_s, self._summaries.say_again)
         return [answers[command.id] for command in commands]
@@ -380,6 +387,14 @@ class Agent:
     def _kinds_here(self) -> list[Kind]:
         return [kind for kind in self._catalogue.kinds if kind.resource_kind in self._kinds]
 
+    def _checked(self, command: Command, start: Start) -> CommandAck | None:
+        try:
+            return self._why_not(command, start)
+        except Exception as error:  # it would come again on the next stream, and end that too
+            log.exception("%s cannot be decided on", command.ref)
+            message = f"this spoke cannot read it ({type(error).__name__}: {error}); is it older than its hub?"
+            return CommandAck(command.id, command.ref, "no-room", message)  # others may read it
+
     def _why_not(self, command: Command, start: Start) -> CommandAck | None:
         known = self._jobs.get(command.ref.job)
         if known is not None and known.ref.epoch >= command.ref.epoch:
@@ -401,6 +416,7 @@ class Agent:
         if known is not None and known.ref != entry.ref:
             self._inventory.release(known.ref)
             self._binder.forget(known.ref)
+            self._staging.replaced(known)
         job = self._jobs.put(entry)
         if known is not job:
             self._ingest.adopt(job)
@@ -430,16 +446,33 @@ class Agent:
     def _nodes_gone(self) -> None:
         if self._ready.is_set():
             self._handing_back.look_at_all()
+            self._look_at_held()
 
     def _nodes_looked_at(self, changed: bool) -> None:
         """Pods that could not be deleted are tried again at each look; what is being stopped only where it may help."""
         self._handing_back.look_at_all()
         if changed:
+            self._look_at_held()
             self._summaries.touch()
             self._scheduler.room_may_have_grown()
             for job in self._jobs:
                 if not job.runs:
                     self._reconciler.poke(job.ref.job)
+
+    def _look_at_held(self) -> None:
+        """Places for pods to come may be on nodes that are gone. While data is copied, those pods are hours away."""
+        broken = [job for job in self._jobs if job.runs and not job.pods and not self._inventory.is_sound(job.ref)]
+        if broken:
+            self.crew.spawn(self._hold_elsewhere(broken), "holding other places")
+
+    async def _hold_elsewhere(self, broken: Sequence[Job]) -> None:
+        for job in broken:
+            entry = await self._ledger.entry(job.ref.job)
+            if entry is None or entry.ref != job.ref or not job.runs or job.pods:
+                continue
+            if not self._inventory.is_sound(job.ref):
+                self._inventory.release(job.ref)
+                self._hold_again(entry)
 
     def _silence(self, job: Job) -> None:
         job.silent = True
@@ -478,3 +511,7 @@ class Agent:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _brings_claims(start: Start) -> bool:
+    return any(obj.get("kind") == claims.TEMPLATE for obj in start.objects)

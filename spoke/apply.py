@@ -32,7 +32,6 @@ from spoke.cluster.port import (
     ObjectKey,
     Refused,
     Selection,
-    Unavailable,
 )
 from spoke.crew import Crew
 from spoke.dependencies import Dependencies, NameTaken, noted, noted_in
@@ -113,13 +112,13 @@ class Reconciler:
             return 0.0
         try:
             wait_s = await self._step(job)
-        except Unavailable as error:
-            self._problem(job, str(error))
-            return self._backoff.setdefault(name, Backoff(self._rng)).next_s()
         except Refused as error:
             log.error("%s: the cluster refuses: %s", job.ref, error)
             self._problem(job, str(error))
             return self._backoff.setdefault(name, Backoff(self._rng, first_s=5, most_s=300)).next_s()
+        except ClusterError as error:  # it is away, or things changed under the step: a namespace that was deleted
+            self._problem(job, str(error))
+            return self._backoff.setdefault(name, Backoff(self._rng)).next_s()
         if not wait_s:
             self._backoff.pop(name, None)
         return wait_s

@@ -84,6 +84,14 @@ class Binder:
         self._resting.pop(ref, None)
 
     async def _bind(self, job: Job, placings: Sequence[Placing], gang: bool) -> None:
+        try:
+            await self._allocate_and_bind(job, placings, gang)
+        except Exception:  # of a kind that nobody foresaw: the pods must not count as being bound for ever
+            self._rest(job.ref)
+            self._give_up(job, placings)
+            raise
+
+    async def _allocate_and_bind(self, job: Job, placings: Sequence[Placing], gang: bool) -> None:
         if gang and not await self._ledger.save_assignment(job.ref, [_place(p.assignment) for p in placings]):
             self._give_up(job, placings)
             return

@@ -28,7 +28,8 @@ class VolumeClaims:
     def __init__(self) -> None:
         self._claims: dict[str, int] = {}  # uri -> bytes
         self._fluid: dict[str, int] = {}
-        self._revision = 0  # 0: the claims were not read yet
+        self._revision = 0
+        self._is_read = False  # the claims were: before that, what is not told would count as gone
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,7 +54,9 @@ class VolumeClaims:
             before = dict(known)
             known.clear()
             take_each(take, objects)
-            if known != before or (known is self._claims and not self._revision):
+            is_first = known is self._claims and not self._is_read
+            self._is_read |= is_first
+            if known != before or is_first:
                 self._touch()
 
         def take(obj: Object) -> None:
@@ -76,6 +79,8 @@ class VolumeClaims:
         return Sink(reset, upsert, gone)
 
     def _touch(self) -> None:
+        if not self._is_read:
+            return
         self._revision += 1
         task = asyncio.ensure_future(self._tell())
         self._tasks.add(task)

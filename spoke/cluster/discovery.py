@@ -37,7 +37,7 @@ class Served:
 
     def path(self, namespace: str = "", name: str = "") -> str:
         root = "/apis" if "/" in self.api_version else "/api"
-        scope = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
+        scope = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
         tail = f"/{quote(name, safe='')}" if name else ""
         return f"{root}/{self.api_version}{scope}/{self.plural}{tail}"
 

@@ -33,7 +33,7 @@ from spoke.cluster.port import (
     Unavailable,
     Upsert,
 )
-from spoke.cluster.rest import Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect
+from spoke.cluster.rest import Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect, read_json
 
 FIELD_MANAGER = "muster"
 _PAGE = 500
@@ -123,7 +123,7 @@ class KubeCluster:
         path = f"{path}/{subresource}" if subresource else path
         with self._noticing(served):
             answer = await self._rest.request("PUT", f"{path}?fieldManager={FIELD_MANAGER}", obj)
-        updated: dict[str, Any] = orjson.loads(answer)
+        updated: dict[str, Any] = read_json(answer)
         return updated
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:

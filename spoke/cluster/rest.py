@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ _AT_ONCE = 64  # requests in flight, watches and logs not counted
 _TIMEOUT_S = 60
 _TIMEOUT = aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=10)
 _RENEW_S = 240  # exec plugins' tokens live for a quarter of an hour and more
+_READ_AGAIN_S = 60.0  # token files, as in-cluster ones
 
 
 class Expired(Exception):
@@ -76,6 +78,7 @@ async def connect(kubeconfig: str = "", context: str = "") -> Rest:
                 persist_config=False,
             )
             renewing = asyncio.create_task(kube_config.refresh_token(loader, configuration, _RENEW_S))
+            _follow_token_file(loader, configuration)
         else:
             kube_config.load_incluster_config(configuration)
     except (kube_config.ConfigException, OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
@@ -83,6 +86,21 @@ async def connect(kubeconfig: str = "", context: str = "") -> Rest:
         where = kubeconfig or "the service account of this pod (outside of a cluster, give a kubeconfig)"
         raise BadKubeconfig(f"{where}: {error}") from error
     return Rest(configuration, renewing)
+
+
+def _follow_token_file(loader: Any, configuration: Any) -> None:
+    """The loader reads a kubeconfig's `tokenFile` once; whoever rotates it counts on its being read again."""
+    if "tokenFile" not in (loader._user or ()) or "exec" in loader._user:
+        return
+    read_at = time.monotonic()
+
+    def renew(given: Configuration) -> None:
+        nonlocal read_at
+        if time.monotonic() - read_at >= _READ_AGAIN_S and loader._load_user_token():
+            read_at = time.monotonic()
+            given.api_key["BearerToken"] = loader.token
+
+    configuration.refresh_api_key_hook = renew
 
 
 class Rest:
@@ -98,7 +116,7 @@ class Rest:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def get(self, path: str, *, accept: str = JSON) -> Any:
-        return orjson.loads(await self.request("GET", path, accept=accept))
+        return read_json(await self.request("GET", path, accept=accept))
 
     async def request(self, method: str, path: str, body: Any = None, *, accept: str = JSON) -> bytes:
         """`path` holds the query. Raises the port's errors, Expired on 410."""
@@ -143,10 +161,16 @@ class Rest:
             async with self._answered(method, path, headers, data, _TIMEOUT) as response:
                 return await response.read()
 
-    async def _exchanged(self, exchange: Exchange, path: str, headers: dict[str, str], data: bytes) -> bytes:
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+    async def _authorize(self, headers: dict[str, str]) -> None:
+        try:
+            token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        except (OSError, ValueError, kube_config.ConfigException) as error:  # a file that is being replaced
+            raise Unavailable(f"the token for {self._base} cannot be read: {error}") from error
         if token:
-            headers["Authorization"] = token
+            headers["Authorization"] = token.strip()  # files end in a newline
+
+    async def _exchanged(self, exchange: Exchange, path: str, headers: dict[str, str], data: bytes) -> bytes:
+        await self._authorize(headers)
         lines = [f"{name}: {value}" for name, value in headers.items()]
         head = "\r\n".join(
             [f"POST {self._url.raw_path.rstrip('/')}{path} HTTP/1.1", f"Host: {self._url.raw_authority}", *lines]
@@ -164,9 +188,7 @@ class Rest:
         self, method: str, path: str, headers: dict[str, str], data: bytes | None, timeout: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers["Accept-Encoding"] = "identity"
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        if token:
-            headers["Authorization"] = token
+        await self._authorize(headers)
         try:
             async with self._sessions.current().request(
                 method,
@@ -202,6 +224,14 @@ class _Sessions(RESTClientObject):
             self.pool_manager = self._create_pool_manager()
         session: aiohttp.ClientSession = self.pool_manager
         return session
+
+
+def read_json(answer: bytes) -> Any:
+    """What is no JSON did not come from the API server, but from something before it."""
+    try:
+        return orjson.loads(answer)
+    except orjson.JSONDecodeError as error:
+        raise Unavailable(f"the answer is no JSON: {answer[:100]!r}") from error
 
 
 def error_of(code: int, body: bytes) -> ClusterError | Expired:

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from spoke.staging.port import CannotStage
 
 TELL_S = 2.0
 FAILED = 1
+STOPPED = 128 + signal.SIGTERM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,12 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     os.umask(0o022)
     try:
-        size = asyncio.run(copying.copy(given.source, given.target, os.environ, _Printer(), at_once=given.at_once))
+        size = asyncio.run(_copied(given.source, given.target, given.at_once))
     except CannotStage as error:
         _say(error=str(error))
         return FAILED
+    except asyncio.CancelledError:
+        return STOPPED
     _say(done=size, total=size)
     return 0
+
+
+async def _copied(source: str, target: Path, at_once: int) -> int:
+    """Ends at once when it is told to: the first process of a container dies of no signal that it does not take, and
+    would go on writing beside whoever comes next."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await copying.copy(source, target, os.environ, _Printer(), at_once=at_once)
 
 
 class _Printer:

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -141,7 +142,8 @@ class _Copier:
 
     async def _fetch(self, file: _File) -> None:
         place = self._place(file)
-        part = place.with_name(f"{_PART}-{place.name}"[:200])
+        # A name of its own, and short: what is longer than a file system takes may be a file's own name and a little.
+        part = place.with_name(f"{_PART}-{sha256(file.path.encode()).hexdigest()[:32]}")
         written = _Count()
         try:
             await self._stream(file, part, written)

@@ -119,7 +119,8 @@ class KubeStager:
                     return
                 raise CannotStage(str(said.get("error") or f"copying {wanted.dataset} failed: {end}"))
             now = asyncio.get_running_loop().time()
-            if any((pod.get("status") or {}).get("phase") != "Pending" for pod in pods):
+            # One that has failed says nothing of the one that is to take its place.
+            if any((pod.get("status") or {}).get("phase") not in ("Pending", "Failed") for pod in pods):
                 idle_since = now
             elif now - idle_since > self._how.patience_s:
                 await self._port.delete(key)

@@ -17,6 +17,7 @@ from placement import sizes
 from placement.data import DataMove
 from placement.lifecycle import Event
 from spoke.cluster.backoff import Backoff
+from spoke.cluster.port import Unavailable
 from spoke.crew import Crew
 from spoke.jobs import Assessment, Job
 from spoke.staging.port import CannotStage, Stager, copy_of
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TELL_S = 3.0  # at most so often
 _TELL_SHARE = 0.05  # of what it has taken so far
-TRIES = 5  # of a stager that fails for reasons of its own
+TRIES = 5  # of a stager that fails for reasons of its own; a cluster that is away for a while is none
 
 
 class Staging:
@@ -63,6 +64,19 @@ class Staging:
         job.staging = None
         await self._stager.forget(job.ref)
 
+    def replaced(self, job: Job) -> None:
+        """By a newer attempt: what looks after a job knows its newest only, so nobody else stops this one."""
+        self._crew.spawn(self._stop_surely(job), f"bringing no more data of {job.ref}")
+
+    async def _stop_surely(self, job: Job) -> None:
+        backoff = Backoff(self._rng)
+        while True:
+            try:
+                await self.stop(job)
+                return
+            except Unavailable:
+                await backoff.wait()
+
     async def _bring(self, job: Job, moves: Sequence[DataMove]) -> None:
         told = _Telling(job, moves, self._reporter)
         try:
@@ -92,18 +106,22 @@ class Staging:
         if self._places[wanted.place].locked():
             told.waits(move)
         async with self._places[wanted.place]:
-            for left in reversed(range(TRIES)):
+            left = TRIES
+            while True:
                 told.begins(move)
                 try:
                     await self._stager.copy(wanted, told)
                     return
                 except CannotStage:
                     raise
+                except Unavailable as error:
+                    log.info("%s: copying %s goes on later: %s", job.ref, move.name, error)
                 except Exception as error:
+                    left -= 1
                     if not left:
                         raise CannotStage(f"{move.name} cannot be copied: {error}") from error
                     log.warning("%s: copying %s failed, and is tried again: %s", job.ref, move.name, error)
-                await asyncio.sleep(backoff.next_s())
+                await backoff.wait()
 
 
 class _Telling:

@@ -405,3 +405,19 @@ async def test_logs_of_a_job_that_is_not_here(tmp_path: Path) -> None:
     async with stage(tmp_path, node("n1")) as on:
         with pytest.raises(KeyError, match="j-9 is not in this cluster"):
             on.agent.logs(LogQuery(JobRef("j-9", 1), "", False, 0))
+
+
+async def test_a_namespace_that_is_deleted_under_a_step_is_made_again(tmp_path: Path) -> None:
+    async with stage(tmp_path, node("n1")) as on:
+        errors: list[ClusterError] = [NotFound('namespaces "team" not found')]
+        on.cluster.faults.append(lambda verb, key: errors.pop() if verb == "create" and errors else None)
+        await on.run("j-1", job_yaml("a"))
+        await on.workload("a")
+
+
+async def test_a_binding_that_fails_as_nobody_foresaw_is_begun_anew(tmp_path: Path) -> None:
+    async with stage(tmp_path, node("n1")) as on:
+        errors: list[Any] = [KeyError("uid")]
+        on.cluster.faults.append(lambda verb, key: errors.pop() if verb == "bind" and errors else None)
+        await start_gang(on, "j-1", "train", pods=1)
+        await eventually("it is bound all the same", lambda: len(on.bound("j-1")) == 1)

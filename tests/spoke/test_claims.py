@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from placement.inventory import DeviceForm
+from placement.kinds import claims as claims_of_kinds
 from placement.lifecycle import Event
 from spoke.cluster.port import ClusterError, Conflict, ObjectKey, Refused, Unavailable
 from spoke.jobs import Job
@@ -30,8 +32,9 @@ from tests.spoke.driver import (
     resource_slice,
     taken,
 )
-from tests.spoke.stage import Stage, eventually, node, stage
+from tests.spoke.stage import Stage, eventually, node, stage, start
 from tests.spoke.stage import job_yaml as stage_job
+from wire.orders import JobRef, Start
 
 
 @asynccontextmanager
@@ -333,3 +336,60 @@ async def test_jobs_with_and_without_claims_share_a_cluster(tmp_path: Path) -> N
         await bound(here, "plain", 1)
         assert here.bound("plain")["plain-0"] == ("n2", "0,1")
         assert here.bound("claiming")["claiming-0"][0] == "n1"
+
+
+async def test_a_command_that_cannot_be_read_is_refused_and_the_others_are_obeyed(tmp_path: Path) -> None:
+    """Raised instead, it would end the stream, and come again on the next."""
+    async with with_devices(tmp_path, n1=4) as here:
+        newer, other = start(1, "newer", job_yaml("newer", pods=1, count=1)), start(2, "other", stage_job("b", gpus=0))
+        assert isinstance(newer.order, Start)
+        template = {**newer.order.objects[0], "spec": {"spec": {"devices": {"requests": [{"name": "x", "eons": {}}]}}}}
+        newer = replace(newer, order=replace(newer.order, objects=(template, *newer.order.objects[1:])))
+        refused, accepted = await here.agent.commanded([newer, other])
+        assert (refused.refused_code, accepted.refused_code) == ("no-room", "")
+        assert "is it older than its hub?" in refused.refused_message
+
+
+async def test_a_job_for_which_nothing_can_be_held_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with with_devices(tmp_path, n1=4) as here:
+        assert not (await here.run("train", job_yaml("train", pods=1, count=1))).refused_code
+
+        def broken(*_: object) -> None:
+            raise ValueError("of another version")
+
+        monkeypatch.setattr(claims_of_kinds, "by_role", broken)
+        await here.restart()
+        await here.make_pods("train", [0])
+        make_claims(here, "train", "train")
+        await bound(here, "train", 1)
+
+
+async def test_a_slice_s_devices_are_in_one_rack_whichever_pods_come_first(tmp_path: Path) -> None:
+    names = [f"{rack}-{number}" for rack in ("r1", "r2") for number in range(2)]
+    async with stage(tmp_path, *(node(name, gpus=0, rack=name[:2]) for name in names), kinds=KINDS) as here:
+        here.cluster.put(DEVICE_CLASS)
+        for name in names:
+            here.cluster.put(resource_slice(name, 1))
+        await eventually("the devices are known", lambda: len(here.agent._inventory.stocks()) == 4)
+        slices = 'metadata: {annotations: {muster.dev/slice-size: "2", muster.dev/slice-level: rack}}'
+        manifest = job_yaml("train", pods=4, count=1).replace("template:\n", f"template:\n    {slices}\n", 1)
+        assert not (await here.run("train", manifest)).refused_code
+        held = here.agent._inventory.slots(JobRef("train", 1))
+        assert [slot.node[:2] for _, slot in sorted(held.items())] in (
+            ["r1", "r1", "r2", "r2"],
+            ["r2", "r2", "r1", "r1"],
+        )
+        for index, suffix in ((2, "-aaaa"), (1, "-bbbb"), (3, "-cccc"), (0, "-dddd")):  # as an indexed Job's
+            await here.make_pods("train", [index], suffix)
+        for pod in here.pods("train"):
+            index = pod["metadata"]["name"].split("-")[1]
+            annotations = {"batch.kubernetes.io/job-completion-index": index}
+            here.cluster.put({**pod, "metadata": {**pod["metadata"], "annotations": annotations}})
+        await eventually("its template is there", lambda: _template(here, "train"))
+        make_claims(here, "train", "train")
+        await bound(here, "train", 4)
+        racks = {name.split("-")[1]: at[:2] for name, (at, _) in here.bound("train").items()}
+        assert racks["0"] == racks["1"] != racks["2"] == racks["3"]
+        assert len(set(taken(here))) == 4

@@ -85,3 +85,14 @@ async def test_the_agent_watches_claims_and_fluids_datasets_where_there_are_any(
         s.cluster.put(fluid("images", "5GiB"))
         size = 5 * GI
         await eventually("Fluid's word counts", lambda: s.agent._claims.found()[0].size_bytes == size)
+
+
+async def test_nothing_is_told_before_the_claims_were_read() -> None:
+    """The hub forgets what is not told."""
+    claims = VolumeClaims()
+    claims.fluid().reset([fluid("images", "5GiB")])
+    told = asyncio.create_task(claims.wait(0))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    claims.claims().reset([claim("images", "1Gi")])
+    assert await told == (1, [DataFound("pvc://ml/images", 5 * GI)])

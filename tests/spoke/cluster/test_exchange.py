@@ -79,6 +79,8 @@ async def test_requests_at_once_have_a_connection_each_which_are_kept(exchange: 
         b"HTTP/1.1 409 Conflict\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n",
+        # Whoever believes the length here takes what follows for the next answer.
+        b"HTTP/1.1 201 C\r\nContent-Length: 1\r\nTransfer-Encoding:chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -114,7 +116,15 @@ async def test_a_connection_that_breaks_is_an_os_error(
 
 @pytest.mark.parametrize(
     "answer",
-    [b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 " + b"x" * (1 << 17)],
+    [
+        b"SSH-2.0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 " + b"x" * (1 << 17),
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-10\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
 )
 async def test_what_is_not_an_answer_is_refused(exchange: Exchange, server: Server, answer: bytes) -> None:
     server.answers = [[answer], [CREATED]]
@@ -142,3 +152,33 @@ async def test_who_goes_away_leaves_no_answer_for_the_next(exchange: Exchange, s
 async def test_a_server_that_is_away(exchange: Exchange) -> None:
     with pytest.raises(OSError, match=r"refused|onnect"):
         await Exchange("127.0.0.1", 1, None).ask(HEAD, b"", 5)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [CREATED + b"HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\nbad"],
+        [CREATED, b"HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\nbad"],
+        [b"HTTP/1.1 201 C\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: trailer\r\n\r\n"],
+        [CREATED.replace(b"\r\n\r\n", b"\r\nConnection:close\r\n\r\n")],
+    ],
+)
+async def test_what_comes_after_an_answer_is_nobodys(
+    exchange: Exchange, server: Server, pieces: Sequence[bytes]
+) -> None:
+    server.answers = [pieces, [CREATED]]
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    await asyncio.sleep(0.01)
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    assert len(server.connections) == 2
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(server: Server) -> None:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    exchange = Exchange("127.0.0.1", listening.sockets[0].getsockname()[1], None, idle_s=0.0)
+    server.answers = [[CREATED]] * 5
+    await asyncio.gather(*(exchange.ask(HEAD, b"", 5) for _ in range(2)))
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    assert len(server.connections) == 3
+    exchange.close()
+    listening.close()

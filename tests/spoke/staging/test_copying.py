@@ -133,3 +133,12 @@ async def test_no_name_leads_out_of_the_target(bucket: Bucket, tmp_path: Path) -
     with pytest.raises(CannotStage):
         await copying.copy("s3://b/images", tmp_path / "t", bucket.options, Told(), attempts=1)
     assert not (tmp_path / "out").exists()
+
+
+async def test_names_may_be_as_long_as_a_file_system_takes_them(tmp_path: Path) -> None:
+    names = ["\u5199" * 85, *("x" * 250 + str(number) for number in range(4))]
+    (tmp_path / "source").mkdir()
+    for name in names:
+        (tmp_path / "source" / name).write_bytes(name.encode())
+    await copied(f"file://{tmp_path}/source", tmp_path / "t")
+    assert there(tmp_path / "t") == {name: name.encode() for name in names}

@@ -106,6 +106,10 @@ async def test_after_a_restart_the_same_job_is_followed() -> None:
         (lambda cluster: end(cluster, "Failed", reason="BackoffLimitExceeded", message="3 pods"), "Exceeded: 3 pods"),
         (lambda cluster: pod(cluster, "Pending"), "does not start: 0/3 nodes: unbound claims"),
         (lambda cluster: None, "does not start: there is none"),
+        (
+            lambda cluster: (pod(cluster, "Failed", name="a"), pod(cluster, "Pending", name="b")),
+            "does not start: 0/3 nodes: unbound claims",
+        ),
     ],
 )
 async def test_what_fails_says_why_and_leaves_no_job(break_it: Callable[[FakeCluster], object], said: str) -> None:

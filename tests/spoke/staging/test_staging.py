@@ -9,6 +9,8 @@ import pytest
 
 from placement.data import DataMove, Replica
 from placement.lifecycle import Event
+from spoke.cluster.backoff import Backoff
+from spoke.cluster.port import ObjectKey, Unavailable
 from spoke.staging.host import HostStager
 from spoke.staging.port import CannotStage, Copy, Told
 from spoke.staging.staging import in_words
@@ -96,6 +98,61 @@ async def test_a_stager_that_fails_is_asked_again(tmp_path: Path) -> None:
         await s.run("j-1", job_yaml("a"), moves=[move()])
         await s.workload("a")
         assert len(puppet.copying) == 2
+
+
+async def test_a_cluster_that_is_away_for_a_while_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda self: 0.0)
+    puppet = Puppet(failures=[Unavailable("connection refused") for _ in range(20)])
+    puppet.go.set()
+    async with stage(tmp_path, node("n1"), stager=puppet) as s:
+        await s.run("j-1", job_yaml("a"), moves=[move()])
+        await s.workload("a")
+        assert len(puppet.copying) == 21
+
+
+async def test_an_attempt_that_a_newer_one_replaces_copies_no_longer(tmp_path: Path) -> None:
+    puppet = Puppet()
+    async with stage(tmp_path, node("n1"), stager=puppet) as s:
+        await s.run("j-1", job_yaml("a"), moves=[move()])
+        await eventually("it copies", lambda: puppet.copying)
+        await s.run("j-1", job_yaml("a"), epoch=2, moves=[move()])
+        await eventually("the newer one copies", lambda: puppet.copying[-1].ref == JobRef("j-1", 2))
+        assert puppet.forgotten == [JobRef("j-1", 1)]
+        puppet.go.set()
+        await s.workload("a")
+        assert [one.ref for one in puppet.copied] == [JobRef("j-1", 2)]
+
+
+async def test_room_is_held_while_data_is_copied_and_given_back_at_once(tmp_path: Path) -> None:
+    puppet = Puppet()
+    async with stage(tmp_path, node("n1"), stager=puppet) as s:
+        await s.run("j-1", job_yaml("a", gpus=8), moves=[move()])
+        await s.told("j-1", Event.STAGING)
+        assert (await s.run("j-2", job_yaml("b", gpus=1))).refused_code == "no-room"
+        await s.restart()
+        assert (await s.run("j-2", job_yaml("b", gpus=1))).refused_code == "no-room"
+        await s.cancel("j-1")
+        await s.told("j-1", Event.STOPPED)
+        assert (await s.run("j-2", job_yaml("b", gpus=8))).refused_code == ""
+
+
+async def test_room_on_a_node_that_goes_while_data_is_copied_is_held_elsewhere(tmp_path: Path) -> None:
+    puppet = Puppet()
+    async with stage(tmp_path, node("n1"), node("n2"), node("n3"), stager=puppet) as s:
+        await s.run("j-1", job_yaml("a", pods=2, gpus=8), moves=[move()])
+        await s.told("j-1", Event.STAGING)
+        gone, stays = (slot.node for slot in s.agent._inventory.slots(JobRef("j-1", 1)).values())
+        s.cluster.remove(ObjectKey("v1", "Node", "", gone))
+        await eventually("it is seen", lambda: not s.agent._inventory.has_node(gone))
+        await asyncio.sleep(0.05)
+        assert (await s.run("j-2", job_yaml("b", gpus=8))).refused_code == "no-room"
+        puppet.go.set()
+        await s.make_pods("a", range(2))
+        await eventually("it is bound", lambda: len(s.bound("j-1")) == 2)
+        assert {at for at, _ in s.bound("j-1").values()} == {"n1", "n2", "n3"} - {gone}
+        assert stays != gone
 
 
 @pytest.mark.parametrize("source", ["pvc://ml/images", ""])
