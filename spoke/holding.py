@@ -47,7 +47,7 @@ class Holding:
 
     def look_at_all(self) -> None:
         """Nodes changed."""
-        broken = [job for job in self._jobs if job.runs and not job.pods and not self._inventory.is_sound(job.ref)]
+        broken = [job for job in self._jobs if job.runs and not job.pods and self._has_lost_places(job)]
         if broken:
             self._crew.spawn(self._elsewhere(broken), "holding other places")
 
@@ -56,9 +56,17 @@ class Holding:
             entry = await self._ledger.entry(job.ref.job)
             if entry is None or entry.ref != job.ref or not job.runs or job.pods:
                 continue
-            if not self._inventory.is_sound(job.ref):
+            if self._has_lost_places(job):
+                before = tuple(self._inventory.slots(job.ref).values())
                 self._inventory.release(job.ref)
                 self.again(entry)
+                if not self._inventory.slots(job.ref):
+                    self._inventory.hold(job.ref, before)  # nodes come back
+
+    def _has_lost_places(self, job: Job) -> bool:
+        """What is merely crowded for a while (by the pod that copies, say) may be well once the pods come."""
+        nodes = {slot.node for slot in self._inventory.slots(job.ref).values()}
+        return any((node := self._inventory.node(name)) is None or not node.ready for name in nodes)
 
     def _claimed(self, objects: Sequence[Object]) -> Mapping[str, tuple[ClaimSpec, ...]]:
         return claims.by_role(objects, self._catalogue)
