@@ -178,6 +178,13 @@ async def test_what_no_other_cluster_can_read_is_refused(tmp_path: Path, source:
         assert "no other cluster can read it" in (await s.told("j-1", Event.REFUSE)).reason
 
 
+@pytest.mark.parametrize("claim", ["", "..", "a/b"])
+async def test_what_is_no_name_of_a_claim_is_refused(tmp_path: Path, claim: str) -> None:
+    async with stage(tmp_path, node("n1"), stager=Puppet()) as s:
+        await s.run("j-1", job_yaml("a"), moves=[move(place=f"pvc://team/{claim}")])
+        assert "is no claim" in (await s.told("j-1", Event.REFUSE)).reason
+
+
 async def test_nothing_is_copied_into_another_namespace(tmp_path: Path) -> None:
     async with stage(tmp_path, node("n1"), stager=Puppet()) as s:
         await s.run("j-1", job_yaml("a"), moves=[move(place="pvc://others/theirs")])
