@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
-from placement.dra.requests import ClaimSpec
 from placement.inventory import Summary
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
@@ -34,6 +33,7 @@ from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
 from spoke.handing_back import HandingBack
 from spoke.heartbeats import Heartbeats
+from spoke.holding import Holding, brings_claims
 from spoke.ingest import POD_KIND, Ingest, Unowned
 from spoke.inventory import Inventory
 from spoke.jobs import Job, Jobs
@@ -123,6 +123,7 @@ class Agent:
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._scheduler.claims = Claims(self._devices, self._inventory)
+        self._holding = Holding(self._scheduler, self._inventory, ledger, self._jobs, self.crew, catalogue)
         self._summaries = Summaries(self._inventory, self._jobs, clock)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
         self._claims = VolumeClaims()
@@ -251,19 +252,12 @@ class Agent:
         for entry in entries:
             job = self._jobs.of(entry.ref)
             if job is not None and job.runs and not job.pods:
-                self._hold_again(entry)
+                self._holding.again(entry)
         for entry in entries:
             self._wake(entry.ref.job)
             job = self._jobs.of(entry.ref)
             if job is not None and job.outcome is not None and entry.report is not None:
                 self._retire_at(job.ref, entry.report.at + self._keep_finished)
-
-    def _hold_again(self, entry: Entry) -> None:
-        try:
-            if entry.workload is not None:
-                self._scheduler.hold(entry.ref, entry.workload, claims.by_role(entry.objects, self._catalogue))
-        except Exception:  # of an earlier version's ledger, say: the others must start all the same
-            log.exception("no places can be held for %s", entry.ref)
 
     def _wake(self, name: str) -> None:
         self._reconciler.poke(name)
@@ -313,7 +307,7 @@ class Agent:
         if refused:
             # Not before the hub has the refusal: it notes the summary that it knows then.
             asked = [command.order for command in commands if command.id in refused]
-            by_number = any(isinstance(order, Start) and not _brings_claims(order) for order in asked)
+            by_number = any(isinstance(order, Start) and not brings_claims(order) for order in asked)
             after_s = INTERVAL_S if by_number else _CLAIMS_AGAIN_S
             asyncio.get_running_loop().call_later(after_s, self._summaries.say_again)
         return [answers[command.id] for command in commands]
@@ -404,12 +398,9 @@ class Agent:
             return CommandAck(command.id, command.ref, "invalid", message)
         if not self._devices.is_read and claims.any_named(start.workload):
             return CommandAck(command.id, command.ref, "no-room", DEVICES_UNREAD)
-        if shortfall := self._scheduler.hold(command.ref, start.workload, self._claimed(start)):
+        if shortfall := self._holding.hold(command.ref, start):
             return CommandAck(command.id, command.ref, "no-room", shortfall)
         return None
-
-    def _claimed(self, start: Start) -> Mapping[str, tuple[ClaimSpec, ...]]:
-        return claims.by_role(start.objects, self._catalogue)
 
     def _accepted(self, entry: Entry) -> None:
         known = self._jobs.get(entry.ref.job)
@@ -446,33 +437,18 @@ class Agent:
     def _nodes_gone(self) -> None:
         if self._ready.is_set():
             self._handing_back.look_at_all()
-            self._look_at_held()
+            self._holding.look_at_all()
 
     def _nodes_looked_at(self, changed: bool) -> None:
         """Pods that could not be deleted are tried again at each look; what is being stopped only where it may help."""
         self._handing_back.look_at_all()
         if changed:
-            self._look_at_held()
+            self._holding.look_at_all()
             self._summaries.touch()
             self._scheduler.room_may_have_grown()
             for job in self._jobs:
                 if not job.runs:
                     self._reconciler.poke(job.ref.job)
-
-    def _look_at_held(self) -> None:
-        """Places for pods to come may be on nodes that are gone. While data is copied, those pods are hours away."""
-        broken = [job for job in self._jobs if job.runs and not job.pods and not self._inventory.is_sound(job.ref)]
-        if broken:
-            self.crew.spawn(self._hold_elsewhere(broken), "holding other places")
-
-    async def _hold_elsewhere(self, broken: Sequence[Job]) -> None:
-        for job in broken:
-            entry = await self._ledger.entry(job.ref.job)
-            if entry is None or entry.ref != job.ref or not job.runs or job.pods:
-                continue
-            if not self._inventory.is_sound(job.ref):
-                self._inventory.release(job.ref)
-                self._hold_again(entry)
 
     def _silence(self, job: Job) -> None:
         job.silent = True
@@ -511,7 +487,3 @@ class Agent:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _brings_claims(start: Start) -> bool:
-    return any(obj.get("kind") == claims.TEMPLATE for obj in start.objects)

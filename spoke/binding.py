@@ -25,7 +25,7 @@ from spoke.crew import Crew
 from spoke.device_book import DeviceBook
 from spoke.inventory import Inventory
 from spoke.jobs import Job
-from spoke.ledger import Ledger
+from spoke.ledger import Ledger, LedgerUnusable
 from spoke.pods import GPUS_ANNOTATION, NICS_ANNOTATION, SHARED_CARD_ANNOTATION, PodFacts
 from wire.orders import JobRef, PodPlace
 
@@ -86,9 +86,15 @@ class Binder:
     async def _bind(self, job: Job, placings: Sequence[Placing], gang: bool) -> None:
         try:
             await self._allocate_and_bind(job, placings, gang)
-        except Exception:  # of a kind that nobody foresaw: the pods must not count as being bound for ever
-            self._rest(job.ref)
-            self._give_up(job, placings)
+        except LedgerUnusable:
+            raise
+        except Exception:  # of a kind that nobody foresaw: pods and devices must not count as being given for ever
+            try:
+                await asyncio.gather(*(self.claims.take_back(each.pod, each.claims) for each in placings))
+            finally:
+                if job.runs:
+                    self._rest(job.ref)
+                self._give_up(job, placings)
             raise
 
     async def _allocate_and_bind(self, job: Job, placings: Sequence[Placing], gang: bool) -> None:

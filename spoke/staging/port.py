@@ -37,7 +37,8 @@ class Copy:
 def copy_of(ref: JobRef, move: DataMove) -> Copy:
     """Raises CannotStage for what no spoke could copy."""
     namespace, _, claim = move.place.removeprefix(CLAIM).partition("/")
-    if not move.place.startswith(CLAIM) or not namespace or not claim or "/" in claim:
+    is_named = namespace and claim and "/" not in claim and not claim.startswith(".")  # on a host it is a directory
+    if not move.place.startswith(CLAIM) or not is_named:
         raise CannotStage(f"{move.place!r} is no claim to copy {move.name} into")
     if "://" not in move.source.uri or move.source.in_claim:
         where = move.source.uri or f"cluster {move.source.cluster}"

@@ -393,3 +393,12 @@ async def test_a_slice_s_devices_are_in_one_rack_whichever_pods_come_first(tmp_p
         racks = {name.split("-")[1]: at[:2] for name, (at, _) in here.bound("train").items()}
         assert racks["0"] == racks["1"] != racks["2"] == racks["3"]
         assert len(set(taken(here))) == 4
+
+
+async def test_devices_of_a_gang_that_fails_as_nobody_foresaw_are_given_again(tmp_path: Path) -> None:
+    async with with_devices(tmp_path, n1=2) as here:
+        errors: list[Any] = [KeyError("uid")]
+        here.cluster.faults.append(lambda verb, key: errors.pop() if verb == "bind" and errors else None)
+        await run(here, "train", pods=2, count=1)
+        await bound(here, "train", 2)
+        assert len(set(taken(here))) == 2

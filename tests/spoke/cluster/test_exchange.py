@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from spoke.cluster.exchange import BadAnswer, Exchange
 
@@ -181,4 +188,32 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(server: Ser
     assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
     assert len(server.connections) == 3
     exchange.close()
+    listening.close()
+
+
+async def test_the_server_must_have_the_name_that_is_asked_for(tmp_path: Path, server: Server) -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7, now - timedelta(hours=1), now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("api.test")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (tmp_path / "key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    (tmp_path / "cert").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=serving)
+    port = listening.sockets[0].getsockname()[1]
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert"))
+    trusting.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    server.answers = [[CREATED]]
+    exchange = Exchange("127.0.0.1", port, trusting, "api.test")
+    assert await exchange.ask(HEAD, b"", 5) == (201, b"ok")
+    exchange.close()
+    for context, wanted in ((trusting, ""), (trusting, "other.test"), (ssl.create_default_context(), "api.test")):
+        with pytest.raises(ssl.SSLCertVerificationError):  # an OSError
+            await Exchange("127.0.0.1", port, context, wanted).ask(HEAD, b"secret", 5)
+    assert server.heard == [b""]
     listening.close()

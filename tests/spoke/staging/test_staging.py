@@ -155,11 +155,34 @@ async def test_room_on_a_node_that_goes_while_data_is_copied_is_held_elsewhere(t
         assert stays != gone
 
 
+async def test_room_that_can_be_held_nowhere_else_is_held_where_it_was(tmp_path: Path) -> None:
+    puppet = Puppet()
+    nodes = node("n1"), node("n2")
+    async with stage(tmp_path, *nodes, stager=puppet) as s:
+        await s.run("j-1", job_yaml("a", pods=2, gpus=8), moves=[move()])
+        await s.told("j-1", Event.STAGING)
+        s.cluster.remove(ObjectKey("v1", "Node", "", "n1"))
+        await eventually("it is seen", lambda: not s.agent._inventory.has_node("n1"))
+        await asyncio.sleep(0.05)
+        assert (await s.run("j-2", job_yaml("b", gpus=1))).refused_code == "no-room"
+        s.cluster.put(nodes[0])
+        puppet.go.set()
+        await s.make_pods("a", range(2))
+        await eventually("it is bound", lambda: len(s.bound("j-1")) == 2)
+
+
 @pytest.mark.parametrize("source", ["pvc://ml/images", ""])
 async def test_what_no_other_cluster_can_read_is_refused(tmp_path: Path, source: str) -> None:
     async with stage(tmp_path, node("n1"), stager=Puppet()) as s:
         await s.run("j-1", job_yaml("a"), moves=[move(source=source)])
         assert "no other cluster can read it" in (await s.told("j-1", Event.REFUSE)).reason
+
+
+@pytest.mark.parametrize("claim", ["", "..", "a/b"])
+async def test_what_is_no_name_of_a_claim_is_refused(tmp_path: Path, claim: str) -> None:
+    async with stage(tmp_path, node("n1"), stager=Puppet()) as s:
+        await s.run("j-1", job_yaml("a"), moves=[move(place=f"pvc://team/{claim}")])
+        assert "is no claim" in (await s.told("j-1", Event.REFUSE)).reason
 
 
 async def test_nothing_is_copied_into_another_namespace(tmp_path: Path) -> None:
