@@ -293,7 +293,7 @@ def _may_not_be_there(job: PendingJob, name: str, fleet: Fleet, now: datetime) -
 
 
 @given(st.data())
-@settings(max_examples=int(__import__("os").environ.get("EX", "60")), deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_planner_that_was_there_all_along_answers_as_a_new_one(data: st.DataObject) -> None:
     world, kept, thorough = worlds(data), Planner(), Planner(thorough=True)
     kinds = data.draw(st.lists(asked(), min_size=2, max_size=4))
