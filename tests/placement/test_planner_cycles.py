@@ -62,7 +62,7 @@ def asked(draw: st.DrawFn) -> Workload:
         made = [replace(made[0], topology=TopologyRequest("rack", mode)), role("driver", cpu=2_000)]
     names = draw(st.sampled_from([(), (), (), (), (), ("images",), ("text",), ("s3://else/x",), ("pvc://default/x",)]))
     return replace(
-        workload(*made, **({form: "rack"} if form in ("preferred", "required") else {})),
+        workload(*made, preferred="rack" * (form == "preferred"), required="rack" * (form == "required")),
         hints=draw(hints()),
         data=tuple(DataUse(name, name == "text", draw(st.sampled_from(["", "red"]))) for name in names),
         long_running=draw(st.integers(0, 5)) == 5,
