@@ -215,7 +215,11 @@ class Planner:
         for name in sorted(fleet.clusters):
             held, before = reserved.get(name, []), were_held.get(name)
             unmoved = before is not None and same_objects(held, before)
-            members[name] = renewed(fleet.clusters[name], held, known.get(name), unmoved=unmoved)
+            try:
+                members[name] = renewed(fleet.clusters[name], held, known.get(name), unmoved=unmoved)
+            except Exception:
+                self._changes += 1  # those before it may have changed, and nobody will see it in the next cycle
+                raise
         if members.keys() != known.keys() or any(
             member is not known[name] or member.version != versions[name] for name, member in members.items()
         ):

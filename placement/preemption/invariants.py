@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from placement.fleet import Fleet
-from placement.verdict import Eviction, Plan, Waiting
+from placement.fleet import Fleet, Health
+from placement.queues.reasons import QuotaShort
+from placement.verdict import Eviction, Plan, ResourcesShort, TopologyShort, Waiting
 
 
 def sound(plan: Plan, fleet: Fleet) -> tuple[Eviction, ...]:
@@ -21,6 +22,10 @@ def check(plan: Plan, fleet: Fleet) -> tuple[str, ...]:
 def _faults(plan: Plan, fleet: Fleet) -> Iterator[tuple[Eviction, str]]:
     held = {(one.job, one.epoch): one for one in fleet.reservations}
     waiting = {one.job: one.verdict for one in plan.decisions if isinstance(one.verdict, Waiting)}
+    some = {one.for_job for one in plan.evictions}
+    told = {
+        (one.job, each.cluster): each.reasons for one in plan.decisions if one.job in some for each in one.candidates
+    }
     taken: set[str] = set()
     for one in plan.evictions:
         victim = held.get((one.job, one.epoch))
@@ -36,6 +41,9 @@ def _faults(plan: Plan, fleet: Fleet) -> Iterator[tuple[Eviction, str]]:
         if one.job in taken:
             yield one, "it is evicted twice"
         taken.add(one.job)
+        cluster = fleet.clusters.get(one.cluster)
+        if cluster is None or cluster.health is not Health.READY or cluster.cordoned:
+            yield one, f"nothing may be started on {one.cluster}"
         verdict = waiting.get(one.for_job)
         if verdict is None or verdict.room is None:
             yield one, "the job that it is for does not wait for it"
@@ -43,6 +51,9 @@ def _faults(plan: Plan, fleet: Fleet) -> Iterator[tuple[Eviction, str]]:
             yield one, f"that job waits for room on {verdict.room.cluster}"
         elif one.job not in verdict.room.victims:
             yield one, "that job does not know of it"
+        for reason in told.get((one.for_job, one.cluster), ()):
+            if not isinstance(reason, ResourcesShort | TopologyShort | QuotaShort):
+                yield one, f"more than room is missing there: {reason.message}"
     yield from _unkept(plan.evictions, waiting)
 
 

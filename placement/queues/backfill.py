@@ -94,6 +94,7 @@ class Holds:
             return
         if hold.gangs.keys() == {job}:
             del self._by_cluster[cluster]
+            self._beside.clear()  # the cluster may be kept for another yet
         elif not self._ends_before(workload, hold):
             after = self._beside_gangs(job, workload, cluster, shape)
             assert after is not None  # noqa: S101  else it was refused

@@ -14,7 +14,9 @@ from placement.fleet import Fleet, PendingJob, Reservation
 from placement.preemption.emptied import Emptying
 from placement.preemption.losses import Loss, cards, loss, safe_until, usd_per_hour
 from placement.preemption.promises import leaving_for
+from placement.queues.quota import Limits, QuotaBook
 from placement.queues.spending import hours_between
+from placement.queues.usage import of_fit, of_reservation
 from placement.rebalance.proposals import Step
 from placement.scoring import Offer, offer
 
@@ -42,6 +44,9 @@ class Movers:
             if cluster in self.capacities:
                 then = self.emptying.without(self.capacities[cluster], leaving_for(fleet, cluster, (job.job,)))
                 self.capacities[cluster] = then.deduct(Reservation(job.job, job.epoch, cluster, job.workload))
+        self._quota = QuotaBook(
+            Limits(fleet.queues), ((one.workload.hints.queue, of_reservation(one)) for one in fleet.reservations)
+        )
         self.movable = tuple(one for one in fleet.reservations if self._may_move(one))
 
     def _may_move(self, held: Reservation) -> bool:
@@ -84,10 +89,18 @@ class Movers:
                 continue
             cluster = fleet.clusters[name]
             fit = judge(workload, cluster, capacity, fleet.data)
-            if isinstance(fit, Fit):
+            if isinstance(fit, Fit) and self._is_within_quota(held, name, fit):
                 moves = needed_moves(fleet.data, workload, name, cluster.region, fleet.prices.transfers)
                 found.append(Place(name, fit, offer(workload, name, fit, fleet.prices, moves), moves))
         return sorted(found, key=lambda place: (round(place.offer.score.total_usd, 9), place.cluster))
+
+    def _is_within_quota(self, held: Reservation, cluster: str, fit: Fit) -> bool:
+        """With what it has now given back: on another product it counts under another class."""
+        queue = held.workload.hints.queue
+        if queue not in self.fleet.queues.limited:
+            return True
+        then = self._quota.without([(queue, of_reservation(held))])
+        return then.refusal(queue, cluster, of_fit(fit)) is None
 
     def replaced(self, gone: Sequence[Reservation], capacities: Mapping[str, Capacity]) -> tuple[Step, ...] | None:
         """A place for each of them, largest first, beside each other; None where one of them finds none.

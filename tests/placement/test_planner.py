@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -276,3 +277,14 @@ def test_a_cluster_that_costs_more_than_what_was_found_is_not_asked_for_room() -
     assert told["a"].score is not None
     assert told["a"].score.terms["gpu"] == 3 * told["b"].score.terms["gpu"]  # type: ignore[union-attr]  # it is chosen
     assert not told["b"].at_least
+
+
+def test_a_cycle_that_fails_is_no_reason_to_believe_what_was_before_it() -> None:
+    asked, planner = workload(role(gpus=8)), Planner()
+    held = Reservation("x", 1, "a", asked)
+    made = fleet(cluster("a", nodes(1)), cluster("b", nodes(0)), reservations=[held])
+    assert where(planner.plan(made, [pending("j-0", asked)], NOW).decisions) == ["-"]
+    broken = Reservation("y", 1, "b", replace(asked, roles=None))  # type: ignore[arg-type]  # it is broken
+    with pytest.raises(TypeError):
+        planner.plan(replace(made, reservations=(broken,)), [pending("j-0", asked)], NOW)
+    assert where(planner.plan(replace(made, reservations=()), [pending("j-0", asked)], NOW).decisions) == ["a"]

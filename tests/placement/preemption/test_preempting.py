@@ -15,7 +15,7 @@ from placement.queues.quota import Limits
 from placement.queues.reasons import KeptForAnother, QuotaShort
 from placement.queues.tree import Preemption, Queue, QueueTree, Quota, Reach
 from placement.queues.usage import of_reservation
-from placement.verdict import Eviction, Placed, Plan, ResourcesShort, Waiting
+from placement.verdict import Eviction, NotAllowed, Placed, Plan, ResourcesShort, Waiting
 from placement.workload import Hints, Workload
 from tests.placement.worlds import A100, H100, NOW, cluster, gpu_node, pending, role, summary_of, workload
 
@@ -487,3 +487,17 @@ def test_for_a_gang_that_insists_on_a_rack_for_now_nobody_outside_of_one_is_evic
     assert decide(on, asked).evictions == ()
     late = replace(pending("j-0", asked), waits_since=NOW - timedelta(hours=1))
     assert victims(decide(on, late)) == ["x"]
+
+
+def test_the_checker_sees_what_stands_in_the_way_besides_room() -> None:
+    on = world(runs("x", gang()), nodes={"a": 1})
+    found = decide(on, gang(priority=5))
+    closed = replace(on, clusters={"a": replace(on.clusters["a"], cordoned=True)})
+    assert invariants.check(found, closed) == ("evicting x for j-0: nothing may be started on a",)
+    (decision,) = found.decisions
+    (candidate,) = decision.candidates
+    elsewhere = replace(candidate, reasons=(*candidate.reasons, NotAllowed("a", "regions (us)")))
+    wrong = replace(found, decisions=(replace(decision, candidates=(elsewhere,)),))
+    (fault,) = invariants.check(wrong, on)
+    assert fault.startswith("evicting x for j-0: more than room is missing there: ")
+    assert invariants.sound(wrong, on) == ()

@@ -4,11 +4,14 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from placement.capacity import Capacity, Fit
 from placement.fleet import Fleet, PendingJob, Progress, Reservation
 from placement.invariants import check
 from placement.planner import Planner, plan
+from placement.queues.backfill import Holds
+from placement.queues.forecast import Forecast
 from placement.queues.reasons import KeptForAnother
-from placement.verdict import Decision, ExpectedStart, Placed, Waiting
+from placement.verdict import Candidate, Decision, ExpectedStart, Placed, ResourcesShort, Waiting
 from placement.workload import Hints, Workload
 from tests.placement.worlds import NOW, cluster, fleet, gpu_node, pending, role, summary_of, workload
 
@@ -179,3 +182,19 @@ def test_where_pods_are_found_to_be_changes_what_was_foreseen() -> None:
         assert isinstance(head.verdict, Waiting)
         assert head.verdict.start is not None
         assert head.verdict.start.at == NOW + timedelta(hours=hours)
+
+
+def test_what_fitted_beside_one_gang_is_asked_again_beside_another() -> None:
+    """Room for `kept` is kept on two nodes; once it is placed, the cluster is kept for `later`, who needs both."""
+    asked, both = job(9), job(1, pods=2)
+    capacity = Capacity.of("a", summary_of([gpu_node("n0"), gpu_node("n1")]))
+    holds = Holds(NOW)
+    holds.keep("a", {"kept": asked}, capacity)
+    assert holds.refusal("other", asked, "a", 1) is None
+    holds.take("kept", asked, "a", 1)
+    fit = capacity.fit(both)
+    assert isinstance(fit, Fit)
+    found = Forecast(ExpectedStart("a", NOW + timedelta(hours=2), ("x",)), capacity, fit, NOW)
+    short = Candidate("a", (ResourcesShort("a", "nvidia.com/gpu", 16, 8, 1, 2, ever=True),))
+    assert holds.reserve(pending("later", both), [short], lambda name, before: found, lambda forecast: True) is not None
+    assert isinstance(holds.refusal("other", asked, "a", 1), KeptForAnother)

@@ -11,13 +11,13 @@ from placement.fleet import Fleet, Leaving, Progress, Reservation
 from placement.inventory import Node
 from placement.money import Price, PriceBook
 from placement.planner import plan
-from placement.queues.tree import Queue, QueueTree
+from placement.queues.tree import Queue, QueueTree, Quota
 from placement.rebalance.planning import propose
 from placement.rebalance.proposals import Aim, Proposal
 from placement.transfers import Transfers
 from placement.verdict import Decision, NoClusters, RoomMade, Waiting
 from placement.workload import DataUse, Hints, Workload
-from tests.placement.worlds import A100, NOW, cluster, fleet, gpu_node, pending, role, summary_of, workload
+from tests.placement.worlds import A100, H100, NOW, cluster, fleet, gpu_node, pending, role, summary_of, workload
 
 FLAT = PriceBook({}, default=Price(2.0))
 
@@ -218,3 +218,11 @@ def test_who_would_wait_for_a_rack_again_is_moved_to_one() -> None:
     apart, together = ([gpu_node("b0", "r1"), gpu_node("b1", rack)] for rack in ("r2", "r1"))
     assert propose(world(held, DEAR_A, a=full, b=apart), [], NOW) == ()
     assert [one.steps[0].target for one in propose(world(held, DEAR_A, a=full, b=together), [], NOW)] == ["b"]
+
+
+def test_nobody_is_moved_to_cards_that_his_queue_has_no_quota_for() -> None:
+    on = world([runs("x", 8, usd=4.0)], DEAR_A, a=[gpu_node("a0", free=0)], b=[gpu_node("b0", product=H100)])
+    for amount, targets in ((8.0, ["b"]), (4.0, [])):
+        quotas = {A100: Quota(8.0), H100: Quota(amount)}
+        limited = replace(on, queues=QueueTree.of([Queue("default", quotas=quotas)]))
+        assert [one.steps[0].target for one in propose(limited, [], NOW)] == targets
