@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound
 from hub.federation import Federation
 from hub.records import Actor, UserRole
+from hub.roles import no_viewers
 from hub.store import datasets
 from hub.store.store import Store
 from placement.data import Dataset, Replica
@@ -182,10 +183,7 @@ def _known(given: str, known: Iterable[str]) -> str:
 def _may_change(actor: Actor, dataset: Dataset) -> None:
     if actor.role is UserRole.ADMIN:
         return
-    if actor.role is UserRole.VIEWER:
-        raise Forbidden(
-            f"{actor.user} is a viewer and may not change datasets", code="read-only", mend="ask for the role submitter"
-        )
+    no_viewers(actor, "change datasets")
     if dataset.tenant != actor.tenant:
         owner = f"tenant {dataset.tenant}'s" if dataset.tenant else "everybody's"
         raise Forbidden(
