@@ -16,8 +16,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
+from hub.errors import ConflictError, Invalid, NotFound, Unauthenticated
 from hub.records import Actor, UserRole
+from hub.roles import admins_only
 from hub.store import users
 from hub.store.store import Store
 from hub.store.users import User
@@ -89,7 +90,8 @@ class Access:
 
     async def add_user(self, actor: Actor | None, name: str, tenant: str, role: UserRole) -> str:
         """Answers the token. `actor` None is the hub's own machine. Raises Forbidden, Invalid, ConflictError."""
-        _admins_only(actor, "add users")
+        if actor is not None:
+            admins_only(actor, "add users")
         for field, value in (("name", name), ("tenant", tenant)):
             if not _NAME.fullmatch(value):
                 raise Invalid(
@@ -109,12 +111,12 @@ class Access:
 
     async def users(self, actor: Actor) -> tuple[User, ...]:
         """Raises Forbidden."""
-        _admins_only(actor, "list users")
+        admins_only(actor, "list users")
         return await self._store.read(users.everyone)
 
     async def remove_user(self, actor: Actor, name: str) -> None:
         """From the next request on, the token counts no more. Raises Forbidden, NotFound, ConflictError."""
-        _admins_only(actor, "remove users")
+        admins_only(actor, "remove users")
 
         def remove(session: Session) -> None:
             known = {user.name: user for user in users.everyone(session)}
@@ -146,10 +148,3 @@ def weakness_of(token: str) -> str:
     if different < _DIFFERENT_CHARACTERS:
         return f"has a secret of only {different} different characters: take {len(found['secret'])} random ones"
     return ""
-
-
-def _admins_only(actor: Actor | None, what: str) -> None:
-    if actor is not None and actor.role is not UserRole.ADMIN:
-        raise Forbidden(
-            f"{actor.user} is a {actor.role.value} and may not {what}", code="admins-only", mend="ask an admin to do it"
-        )

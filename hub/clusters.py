@@ -20,7 +20,8 @@ from hub.access import new_secret, proves
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
 from hub.federation import Federation
 from hub.pki import RequestRefused, SignedCertificate
-from hub.records import Actor, ClusterState, UserRole
+from hub.records import Actor, ClusterState
+from hub.roles import admins_only
 from hub.store import clusters, commands, copies, jobs, learned, moves
 from hub.store.changes import ClusterRecord
 from hub.store.clusters import JoinToken
@@ -83,7 +84,7 @@ class Clusters:
         self, actor: Actor, name: str, *, region: str = "", labels: Mapping[str, str] | None = None
     ) -> str:
         """Raises Forbidden, Invalid. For a cluster that is a member already, the token replaces its certificate."""
-        _admins_only(actor, "make join tokens")
+        admins_only(actor, "make join tokens")
         if not _NAME.fullmatch(name):
             raise Invalid(
                 f"{name!r} is no name for a cluster",
@@ -174,7 +175,7 @@ class Clusters:
 
     async def cordon(self, actor: Actor, name: str, on: bool) -> None:
         """Raises Forbidden, NotFound."""
-        _admins_only(actor, "cordon clusters")
+        admins_only(actor, "cordon clusters")
 
         def write(session: Session) -> None:
             _member(clusters.record(session, name), name)
@@ -184,7 +185,7 @@ class Clusters:
 
     async def drain(self, actor: Actor, name: str) -> int:
         """Cordons it and evicts its jobs; answers how many. Raises Forbidden, NotFound."""
-        _admins_only(actor, "drain clusters")
+        admins_only(actor, "drain clusters")
         now, reason = self._clock(), f"{name} is being drained"
         grace_s = {one.job: one.workload.hints.grace_s for one in self._federation.fleet().reservations}
 
@@ -204,7 +205,7 @@ class Clusters:
         Forced, its jobs are queued again at once: a spoke that is out of reach may still run them until it hears of
         its removal.
         """
-        _admins_only(actor, "remove clusters")
+        admins_only(actor, "remove clusters")
         now, reason = self._clock(), f"{name} was removed from the federation"
         claims, copied = tuple(self._federation.claims_of(name)), dict(self._federation.copies_in(name))
 
@@ -266,10 +267,3 @@ def _member(record: ClusterRecord | None, name: str) -> ClusterRecord:
 
 def _unknown(name: str) -> NotFound:
     return NotFound(f"there is no cluster {name}", code="no-such-cluster", mend="muster cluster list names them")
-
-
-def _admins_only(actor: Actor, what: str) -> None:
-    if actor.role is not UserRole.ADMIN:
-        raise Forbidden(
-            f"{actor.user} is a {actor.role.value} and may not {what}", code="admins-only", mend="ask an admin to do it"
-        )

@@ -7,7 +7,7 @@ Everybody's datasets are the admins' to declare; a tenant's own are its submitte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound
 from hub.federation import Federation
 from hub.records import Actor, UserRole
+from hub.roles import no_viewers
 from hub.store import datasets
 from hub.store.store import Store
 from placement.data import Dataset, Replica
@@ -62,13 +63,20 @@ class Datasets:
         return (await self.put(actor, [dataset], force=force))[0]
 
     async def put(
-        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, forget_copies: bool = False
+        self,
+        actor: Actor,
+        changed: Sequence[Dataset],
+        *,
+        force: bool = False,
+        forget_copies: bool = False,
+        regions: Set[str] = frozenset(),
     ) -> Sequence[Dataset]:
         """Makes them, or puts them in the place of those of the same names and tenants. What was copied stays known.
+        `regions`: more than the hub knows yet.
 
         Raises Forbidden, Invalid; then none of them counts.
         """
-        self.check(actor, changed, force=force)
+        self.check(actor, changed, force=force, regions=regions)
 
         def write(session: Session) -> None:
             known = {} if forget_copies else datasets.some(session, [one.key for one in changed])
@@ -77,11 +85,19 @@ class Datasets:
         await self._store.write(write)
         return [self._now(one) for one in changed]
 
-    def check(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> None:
+    def check(
+        self,
+        actor: Actor,
+        changed: Sequence[Dataset],
+        *,
+        force: bool = False,
+        regions: Set[str] = frozenset(),
+    ) -> None:
         """Raises Forbidden, Invalid."""
         for one in changed:
             _may_change(actor, one)
-        problems = [problem for one in changed for problem in self._problems(actor, one, changed, force=force)]
+        known = self._federation.regions.union(regions, *(one.residency for one in changed))
+        problems = [problem for one in changed for problem in self._problems(actor, one, known, force=force)]
         if len(self._federation.data.datasets) + len(changed) > MAX_DATASETS:
             problems.append(Problem(0, "", f"there would be more than {MAX_DATASETS} datasets", "delete some first"))
         if problems:
@@ -98,7 +114,7 @@ class Datasets:
         """With the regions of the clusters that its replicas lie in."""
         return self._federation.data.datasets.get(dataset.key, dataset)
 
-    def _problems(self, actor: Actor, one: Dataset, changed: Sequence[Dataset], *, force: bool) -> Iterator[Problem]:
+    def _problems(self, actor: Actor, one: Dataset, regions: Set[str], *, force: bool) -> Iterator[Problem]:
         if one.size_bytes < 0:
             yield _problem(one, "size", f"it is {one.size_bytes}", "give 0 bytes or more")
         if not one.replicas:
@@ -110,13 +126,12 @@ class Datasets:
                 message = f"{replica.uri!r} is a file of a machine, which only an admin may declare"
                 yield _problem(one, f"{path}.uri", message, "name an object store or a claim, or ask an admin")
             if not force:
-                yield from self._unknown(one, replica, path, changed)
+                yield from self._unknown(one, replica, path, regions)
         if not force and one.residency:
             yield from self._residency(one)
 
-    def _unknown(self, one: Dataset, replica: Replica, path: str, changed: Sequence[Dataset]) -> Iterator[Problem]:
+    def _unknown(self, one: Dataset, replica: Replica, path: str, regions: Set[str]) -> Iterator[Problem]:
         members = self._federation.members
-        regions = self._federation.regions | {region for each in changed for region in each.residency}
         region = members.get(replica.cluster, "") if replica.cluster else replica.region
         if replica.cluster and replica.cluster not in members:
             yield _problem(
@@ -182,10 +197,7 @@ def _known(given: str, known: Iterable[str]) -> str:
 def _may_change(actor: Actor, dataset: Dataset) -> None:
     if actor.role is UserRole.ADMIN:
         return
-    if actor.role is UserRole.VIEWER:
-        raise Forbidden(
-            f"{actor.user} is a viewer and may not change datasets", code="read-only", mend="ask for the role submitter"
-        )
+    no_viewers(actor, "change datasets")
     if dataset.tenant != actor.tenant:
         owner = f"tenant {dataset.tenant}'s" if dataset.tenant else "everybody's"
         raise Forbidden(

@@ -357,9 +357,9 @@ class Federation:
 
     @property
     def regions(self) -> frozenset[str]:
-        """Of the clusters that are there, of routes and of residencies."""
+        """Of the clusters that are there, of the price book and of residencies."""
         found = {live.record.region for live in self._clusters.values()}
-        found.update(region for route in self._prices.transfers.routes for region in route)
+        found.update(self._prices.regions, *self._prices.transfers.routes)
         found.update(region for one in self._datasets.values() for region in one.residency)
         return frozenset(found - {"", ANY_REGION})
 

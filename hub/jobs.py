@@ -20,13 +20,14 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from hub.admission import Submission
-from hub.errors import ConflictError, Forbidden, Invalid, NotFound, TooLarge
+from hub.errors import ConflictError, Invalid, NotFound, TooLarge
 from hub.federation import Federation
 from hub.link.directory import NotConnected
 from hub.link.log_flow import LogBroken
 from hub.loops.attempt import Planner
 from hub.loops.backlog import Backlog
-from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Page, Planned, UserRole
+from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Page, Planned
+from hub.roles import no_viewers
 from hub.store import events, jobs, moves
 from hub.store.feed import Feed
 from hub.store.jobs import NewJob, name_of
@@ -118,7 +119,7 @@ class Jobs:
         if_too_large: str | None = None,
     ) -> tuple[Submitted, ...]:
         """As `submit`, for many files: all of them in one transaction, or none. `client_key` stands for the whole."""
-        _may_write(actor, "submit jobs")
+        no_viewers(actor, "submit jobs")
         _check_key(client_key)
         found = await self._submissions(texts, namespace)
         if len(found) > MAX_JOBS_PER_SUBMIT:
@@ -280,7 +281,7 @@ class Jobs:
 
         Raises Forbidden, NotFound, ConflictError.
         """
-        _may_write(actor, "cancel jobs")
+        no_viewers(actor, "cancel jobs")
         now, reason = self._clock(), f"cancelled by {actor.user}"
 
         def write(session: Session) -> Job:
@@ -361,13 +362,4 @@ def _check_key(client_key: str | None) -> None:
     if client_key is not None and not 1 <= len(client_key) <= MAX_KEY:
         raise Invalid(
             f"the client key has {len(client_key)} characters", code="bad-client-key", mend=f"use 1 to {MAX_KEY}"
-        )
-
-
-def _may_write(actor: Actor, what: str) -> None:
-    if actor.role is UserRole.VIEWER:
-        raise Forbidden(
-            f"{actor.user} is a viewer and may not {what}",
-            code="viewers-only-look",
-            mend="ask an admin for the role submitter",
         )

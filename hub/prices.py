@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from hub.errors import Forbidden, Invalid
+from hub.errors import Invalid
 from hub.federation import Federation
-from hub.records import Actor, UserRole
+from hub.records import Actor
+from hub.roles import admins_only
 from hub.store import prices
 from hub.store.store import Store
 from placement.kinds.problems import Problem, did_you_mean
@@ -28,12 +29,7 @@ class Prices:
 
     async def check(self, actor: Actor, book: PriceBook) -> tuple[str, ...]:
         """What `replace` would say of it; nothing is changed. Raises Forbidden, Invalid."""
-        if actor.role is not UserRole.ADMIN:
-            raise Forbidden(
-                f"{actor.user} is a {actor.role.value} and may not change prices",
-                code="admins-only",
-                mend="ask an admin to do it",
-            )
+        admins_only(actor, "change prices")
         if found := list(_unknown_regions(book, self._known_regions(book))):
             raise Invalid(
                 f"{found[0].path}: {found[0].message}", code="invalid-prices", mend=found[0].mend, problems=found
@@ -42,6 +38,7 @@ class Prices:
 
     async def replace(self, actor: Actor, book: PriceBook, *, regions_may_come: bool = False) -> tuple[str, ...]:
         """Answers warnings. Raises Forbidden, Invalid; with `regions_may_come` unknown regions are warnings too."""
+        admins_only(actor, "change prices")
         unknown: list[Problem] = []
         if regions_may_come:
             unknown = list(_unknown_regions(book, self._known_regions(book)))

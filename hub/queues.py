@@ -13,10 +13,11 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from hub.errors import ConflictError, Forbidden, Invalid, NotFound
+from hub.errors import ConflictError, Invalid, NotFound
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
-from hub.records import Actor, UserRole
+from hub.records import Actor
+from hub.roles import admins_only
 from hub.store import queues
 from hub.store.store import Store
 from placement.fleet import Fleet
@@ -83,7 +84,7 @@ class Queues:
 
     async def create(self, actor: Actor, queue: Queue) -> QueueState:
         """Raises Forbidden, ConflictError, Invalid."""
-        _may_change(actor)
+        admins_only(actor, "change queues")
         if queue.name in self._federation.queues.queues:
             raise ConflictError(
                 f"there is a queue {queue.name} already",
@@ -97,7 +98,7 @@ class Queues:
 
         Raises Forbidden, ConflictError, Invalid; then none of them counts.
         """
-        _may_change(actor)
+        admins_only(actor, "change queues")
         tree = QueueTree.of([*self._federation.queues.queues.values(), *changed])
         await self._save(tree, force=force)
         names = [queue.name for queue in changed]
@@ -105,7 +106,7 @@ class Queues:
 
     async def delete(self, actor: Actor, name: str) -> None:
         """Raises Forbidden, NotFound, ConflictError."""
-        _may_change(actor)
+        admins_only(actor, "change queues")
         tree = self._federation.queues
         if name not in tree.queues:
             raise _unknown(name, tree)
@@ -175,15 +176,6 @@ def _below_use(tree: QueueTree, fleet: Fleet) -> Iterator[str]:
             ):
                 uses = after.used(name, device)
                 yield f"queue {name} uses {uses:g} {device} and could use {uses + left:g}: quota below use"
-
-
-def _may_change(actor: Actor) -> None:
-    if actor.role is not UserRole.ADMIN:
-        raise Forbidden(
-            f"{actor.user} is a {actor.role.value} and may not change queues",
-            code="admins-only",
-            mend="ask an admin to do it",
-        )
 
 
 def _unknown(name: str, tree: QueueTree) -> NotFound:

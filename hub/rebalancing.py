@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from hub.errors import Forbidden
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
-from hub.records import Actor, UserRole
+from hub.records import Actor
+from hub.roles import admins_only
 from placement.rebalance.planning import propose
 from placement.rebalance.proposals import Proposal
 
@@ -22,12 +22,7 @@ class Rebalancing:
 
     async def plan(self, actor: Actor) -> Sequence[Proposal]:
         """The best first. Raises Forbidden."""
-        if actor.role is not UserRole.ADMIN:
-            raise Forbidden(
-                f"{actor.user} is a {actor.role.value} and may not see every tenant's jobs",
-                code="admins-only",
-                mend="ask an admin to do it",
-            )
+        admins_only(actor, "see every tenant's jobs")
         return await asyncio.to_thread(
             propose, self._federation.fleet(), self._backlog.decided_waiting(), self._clock()
         )

@@ -64,12 +64,13 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
     warnings: list[str] = []
     for book in books:
         warnings += await served.prices.check(actor, book)  # so that nothing is changed where this is refused
-    served.datasets.check(actor, data, force=force)
+    regions = frozenset(region for book in books for region in book.regions)
+    served.datasets.check(actor, data, force=force, regions=regions)
     if queues:
         await served.queues.put(actor, queues, force=force)
     if data:
         # Before the book: without its routes, a region that is known now may be unknown.
-        await served.datasets.put(actor, data, force=force)
+        await served.datasets.put(actor, data, force=force, regions=regions)
     for book in books:
         await served.prices.replace(actor, book)
     return AppliedOut(applied=[(one.kind, one.name) for one in found], warnings=warnings)

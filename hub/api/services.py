@@ -7,7 +7,7 @@ enforced behind these ports, so that no second door can forget them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
@@ -157,9 +157,17 @@ class DatasetsPort(Protocol):
     async def show(self, actor: Actor, name: str, *, tenant: str | None = None) -> Dataset: ...
     async def create(self, actor: Actor, dataset: Dataset, *, force: bool = False) -> Dataset: ...
     async def put(
-        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, forget_copies: bool = False
+        self,
+        actor: Actor,
+        changed: Sequence[Dataset],
+        *,
+        force: bool = False,
+        forget_copies: bool = False,
+        regions: Set[str] = frozenset(),
     ) -> Sequence[Dataset]: ...
-    def check(self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False) -> None: ...
+    def check(
+        self, actor: Actor, changed: Sequence[Dataset], *, force: bool = False, regions: Set[str] = frozenset()
+    ) -> None: ...
     async def delete(self, actor: Actor, name: str, *, tenant: str | None = None) -> None: ...
 
 

@@ -95,6 +95,15 @@ async def test_a_file_whose_book_drops_the_region_of_its_dataset_is_applied_whol
         assert done == (answer.status_code == 200,) * 3, answer.text
 
 
+async def test_a_region_that_a_files_book_names_is_known_to_its_datasets_and_from_then_on(hub: Hub) -> None:
+    await FakeSpoke("east").join(hub, region="eu")
+    async with client(hub, UserRole.ADMIN) as admin:
+        book = BOOK[: BOOK.index("  transfers")]
+        for text in ("---".join((DATASET, book, QUEUE)), DATASET.replace("rocks", "stones")):
+            answer = await admin.post("/apply", content=text, headers=YAML)
+            assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize("wrong", [OTHER_BOOK.replace("9", "-9"), DATASET.replace("mars", "venus"), "kind: x"])
 async def test_of_a_mixed_file_with_one_wrong_document_nothing_is_applied(hub: Hub, wrong: str) -> None:
     await FakeSpoke("east").join(hub, region="eu")
