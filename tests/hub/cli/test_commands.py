@@ -52,7 +52,7 @@ def test_several_files_are_taken_all_or_none(muster: Muster, file: str, tmp_path
     result = muster("submit", file, str(bad))
     assert result.exit_code == exits.FAILED
     assert len(muster.hub.jobs.jobs) == before
-    assert "  spec.replicas: -1 is negative" in result.stderr
+    assert "  document 1, spec.replicas: -1 is negative" in result.stderr
     assert "→ give 0 or more" in result.stderr
     assert muster("submit", file, file).exit_code == exits.OK
     assert len(muster.hub.jobs.jobs) == before + 2
@@ -105,8 +105,8 @@ def test_the_plan_of_many_is_a_list(muster: Muster) -> None:
     assert [
         one["workload"]["gang"] for one in yaml.safe_load(muster("plan", "-", "-o", "yaml", stdin=b"many").stdout)
     ] == [
-        {"min_pods": 4},
-        {"min_pods": 4},
+        {"min_pods": 4, "topology": None},
+        {"min_pods": 4, "topology": None},
     ]
     assert muster("plan", "-", stdin=b"many").stdout.count("✔ placed") == 2
 
