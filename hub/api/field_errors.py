@@ -41,6 +41,8 @@ def _sentence(found: Any, known: Iterable[str]) -> tuple[str, str]:
             return f"{shown}is no number", "give a number, without quotes"
         case "string_type":
             return f"{shown}is no text", "write it in quotes"
+        case "value_error":  # ours, and says the value itself
+            return found["msg"].removeprefix("Value error, "), "mend the value"
         case _:
             return f"{shown}{found['msg'][0].lower()}{found['msg'][1:]}".strip(), "mend the value"
 

@@ -51,9 +51,10 @@ def cost(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many lines, the dearest first.")] = 30,
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print it.")] = Format.TABLE,
 ) -> None:
-    """Say what was spent: GPU-hours and dollars, and what of it came to nothing.
+    """Say what was spent, and what of it came to nothing.
 
-    Attempts are charged from their placing to their release, at the price of then; running ones up to now.
+    GPU-hours and dollars. Attempts are charged from their placing to their release, at the price of then; running
+    ones up to now.
     """
     last = _day("--until", until) if until else datetime.now(UTC).date()
     first = _first(since, last)

@@ -24,9 +24,9 @@ def datasets(found: Sequence[schemas.DatasetOut]) -> RenderableType:
         places = dict.fromkeys(replica.cluster or replica.region for replica in one.replicas)
         table.add_row(
             grid.cut(one.name),
-            grid.cut(one.tenant or "–"),
+            grid.cut(one.tenant or "(everybody)"),
             sizes.words(one.size),
-            grid.cut(", ".join(one.residency) or "–"),
+            grid.cut(", ".join(one.residency) or "anywhere"),
             grid.cut(", ".join(places) or "nowhere"),
         )
     return table
@@ -34,12 +34,12 @@ def datasets(found: Sequence[schemas.DatasetOut]) -> RenderableType:
 
 def dataset(one: schemas.DatasetOut) -> RenderableType:
     facts: list[tuple[str, RenderableType]] = [
-        ("dataset", Text(one.name + (" (learned)" if one.learned else ""), "bold")),
-        ("tenant", one.tenant or "everybody's"),
-        ("size", f"{sizes.words(one.size)} ({one.size:,} bytes)"),
-        ("residency", ", ".join(one.residency) or "anywhere"),
+        ("Dataset", Text(one.name + (" (learned)" if one.learned else ""), "bold")),
+        ("Tenant", one.tenant or "(everybody)"),
+        ("Size", f"{sizes.words(one.size)} ({one.size:,} bytes)"),
+        ("Residency", ", ".join(one.residency) or "anywhere"),
     ]
-    facts += [("secret", one.secret)] if one.secret else []
+    facts += [("Secret", one.secret)] if one.secret else []
     table = grid.grid()
     for name in ("CLUSTER", "REGION", "URI", ""):
         grid.column(table, name, cut=True)

@@ -48,14 +48,17 @@ def code_of(error: ApiError) -> int:
 
 
 def tell(error: ErrorOut, where: str = "") -> None:
-    """`where`: the file or the job that it is about."""
+    """`where`: the file or the job that it is about. Several problems stand below, each with its own mend: the hub's
+    message, which strings them together for those who read nothing else, is not said again."""
     if len(error.problems) == 1:
         (problem,) = error.problems
         _line(": ".join(part for part in (where, _place(problem), problem.message) if part), problem.mend)
         return
-    _line(f"{where + ': ' if where else ''}{error.message}", "")
+    several = any(problem.document > 1 for problem in error.problems)
+    message = f"{len(error.problems)} things are wrong" if error.problems else error.message
+    _line(f"{where + ': ' if where else ''}{message}", "")
     for problem in error.problems:
-        place = _place(problem)
+        place = _place(problem, counted=several)
         sys.stderr.write(f"  {place + ': ' if place else ''}{problem.message}\n")
         if problem.mend:
             sys.stderr.write(f"    → {problem.mend}\n")
@@ -63,9 +66,9 @@ def tell(error: ErrorOut, where: str = "") -> None:
         sys.stderr.write(f"  → {error.mend}\n")
 
 
-def _place(problem: ProblemOut) -> str:
+def _place(problem: ProblemOut, *, counted: bool = False) -> str:
     """`document 2, spec.replicas`; the only document of a file is not counted."""
-    parts = [f"document {problem.document}"] if problem.document > 1 else []
+    parts = [f"document {problem.document}"] if problem.document > 1 or (counted and problem.document) else []
     return ", ".join(parts + ([problem.path] if problem.path else []))
 
 

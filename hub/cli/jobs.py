@@ -39,14 +39,15 @@ def jobs(
 ) -> None:
     """List jobs: the unfinished ones, or those asked for."""
     phases = _phases(phase, all_)
+    hides_ended = not phase and not all_
     with connect(ctx) as muster:
         fetch = partial(_fetch, muster, phases, cluster, queue, name, limit)
         if watch:
             from hub.cli import watching
 
-            watching.redraw(muster, fetch, lambda page: _print(page, output, hides_ended=not phase and not all_))
+            watching.redraw(muster, fetch, lambda page: _print(page, output, hides_ended=hides_ended))
         else:
-            _print(fetch(), output, hides_ended=not phase and not all_)
+            _print(fetch(), output, hides_ended=hides_ended)
 
 
 @app.command(epilog=exits.HELP)
@@ -136,7 +137,7 @@ def _print(page: schemas.JobPageOut, output: screen.Format, *, hides_ended: bool
         console.print(tables.jobs(page.jobs, screen.now(), console.width))
     else:
         typer.echo(
-            "No unfinished jobs. muster jobs --all shows those that have ended." if hides_ended else "No such jobs.",
+            "No such unfinished jobs. --all shows those that have ended, too." if hides_ended else "No such jobs.",
             err=True,
         )
     if page.total > len(page.jobs):

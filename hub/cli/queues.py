@@ -130,7 +130,10 @@ def apply(
     file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="YAML or JSON; - reads stdin.")],
     force: Annotated[bool, typer.Option("--force", help="Also what may be wrong; see queue, dataset.")] = False,
 ) -> None:
-    """Make what a file declares (kind: Queue, Dataset, PriceBook), or change it to that; all of it or nothing."""
+    """Make or change what a file declares, all or nothing.
+
+    Documents of kind Queue, Dataset and PriceBook, in any number.
+    """
     with connect(ctx) as muster, exits.told(file):
         answer = muster.apply(submitting.read(file), force=force)
     for kind, name in answer.applied:

@@ -25,9 +25,9 @@ def rebalance(
     plan: Annotated[bool, typer.Option("--plan", help="Show proposals; nothing is moved.")] = False,
     output: screen.Output = screen.Format.TABLE,
 ) -> None:
-    """Propose moves of running jobs that win more than they cost (admins).
+    """Propose moves of jobs that win more than they cost.
 
-    For gangs that wait, for money, and for whole nodes; each with its cost, its gain and what is left.
+    For gangs that wait, for money, and for whole nodes; each with its cost, its gain and what is left (admins).
     """
     if not plan:
         exits.stop("muster rebalance moves nothing by itself", "muster rebalance --plan shows proposals", exits.USAGE)

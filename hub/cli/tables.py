@@ -23,13 +23,13 @@ from hub.cli.grid import facts as _facts
 from hub.cli.grid import grid as _table
 from hub.cli.screen import HEALTH_STYLE, age, counted, phase_style, usd
 
-_WIDE, _WIDER = 110, 140
+_WITH_WHY, _WIDE, _WIDER = 100, 110, 140
 
 
 def jobs(found: Sequence[schemas.JobOut], now: datetime, width: int) -> RenderableType:
     table = _table()
     _column(table, "ID")
-    _column(table, "NAME", cut=True, at_most=30 if width >= _WIDE else None)
+    _column(table, "NAME", cut=True, at_most=30 if width >= _WITH_WHY else None)
     if width >= _WIDER:
         _column(table, "KIND")
     _column(table, "PHASE")
@@ -37,13 +37,13 @@ def jobs(found: Sequence[schemas.JobOut], now: datetime, width: int) -> Renderab
     _column(table, "GPUS", right=True)
     _column(table, "PODS", right=True)
     _column(table, "AGE", right=True)
-    if width >= _WIDE:
+    if width >= _WITH_WHY:
         _column(table, "WHY", cut=True)
     for job in found:
         row: list[RenderableType] = [job.id, _cut(job.name)]
         row += [Text(job.kind)] if width >= _WIDER else []
         row += [_phase(job), _cut(job.cluster or "–"), str(job.total_gpus), pods(job), age(job.submitted_at, now)]
-        row += [_cut(job.reason, "dim")] if width >= _WIDE else []
+        row += [_cut(job.reason, "dim")] if width >= _WITH_WHY else []
         table.add_row(*row)
     return table
 
@@ -73,9 +73,8 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     """What it is, what becomes of it, and why each cluster is or is not chosen."""
     gpus = counted(one.workload.total_gpus, "GPU") if one.workload.total_gpus else "no GPUs"
     title = Text.assemble((one.workload.name, "bold"), f"  {one.workload.kind} in namespace {one.workload.namespace}")
-    parts: list[RenderableType] = [title, Padding(_roles(one.workload.roles), (0, 0, 0, 2))]
-    gang = f"gang of {counted(one.workload.gang.min_pods, 'pod')}: all start together, or none"
-    parts.append(Text(f"  {gpus}; {gang}; {_duration(one.workload)}", "dim"))
+    parts: list[RenderableType] = [title, Padding(_roles(one.workload.roles), (0, 0, 0, 2), expand=False)]
+    parts.append(Text(f"  {gpus}; {_gang(one.workload)}; {_duration(one.workload)}", "dim"))
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
     parts += [Text(f"  {near}", "dim") for near in _nearness(one.workload)]
     parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
@@ -85,6 +84,17 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     if one.verdict != "placed":
         parts += outlooks.rest(one.outlook)
     return Group(*parts)
+
+
+def _gang(workload: schemas.WorkloadOut) -> str:
+    pods, least = sum(role.replicas for role in workload.roles), workload.gang.min_pods
+    if pods <= 1:
+        return "a single pod"
+    if least == 1:
+        return f"{pods} pods; one is enough to start"
+    if least < pods:
+        return f"gang of {least} of {pods} pods: so many start together, or none"
+    return f"gang of {least} pods: all start together, or none"
 
 
 def _nearness(workload: schemas.WorkloadOut) -> list[str]:
@@ -128,7 +138,8 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
     facts: list[tuple[str, RenderableType]] = [
         ("Job", Text.assemble((one.name, "bold"), f"  {one.kind} in namespace {one.namespace}")),
         ("Id", Text(one.id + (f"  (key {one.client_key})" if _was_given(one.client_key) else ""))),
-        ("Phase", Text.assemble(_phase(one), f"  {one.reason}" if one.reason else "")),
+        ("Phase", _phase(one)),
+        *([("Why", Text(one.reason))] if one.reason else []),
         ("Cluster", Text(one.cluster or "–")),
         ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all")),
         ("Price", Text(f"{usd(one.usd_per_hour)}/h{' spot' if one.spot else ''}" if one.usd_per_hour else "–")),
@@ -244,7 +255,7 @@ def queues(found: Sequence[schemas.QueueOut]) -> RenderableType:
     _column(table, "MONTH", right=True)
     for one in found:
         waiting, running = ("–", "–") if one.parts else (str(one.waiting), str(one.running))
-        uses = ", ".join(f"{use.used:g}/{use.may_use:g} {use.device}" for use in one.uses)
+        uses = ", ".join(f"{use.used:g}/{use.may_use:g} {_device(use.device)}" for use in _ordered(one.uses))
         row = _cut(one.name), _cut(one.cohort or "–"), f"{one.weight:g}", waiting, running, _cut(uses or "no limit")
         table.add_row(*row, usd(one.usd_month))
     return table
@@ -252,36 +263,52 @@ def queues(found: Sequence[schemas.QueueOut]) -> RenderableType:
 
 def queue(one: schemas.QueueOut) -> RenderableType:
     facts: list[tuple[str, RenderableType]] = [
-        ("queue", one.name),
-        ("cohort", one.cohort or "–"),
-        ("weight", f"{one.weight:g}"),
+        ("Queue", Text(one.name, "bold")),
+        ("Cohort", one.cohort or "–"),
+        ("Weight", f"{one.weight:g}"),
     ]
-    facts += [("parts", ", ".join(one.parts))] if one.parts else [("jobs", f"{one.waiting} wait, {one.running} run")]
-    for name, unit, spent, limit in (
-        ("day", "GPU-hours", one.gpu_hours_day, one.budget.gpu_hours_per_day),
-        ("day", "USD", one.usd_day, one.budget.usd_per_day),
-        ("month", "GPU-hours", one.gpu_hours_month, one.budget.gpu_hours_per_month),
-        ("month", "USD", one.usd_month, one.budget.usd_per_month),
-    ):
-        facts.append((name, f"{spent:,.2f} {unit}" + (f" of {limit:,.2f}" if limit is not None else "")))
+    jobs = f"{one.waiting} waiting, {one.running} running"
+    facts += [("Parts", ", ".join(one.parts))] if one.parts else [("Jobs", jobs)]
+    budget = one.budget
+    facts += [
+        ("Today", _spent(one.gpu_hours_day, budget.gpu_hours_per_day, one.usd_day, budget.usd_per_day)),
+        ("Month", _spent(one.gpu_hours_month, budget.gpu_hours_per_month, one.usd_month, budget.usd_per_month)),
+    ]
     if one.burst_after_hours is not None:
-        facts.append(("bursts", f"to public clusters after {one.burst_after_hours:g} h of waiting"))
-    rights = one.preemption
-    evicts = f"in the queue {rights.within_queue}, what it lent {rights.reclaim}, for its share {rights.fair_share}"
-    facts.append(("evicts", evicts))
+        facts.append(("Bursts", f"to public clusters after {one.burst_after_hours:g} h of waiting"))
+    if not one.parts:  # in a cohort nothing waits
+        rights = one.preemption
+        facts.append(("Evicts", f"in its queue: {rights.within_queue}"))
+        facts.append(("", f"to take back what it lent: {rights.reclaim}"))
+        facts.append(("", f"for its share: {rights.fair_share}"))
     table = _table()
     _column(table, "DEVICE", cut=True)
     for head in ("NOMINAL", "MAY BORROW", "LENDS", "USES", "LEFT"):
         _column(table, head, right=True)
-    for use in one.uses:
+    for use in _ordered(one.uses):
         quota = one.quotas.get(use.device) or schemas.QuotaDoc()
         borrows, lends = (
             "all" if limit is None else f"{limit:g}" for limit in (quota.borrowing_limit, quota.lending_limit)
         )
         if not one.cohort:
             borrows = lends = "–"
-        table.add_row(_cut(use.device), f"{quota.nominal:g}", borrows, lends, f"{use.used:g}", f"{use.left:g}")
+        table.add_row(_cut(_device(use.device)), f"{quota.nominal:g}", borrows, lends, f"{use.used:g}", f"{use.left:g}")
     return Group(_facts(facts), "", table if one.uses else Text("Nothing is limited.", "dim"))
+
+
+def _spent(gpu_hours: float, hours_limit: float | None, paid: float, usd_limit: float | None) -> str:
+    """`7.00 of 300.00 GPU-hours, $17.98 of $20,000.00`."""
+    hours = f"{gpu_hours:,.2f}" + (f" of {hours_limit:,.2f}" if hours_limit is not None else "")
+    return f"{hours} GPU-hours, {usd(paid)}" + (f" of {usd(usd_limit)}" if usd_limit is not None else "")
+
+
+def _ordered(uses: Sequence[schemas.QueueUseOut]) -> list[schemas.QueueUseOut]:
+    """Named devices first, then what is meant by all others, and cores."""
+    return sorted(uses, key=lambda use: (use.device == "cpu", use.device == "*", use.device))
+
+
+def _device(name: str) -> str:
+    return "(every other)" if name == "*" else name
 
 
 def pods(one: schemas.JobOut) -> str:

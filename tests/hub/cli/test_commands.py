@@ -52,7 +52,7 @@ def test_several_files_are_taken_all_or_none(muster: Muster, file: str, tmp_path
     result = muster("submit", file, str(bad))
     assert result.exit_code == exits.FAILED
     assert len(muster.hub.jobs.jobs) == before
-    assert "  spec.replicas: -1 is negative" in result.stderr
+    assert "  document 1, spec.replicas: -1 is negative" in result.stderr
     assert "→ give 0 or more" in result.stderr
     assert muster("submit", file, file).exit_code == exits.OK
     assert len(muster.hub.jobs.jobs) == before + 2

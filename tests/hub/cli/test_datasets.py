@@ -31,7 +31,7 @@ def test_create_edit_show_delete(admin: Muster) -> None:
     rows = [line.split() for line in admin("dataset", "list", columns=120).stdout.splitlines()]
     assert rows == [
         ["DATASET", "TENANT", "SIZE", "RESIDENCY", "WHERE"],
-        ["x", "–", "7.52", "GB", "–", "onprem-a,", "us-east"],
+        ["x", "(everybody)", "7.52", "GB", "anywhere", "onprem-a,", "us-east"],
     ]
     shown = admin("dataset", "show", "x", columns=120).stdout
     assert "7,516,192,768 bytes" in shown

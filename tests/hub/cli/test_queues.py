@@ -38,7 +38,7 @@ def test_create_edit_delete(admin: Muster) -> None:
     assert admin.hub.queues.tree.queues["x"] == Queue("x", "research", {"A100": Quota(4.0, 2.0, 1.0)}, 2.0)
     assert admin("queue", "edit", "x", "--preemption", "reclaim=never").stdout == "x changed\n"
     assert admin.hub.queues.tree.queues["x"].preemption == Preemption(reclaim=Reach.NEVER)
-    assert "what it lent never" in admin("queue", "show", "x").stdout
+    assert "take back what it lent: never" in admin("queue", "show", "x").stdout
     wrong = admin("queue", "edit", "x", "--preemption", "reclaim=perhaps")
     assert wrong.exit_code == exits.USAGE
     assert admin("queue", "delete", "x").stdout == "x deleted\n"

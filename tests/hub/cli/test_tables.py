@@ -129,7 +129,8 @@ def test_a_job() -> None:
         """
         Job      llama-70b  PyTorchJob in namespace ml
         Id       j-0000000001  (key nightly)
-        Phase    RUNNING  all 4 pods run
+        Phase    RUNNING
+        Why      all 4 pods run
         Cluster  onprem-a
         Gang     4 pods at least, 32 GPUs in all
         Price    $38.40/h spot
