@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placement.queues.quota import Limits, QuotaBook
@@ -93,6 +93,7 @@ def test_what_is_not_limited_and_what_is_gone_does_not_count() -> None:
 
 
 @given(trees(), st.data())
+@settings(deadline=None)
 def test_nobody_gets_beyond_what_the_rules_allow(tree: QueueTree, data: st.DataObject) -> None:
     """Stated over what is used in the end: no root beyond its tree, no queue beyond what it has and may borrow."""
     limits = Limits(tree)
@@ -118,6 +119,7 @@ def test_nobody_gets_beyond_what_the_rules_allow(tree: QueueTree, data: st.DataO
 
 
 @given(trees(), st.data())
+@settings(deadline=None)
 def test_a_guarantee_is_always_there(tree: QueueTree, data: st.DataObject) -> None:
     """Whatever the others took, a queue may use up what it does not lend."""
     limits, found = Limits(tree), QuotaBook(Limits(tree))
