@@ -54,7 +54,7 @@ def table(found: Sequence[schemas.ProposalOut]) -> RenderableType:
     for one in found:
         moves = "\n".join(_words(step) for step in one.steps)
         money = screen.usd(one.usd), screen.usd(one.gain_usd), screen.usd(one.net_usd)
-        lost = f"; loses {one.lost_gpu_hours:.1f} GPU-hours" if one.lost_gpu_hours else ""
+        lost = f"; loses {one.lost_gpu_hours:.1f} GPU-hours" if one.lost_gpu_hours >= 0.05 else ""
         made.add_row(Text(one.id), Text(moves), *money, Text(one.gain + lost))
     return made
 
