@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
@@ -41,6 +41,9 @@ class Writing:
     wanted: Callable[[], bool]
 
 
+_Step = Callable[[PodFacts, str, ClaimGrant, Object], Awaitable[None]]
+
+
 class _NotYet(ClusterError):
     """Another pod's writing allocates it, and this one only joins."""
 
@@ -53,8 +56,8 @@ class ClaimWriter:
 
     async def all_or_none(self, writings: Sequence[Writing]) -> str:
         """Every claim of these pods is written, or none stays. Answers what failed, or ""."""
-        answers = await asyncio.gather(*(self._write_all(each) for each in writings))
-        failed = next((answer for answer in answers if answer), "")
+        # What is to change is cleared before anything is written: pods may have changed devices among themselves.
+        failed = await self._each(writings, self._clear) or await self._each(writings, self._settle)
         if failed:
             await asyncio.gather(*(self.take_back(each.pod, each.grants) for each in writings))
         return failed
@@ -81,13 +84,17 @@ class ClaimWriter:
                     self._book.unassume(grant.uid)
                 break
 
-    async def _write_all(self, writing: Writing) -> str:
+    async def _each(self, writings: Sequence[Writing], step: _Step) -> str:
+        answers = await asyncio.gather(*(self._step_all(each, step) for each in writings))
+        return next((answer for answer in answers if answer), "")
+
+    async def _step_all(self, writing: Writing, step: _Step) -> str:
         for grant in writing.grants:
-            if problem := await self._write(writing, grant):
+            if problem := await self._until_done(writing, grant, step):
                 return f"claim {grant.name}: {problem}"
         return ""
 
-    async def _write(self, writing: Writing, grant: ClaimGrant) -> str:
+    async def _until_done(self, writing: Writing, grant: ClaimGrant, step: _Step) -> str:
         """Answers what made it fail for good, or ""."""
         facts, backoff = self._book.claim(grant.namespace, grant.name), Backoff(self._rng)
         obj: Object | None = facts.obj if facts is not None and facts.uid == grant.uid else None
@@ -97,7 +104,7 @@ class ClaimWriter:
                 return "it is not to run any more"
             try:
                 obj = obj or await self._get(grant)
-                await self._settle(writing.pod, writing.node, grant, obj)
+                await step(writing.pod, writing.node, grant, obj)
             except (Conflict, _NotYet) as error:
                 tries += 1
                 if tries > _TRIES:
@@ -113,6 +120,17 @@ class ClaimWriter:
             else:
                 return ""
 
+    async def _clear(self, pod: PodFacts, node: str, grant: ClaimGrant, obj: Object) -> None:
+        """An allocation for this very pod, of an earlier attempt, that is to be another."""
+        facts = claim_facts.read(obj)
+        if facts.uid != grant.uid or grant.grants is None or not facts.devices:
+            return
+        if facts.devices == frozenset(granted.device.id for granted in grant.grants):
+            return
+        if not facts.users <= {pod.uid}:
+            raise Refused("somebody else has allocated it")
+        self._book.put_claim(await self._with_status(obj, allocation=None, reservedFor=None))
+
     async def _settle(self, pod: PodFacts, node: str, grant: ClaimGrant, obj: Object) -> None:
         """One attempt, from the claim as it is to the claim as it is to be."""
         if obj["metadata"]["uid"] != grant.uid:
@@ -126,10 +144,7 @@ class ClaimWriter:
             await self._join(pod, obj)
             return
         if allocation is not None and claim_facts.read(obj).devices != frozenset(g.device.id for g in grant.grants):
-            if not claim_facts.read(obj).users <= {pod.uid}:
-                raise Refused("somebody else has allocated it")
-            obj = await self._with_status(obj, allocation=None, reservedFor=None)
-            allocation = None
+            raise Refused("it was allocated meanwhile")
         if FINALIZER not in (obj["metadata"].get("finalizers") or ()):
             obj = await self._port.update(_with_finalizer(obj))
         wanted = allocation or self._allocation(obj, node, grant.grants)

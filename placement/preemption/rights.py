@@ -139,7 +139,7 @@ class Rights:
         """Whether their queue, and every cohort of it below the common one, uses more than its own, without the
         other victims. None where the product is not limited there."""
         standing = self._standing
-        device = standing.tree.class_of(theirs[0].name, product)
+        device = standing.tree.class_of(theirs[0].name, product) if theirs else None
         if device is None:
             return None
         then = standing.quota.without((one.workload.hints.queue, of_reservation(one)) for one in others)
@@ -149,6 +149,8 @@ class Rights:
 
     def _has_too_much(self, victim: Reservation, victims: Sequence[Reservation]) -> bool:
         theirs, ours, _ = self._ways(victim)
+        if not theirs or not ours:
+            return False  # one is a cohort of the other by now: they have no shares that could be compared
         there, here = theirs[-1], ours[-1]
         after = self._standing.share(there, self._less(there, victims))
         gained = self._less(here, victims)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from hub.loops import attempt
-from placement.fleet import Fleet, PendingJob, Reservation
+from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.verdict import Decision, Eviction, NoClusters, Placed, Plan, RoomMade, Score, Waiting
 from tests.hub.loops.rig import START_OF_TIME, render, workload
 
@@ -64,7 +64,9 @@ def evicting(fleet: Fleet, jobs: Sequence[PendingJob], now: datetime) -> Plan:
 
 def running(*names: str) -> Fleet:
     hints = {"preemptible": True}
-    return Fleet({}, tuple(Reservation(name, 1, "east", workload(name, hints=hints)) for name in names))
+    east = Cluster("east", "eu", {}, Health.READY, cordoned=False, summary=None)
+    held = (Reservation(name, 1, "east", workload(name, hints=hints)) for name in names)
+    return Fleet({"east": east}, tuple(held))
 
 
 def test_planned_one_by_one_nobody_is_evicted_twice_and_those_with_a_promise_come_first() -> None:

@@ -501,3 +501,10 @@ def test_the_checker_sees_what_stands_in_the_way_besides_room() -> None:
     (fault,) = invariants.check(wrong, on)
     assert fault.startswith("evicting x for j-0: more than room is missing there: ")
     assert invariants.sound(wrong, on) == ()
+
+
+def test_what_runs_in_a_queue_that_became_a_cohort_of_the_jobs_own_is_left_alone() -> None:
+    """There is nothing to compare them by; deciding must not fail over it."""
+    tree = QueueTree.of([Queue("team"), Queue("part", cohort="team", preemption=Preemption(fair_share=Reach.ANY))])
+    on = world(runs("old", gang(8, 2, queue="team")), queues=tree)
+    assert victims(decide(on, gang(8, 2, queue="part", priority=5))) == []
