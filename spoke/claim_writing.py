@@ -144,7 +144,7 @@ class ClaimWriter:
             await self._join(pod, obj)
             return
         if allocation is not None and claim_facts.read(obj).devices != frozenset(g.device.id for g in grant.grants):
-            raise Refused("it was allocated meanwhile")
+            raise Refused("somebody else has allocated it meanwhile")
         if FINALIZER not in (obj["metadata"].get("finalizers") or ()):
             obj = await self._port.update(_with_finalizer(obj))
         wanted = allocation or self._allocation(obj, node, grant.grants)

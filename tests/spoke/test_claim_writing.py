@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -17,7 +18,7 @@ from spoke.claim_writing import ClaimWriter, Writing
 from spoke.claims import ClaimGrant
 from spoke.cluster import backoff
 from spoke.cluster.fake import FakeCluster
-from spoke.cluster.port import Object, ObjectKey, Unavailable
+from spoke.cluster.port import ClusterError, Object, ObjectKey, Refused, Unavailable
 from spoke.device_book import DeviceBook
 from spoke.pods import PodFacts
 from tests.spoke.driver import API, DEVICE_CLASS, DRIVER, KINDS, claim, devices_of, resource_slice
@@ -111,7 +112,7 @@ async def test_devices_stay_taken_until_it_is_known_that_nothing_was_written(des
 
     desk.cluster.faults.append(away)
     desk.cluster.lost = 2
-    writes = iter([True, True, False])  # the finalizer, the status, and then no more
+    writes = iter([True, True, True, False])  # nothing to clear, the finalizer, the status, and then no more
     problem = await desk.write(desk.pod(), grant, wanted=lambda: next(writes, False))
     assert problem == "claim c: it is not to run any more"
     assert seen == [{"d0", "d1"}] * 3
@@ -136,6 +137,35 @@ async def test_an_earlier_allocation_for_the_same_pod_is_cleared_before_another_
     assert await desk.write(pod, desk.grant(made, "d0", "d1")) == ""
     assert devices_of(desk.now()) == [("n1", "d2"), ("n1", "d3")]
     assert desk.taken == {"d2", "d3"}
+
+
+async def test_pods_that_change_their_devices_among_themselves_never_have_one_twice(desk: Desk) -> None:
+    """What one of them has cannot be cleared at once, or not at all: the other does not take it meanwhile."""
+    first, second = desk.pod("first"), desk.pod("second")
+    one, two = desk.claim("one"), desk.claim("two")
+    low, high = desk.grant(one), desk.grant(two)
+    assert await desk.writer.all_or_none([Writing(first, "n1", [low], _yes), Writing(second, "n1", [high], _yes)]) == ""
+    swapped = [replace(low, grants=high.grants), replace(high, grants=low.grants)]
+    stubborn = True
+
+    def fault(verb: str, key: ObjectKey | None) -> ClusterError | None:
+        both = [*devices_of(desk.now("one")), *devices_of(desk.now("two"))]
+        assert len(set(both)) == len(both)
+        return Refused("no") if verb == "update" and key is not None and key.name == "one" and stubborn else None
+
+    desk.cluster.faults.append(fault)
+    for stubborn in (True, False):
+        for grant in swapped:
+            assert grant.grants is not None
+            desk.book.assume(grant.uid, "n1", [each.device.id for each in grant.grants])
+        writings = [Writing(pod, "n1", [grant], _yes) for pod, grant in zip((first, second), swapped, strict=True)]
+        assert (await desk.writer.all_or_none(writings) == "") is not stubborn
+    assert devices_of(desk.now("one")) == [("n1", "d2"), ("n1", "d3")]
+    assert devices_of(desk.now("two")) == [("n1", "d0"), ("n1", "d1")]
+
+
+def _yes() -> bool:
+    return True
 
 
 async def test_a_pod_that_joins_waits_for_the_one_that_allocates_and_leaves_it_what_it_has(desk: Desk) -> None:
