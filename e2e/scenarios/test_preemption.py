@@ -63,6 +63,7 @@ def wait_told(federation: Federation, job: str) -> None:
     until(f"the hub to know of {job}'s checkpoint", told)
 
 
+@pytest.mark.standard_shapes
 def test_the_cheapest_gang_by_its_checkpoint_makes_room_and_runs_again(federation: Federation) -> None:
     cluster = federation.clusters[CLUSTER]
     jobs = fill(federation, "first", "second", stop_for="3s")

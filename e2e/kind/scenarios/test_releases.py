@@ -182,9 +182,15 @@ def may_do(cluster: KindCluster, account: str, namespace: str) -> set[tuple[str,
 
 def flat(rules: list[Object]) -> set[tuple[str, str]]:
     return {
-        (f"{resource}.{group}" if group else resource, verb)
+        (_named(resource, group), verb)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
+
+
+def _named(resource: str, group: str) -> str:
+    """As kubectl has it: `resourceclaims.resource.k8s.io/status`."""
+    name, slash, part = resource.partition("/")
+    return f"{name}.{group}{slash}{part}" if group else resource
