@@ -18,7 +18,7 @@ import grpc.aio
 
 from spoke.log_sender import LogSender
 from spoke.port import AgentSide
-from wire import lanes, translate, translate_summary
+from wire import capabilities, lanes, translate, translate_summary
 from wire import link_pb2 as pb
 from wire.checks import ProtocolError
 from wire.lanes import Mailbox, Outbox
@@ -70,7 +70,12 @@ class Session:
     async def _run(self, version: str, session: str, welcome_s: float) -> Ended:
         try:
             async with asyncio.timeout(welcome_s):
-                hello = pb.Hello(agent_version=version, protocol=PROTOCOL, session=session)
+                hello = pb.Hello(
+                    agent_version=version,
+                    protocol=PROTOCOL,
+                    session=session,
+                    capabilities=sorted(capabilities.OURS),
+                )
                 await self._call.write(pb.FromSpoke(hello=hello))
                 first = await self._call.read()
         except TimeoutError:

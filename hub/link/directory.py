@@ -30,6 +30,10 @@ class Directory:
     def clusters(self) -> frozenset[str]:
         return frozenset(self._streams)
 
+    def can(self, cluster: str, capability: str) -> bool:
+        """Whether its spoke says that it can (`wire.capabilities`). Raises NotConnected."""
+        return capability in self._stream(cluster).capabilities
+
     async def send(self, cluster: str, message: pb.FromHub) -> None:
         """Returns when there is room for it on the way to the writer. Raises NotConnected."""
         await self._stream(cluster).send(message)

@@ -124,7 +124,7 @@ class LinkService(LinkServicer):
         hello = await self._hello(peer, context)
         if hello is None:
             return
-        stream = Stream(peer, hello.session, self._side, context, self._clock)
+        stream = Stream(peer, hello.session, self._side, context, self._clock, hello.capabilities)
         try:
             attached = await self._attach(peer, hello, stream)
             await stream.run(attached)

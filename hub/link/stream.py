@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,9 +37,16 @@ OPEN_LOGS = 64  # at a time from one cluster: at LOG_WINDOW each, a bound on mem
 
 class Stream:
     def __init__(
-        self, peer: ClusterCertificate, session: str, side: HubSide, context: Context, clock: Callable[[], datetime]
+        self,
+        peer: ClusterCertificate,
+        session: str,
+        side: HubSide,
+        context: Context,
+        clock: Callable[[], datetime],
+        capabilities: Iterable[str] = (),
     ) -> None:
         self.cluster = peer.cluster
+        self.capabilities = frozenset(capabilities)
         self.session = session
         self._peer = peer
         self._side = side

@@ -15,7 +15,7 @@ from hub.link.directory import Directory, NotConnected
 from hub.link.log_flow import LogBroken, LogFlow
 from tests.hub.link.raw_spoke import RawSpoke
 from tests.wire.fakes import FakeAgent, Federation
-from wire import lanes
+from wire import capabilities, lanes
 from wire import link_pb2 as pb
 from wire.orders import JobRef, LogLines, LogQuery
 
@@ -37,6 +37,21 @@ async def test_who_is_not_connected_is_said_at_once() -> None:
         directory.open_logs("a", QUERY)
     with pytest.raises(NotConnected):
         await directory.send("a", pb.FromHub())
+
+
+async def test_what_a_spoke_can_do_is_known_while_it_is_connected(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capabilities, "OURS", frozenset({"juggling"}))
+    await connected_agent(federation)
+    assert federation.streams.can("a", "juggling")
+    assert not federation.streams.can("a", "singing")
+    with pytest.raises(NotConnected):
+        federation.streams.can("b", "juggling")
+    assert federation.server is not None
+    async with RawSpoke(federation.server.port, federation.member("old")) as old:
+        await old.hello()  # of before there were any
+        assert not federation.streams.can("old", "juggling")
 
 
 async def test_lines_arrive_whole_and_in_order(federation: Federation) -> None:

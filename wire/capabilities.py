@@ -1,0 +1,9 @@
+"""What a spoke can do beyond the first protocol, as it tells the hub in its hello.
+
+An older spoke drops messages that it does not know without a word. So before the hub sends one that somebody waits for,
+it looks here, and says which cluster's spoke is too old instead of waiting. A name once given keeps its meaning.
+"""
+
+from __future__ import annotations
+
+OURS: frozenset[str] = frozenset()
