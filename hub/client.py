@@ -5,8 +5,8 @@
         for line in muster.logs(job.id, follow=True): ...
 
 Calls that may be repeated without harm are, when the connection fails or the hub does not lead yet: every submit
-carries a key (one is made where none is given), so a repeated one answers the same jobs. Event streams reconnect and
-resume after the last event seen; log streams do not, since what a pod wrote has no numbers to resume by.
+carries a key (one is made where none is given), so a repeated one answers the same jobs. Event and log streams
+reconnect and resume after the last event, or the last line of each pod, that was seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -151,13 +151,56 @@ class MusterClient:
     def explain(self, ref: str) -> schemas.ExplanationOut:
         return self._get(schemas.ExplanationOut, f"/jobs/{_part(ref)}/explain")
 
-    def logs(self, ref: str, *, role: str = "", follow: bool = False, tail: int = 0) -> Iterator[schemas.LogLineOut]:
-        """Whole lines, pods interleaved. Raises ApiError, also in the middle, and HubUnreachable where it breaks."""
-        params = {"role": role, "follow": str(follow).lower(), "tail": str(tail)}
-        with self._streaming(f"/jobs/{_part(ref)}/logs", params, read_s=None if follow else 60.0) as answer:
-            for line in answer.iter_lines():
-                if line:
-                    yield self._log_line(line)
+    def logs(
+        self,
+        ref: str,
+        *,
+        role: str = "",
+        rank: int | None = None,
+        container: str = "",
+        follow: bool = False,
+        tail: int = 0,
+        since_s: float | None = None,
+        previous: bool = False,
+        timestamps: bool = False,
+        resume: bool = True,
+        told: Callable[[str], None] = lambda words: None,
+    ) -> Iterator[schemas.LogLineOut]:
+        """Whole lines, pods interleaved. Where the connection breaks, or the job's cluster loses its own, it goes on
+        after the last line seen, none lost or twice; `told` hears why there is a pause. Raises ApiError, also in the
+        middle, and HubUnreachable, either of them after some patience where it may pass. `resume` False: at once."""
+        since = datetime.now(UTC) - timedelta(seconds=since_s) if since_s is not None else None
+        asked: dict[str, Any] = {
+            "role": role,
+            "rank": rank,
+            "container": container,
+            "follow": follow,
+            "tail": tail,
+            "since": since.isoformat() if since is not None else None,
+            "previous": previous,
+            "timestamps": timestamps,
+        }
+        body = {name: value for name, value in asked.items() if value not in (None, "", False) or name == "rank"}
+        after: dict[str, str] = {}
+        resumable = resume
+        patience_s, broken_at = self._patience_s * 12, time.monotonic()
+        while True:
+            try:
+                for line in self._logs_once(ref, body | {"after": after}, follow):
+                    if line.end:
+                        return
+                    after[line.pod] = line.position
+                    resumable = resumable and bool(line.position)  # an older spoke gives none
+                    yield line
+                    broken_at = time.monotonic()
+                problem: ApiError | HubUnreachable = HubUnreachable(self.url, "it ended the log before its end")
+            except (ApiError, HubUnreachable) as error:
+                problem = error
+            passes = isinstance(problem, HubUnreachable) or problem.error.code in _PASSING
+            if not (resumable and passes and (after or follow)) or time.monotonic() - broken_at > patience_s:
+                raise problem
+            told(str(problem))
+            self._sleep(0.5)
 
     def events(
         self, *, job: str | None = None, after: int | None = None, follow: bool = True
@@ -346,11 +389,18 @@ class MusterClient:
 
     @contextmanager
     def _streaming(
-        self, path: str, params: dict[str, str], *, read_s: float | None, headers: dict[str, str] | None = None
+        self,
+        path: str,
+        params: dict[str, str],
+        *,
+        read_s: float | None,
+        headers: dict[str, str] | None = None,
+        json: dict[str, Any] | None = None,
     ) -> Iterator[httpx.Response]:
-        timeout = httpx.Timeout(30.0, connect=10.0, read=read_s)
+        """A POST where there is `json`."""
+        timeout, method = httpx.Timeout(30.0, connect=10.0, read=read_s), "GET" if json is None else "POST"
         try:
-            with self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as answer:
+            with self._http.stream(method, path, params=params, headers=headers, json=json, timeout=timeout) as answer:
                 if answer.is_error:
                     answer.read()
                     raise self._refusal(answer)
@@ -371,6 +421,13 @@ class MusterClient:
                     yield self._parse(schemas.EventOut, sent.data)
             except SSEError as error:
                 raise HubUnreachable(self.url, f"it sent no event stream: {error}") from error
+
+    def _logs_once(self, ref: str, body: dict[str, Any], follow: bool) -> Iterator[schemas.LogLineOut]:
+        path, read_s = f"/jobs/{_part(ref)}/logs", None if follow else 60.0
+        with self._streaming(path, {}, read_s=read_s, json=body) as answer:
+            for line in answer.iter_lines():
+                if line:
+                    yield self._log_line(line)
 
     def _log_line(self, line: str) -> schemas.LogLineOut:
         if line.startswith('{"error"'):
@@ -415,6 +472,8 @@ class MusterClient:
 
 
 _YAML = "application/yaml"
+# Why a log ends early, and may be taken up again.
+_PASSING = frozenset({"cluster-not-connected", "log-broken"})
 # Failures of the connection. A read timeout is not one: the hub may still be at it.
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -40,6 +40,7 @@ from placement.lifecycle import TERMINAL, Event, Phase
 from placement.outlook.outlook import Outlook, outlook
 from placement.verdict import Decision
 from placement.workload import IfTooLarge, Workload
+from wire import capabilities
 from wire.orders import JobRef, LogLines, LogQuery, Stop
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ Admission = Callable[[Submission, Actor], Sequence[Problem]]  # why the actor ma
 
 class LogSource(Protocol):
     """Where the logs of a cluster's jobs come from: its spoke."""
+
+    def can(self, cluster: str, capability: str) -> bool:
+        """Raises hub.link.directory.NotConnected."""
 
     def open_logs(self, cluster: str, query: LogQuery) -> AsyncGenerator[LogLines, None]:
         """Raises hub.link.directory.NotConnected at once, hub.link.log_flow.LogBroken while it is read."""
@@ -246,9 +250,24 @@ class Jobs:
         return self._feed.read(self._store, actor, after=after, job=job, follow=follow)
 
     async def logs(
-        self, actor: Actor, ref: str, *, role: str = "", follow: bool, tail_lines: int
+        self,
+        actor: Actor,
+        ref: str,
+        *,
+        role: str = "",
+        follow: bool,
+        tail_lines: int,
+        rank: int | None = None,
+        since: datetime | None = None,
+        previous: bool = False,
+        timestamps: bool = False,
+        container: str = "",
+        after: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[LogLines, None]:
-        """Close the generator to stop early. Raises NotFound, ConflictError (not placed, or its cluster is away)."""
+        """`after`: the positions of what was read last, by pod. Close the generator to stop early.
+
+        Raises NotFound, ConflictError (not placed, its cluster is away, or its spoke too old for what is asked).
+        """
         job = await self.show(actor, ref)
         if job.cluster is None or job.phase is Phase.QUEUED:
             raise ConflictError(
@@ -258,8 +277,26 @@ class Jobs:
                 if job.phase not in TERMINAL
                 else f"muster explain {job.id} says why it was never placed",
             )
-        query = LogQuery(JobRef(job.id, job.epoch), role, follow, tail_lines)
+        query = LogQuery(
+            JobRef(job.id, job.epoch),
+            role,
+            follow,
+            tail_lines,
+            rank,
+            since,
+            previous,
+            timestamps,
+            container,
+            tuple(sorted((after or {}).items())),
+        )
         try:
+            if not query.is_plain and not self._logs.can(job.cluster, capabilities.LOGS_RESUME):
+                raise ConflictError(
+                    f"the spoke of {job.cluster} is too old for these options of a log",
+                    code="spoke-too-old",
+                    mend=f"ask without --rank, --since, --previous, --timestamps and --container, or have the spoke of "
+                    f"{job.cluster} updated",
+                )
             async with aclosing(self._logs.open_logs(job.cluster, query)) as source:
                 async for lines in source:
                     yield lines

@@ -37,7 +37,9 @@ from spoke.holding import Holding, brings_claims
 from spoke.ingest import POD_KIND, Ingest, Unowned
 from spoke.inventory import Inventory
 from spoke.jobs import Job, Jobs
+from spoke.kept_logs import KeptLogs
 from spoke.ledger import Ledger
+from spoke.log_keeping import LogKeeper
 from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
@@ -80,6 +82,7 @@ class Agent:
         look_at_nodes_s: float = lost_nodes.INTERVAL_S,
         stager: Stager | None = None,
         tells_claims: bool = True,
+        kept_logs: KeptLogs | None = None,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
@@ -128,6 +131,8 @@ class Agent:
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
         self._claims = VolumeClaims()
         self._tells_claims = tells_claims
+        self._kept_logs = kept_logs
+        self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -153,6 +158,8 @@ class Agent:
         self._ingest.room = self._scheduler.room_may_have_grown
         self._ingest.inventory_changed = self._summaries.touch
         self._ingest.unowned_found = self._unowned
+        if self._log_keeper is not None:
+            self._reconciler.before_deletion = self._log_keeper.before_deletion
         self._devices.put = self._inventory.put_stock
         self._devices.told = self._ingest.tell_inventory
         self._devices.awaited_came = self._inventory.wake_waiting
@@ -334,9 +341,10 @@ class Agent:
         return await self._claims.wait(after_revision)
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
-        if self._jobs.of(query.ref) is None:
-            raise KeyError(f"job {query.ref.job} is not in this cluster")
-        return logs.of_job(self._port, lambda: self._jobs.of(query.ref), query, self._rng)
+        kept = self._kept_logs
+        if self._jobs.of(query.ref) is None and (kept is None or not kept.has(query.ref)):
+            raise KeyError(f"job {query.ref.job} is not in this cluster, and nothing of its logs is kept")
+        return logs.of_job(self._port, lambda: self._jobs.of(query.ref), kept, query, self._rng)
 
     async def removed(self) -> None:
         await self._ready.wait()
@@ -433,6 +441,8 @@ class Agent:
     def _pods_told(self, job: Job) -> None:
         if self._ready.is_set():  # before that a node may merely not have been read yet
             self._handing_back.look(job)
+            if self._log_keeper is not None:
+                self._log_keeper.poke(job)
 
     def _nodes_gone(self) -> None:
         if self._ready.is_set():

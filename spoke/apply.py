@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 
 from placement.kinds.kind import Kind
@@ -79,6 +79,7 @@ class Reconciler:
         self._busy: set[str] = set()
         self._again: set[str] = set()
         self._backoff: dict[str, Backoff] = {}
+        self.before_deletion: Callable[[Job], Awaitable[None]] = _at_once
 
     def poke(self, name: str) -> None:
         """Look at the job; where it is being looked at already, once more after that."""
@@ -206,6 +207,7 @@ class Reconciler:
         grace_s = entry.grace_s if entry is not None else 0.0
         if not objects or (entry is not None and entry.start is not None and entry.start.moves):
             await self._staging.stop(job)
+        await self.before_deletion(job)
         if not await self._is_gone(job, objects, grace_s):
             return _LOOK_AGAIN_S
         await self._dependencies.remove(job, [key_of(obj) for obj in reversed(objects[:-1])] or job.dependencies)
@@ -310,3 +312,7 @@ def _owned(workload: Object, owner: str, dependencies: Iterable[ObjectKey]) -> O
     if travelling := tuple(dependencies):
         annotations[DEPENDENCIES_ANNOTATION] = noted(travelling)
     return {**workload, "metadata": {**metadata, "annotations": annotations}}
+
+
+async def _at_once(job: Job) -> None:
+    """Nothing is to be done before a job is deleted."""

@@ -31,6 +31,7 @@ from spoke.cluster.port import ClusterError, ClusterPort
 from spoke.cluster.rest import BadKubeconfig
 from spoke.identity import BadIdentity
 from spoke.join import HubUnreachable, JoinRefused
+from spoke.kept_logs import KeptLogs, Limits
 from spoke.ledger import Ledger, LedgerUnusable
 from spoke.link import Link, MustJoinAgain, Pace
 from spoke.settings import SpokeSettings
@@ -152,6 +153,7 @@ async def _run(
         keep_finished_s=settings.keep_finished_s,
         stager=_stager(settings, port),
         tells_claims=settings.cluster == "kube",
+        kept_logs=_kept_logs(settings),
     )
     stack.push_async_callback(agent.close)
     link = Link(
@@ -173,6 +175,13 @@ async def _open_cluster(settings: SpokeSettings, catalogue: Catalogue, rng: Rand
     if settings.cluster == "host":
         return await HostCluster.open(settings.state_dir / "host", load_nodes(settings.nodes), catalogue=catalogue)
     return await KubeCluster.open(settings.kubeconfig, settings.context, rng=rng)
+
+
+def _kept_logs(settings: SpokeSettings) -> KeptLogs | None:
+    if not settings.keep_log_mib:
+        return None
+    limits = Limits(settings.keep_log_mib << 20, settings.keep_logs_mib << 20, settings.keep_logs_days * 86_400)
+    return KeptLogs(settings.state_dir / "logs", limits)
 
 
 def _stager(settings: SpokeSettings, port: ClusterPort) -> Stager:

@@ -31,6 +31,11 @@ class SpokeSettings(BaseSettings):
         default=15, gt=0, le=300, description="The longest wait between attempts to reach the hub."
     )
     keep_finished_s: float = Field(default=3600, ge=0, description="How long ended jobs keep their pods, for logs.")
+    keep_log_mib: int = Field(
+        default=4, ge=0, le=1024, description="Of each pod's log, once the pod is gone; 0: logs go with their pods."
+    )
+    keep_logs_mib: int = Field(default=512, ge=1, description="Of all such logs together; the oldest jobs' go first.")
+    keep_logs_days: float = Field(default=7, gt=0, description="How long such logs are kept at the most.")
     copy_image: str = Field(default="", description="Of pods that copy data here: Muster's own. Empty: none do.")
     copy_storage_class: str = Field(default="", description="Of claims made for data; else the cluster's default.")
     copy_access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(

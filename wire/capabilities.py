@@ -6,4 +6,6 @@ it looks here, and says which cluster's spoke is too old instead of waiting. A n
 
 from __future__ import annotations
 
-OURS: frozenset[str] = frozenset()
+LOGS_RESUME = "logs-resume"  # LogRequest beyond `window`, LogChunk.position
+
+OURS: frozenset[str] = frozenset({LOGS_RESUME})

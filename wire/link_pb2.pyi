@@ -754,12 +754,39 @@ Global___ReportAck: _TypeAlias = ReportAck  # noqa: Y015
 class LogRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AfterEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     REF_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
     TAIL_LINES_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    TIMESTAMPS_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    OF_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     role: _builtins.str
     """"" means every role"""
@@ -770,8 +797,28 @@ class LogRequest(_message.Message):
     """What the spoke may send of this log before it waits for LogCredit, in bytes of data and 128 more for each chunk,
     so that a slow reader of one log holds up nothing else and fills no memory. 0: no limit.
     """
+    rank: _builtins.int
+    """From here on with the capability "logs-resume".
+    within the role; without one over all roles, in the workload's order
+    """
+    since: _builtins.float
+    """seconds since the epoch; 0: from the beginning"""
+    previous: _builtins.bool
+    """of each container the run before its present one"""
+    timestamps: _builtins.bool
+    """before each line"""
+    container: _builtins.str
+    """"" means each pod's main one"""
+    of: _builtins.str
+    """"" the pods' logs; "events" (the capability of that name): the cluster's events of the job's objects, each line one
+    as JSON; the chunks' pod is empty.
+    """
     @_builtins.property
     def ref(self) -> Global___JobEpoch: ...
+    @_builtins.property
+    def after(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """pod -> position of a chunk that was received: what comes after it is sent"""
+
     def __init__(
         self,
         *,
@@ -781,12 +828,21 @@ class LogRequest(_message.Message):
         follow: _builtins.bool = ...,
         tail_lines: _builtins.int = ...,
         window: _builtins.int = ...,
+        rank: _builtins.int | None = ...,
+        since: _builtins.float = ...,
+        previous: _builtins.bool = ...,
+        timestamps: _builtins.bool = ...,
+        container: _builtins.str = ...,
+        after: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        of: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rank", b"_rank", "rank", b"rank", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "id", b"id", "ref", b"ref", "role", b"role", "tail_lines", b"tail_lines", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rank", b"_rank", "after", b"after", "container", b"container", "follow", b"follow", "id", b"id", "of", b"of", "previous", b"previous", "rank", b"rank", "ref", b"ref", "role", b"role", "since", b"since", "tail_lines", b"tail_lines", "timestamps", b"timestamps", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
 
 Global___LogRequest: _TypeAlias = LogRequest  # noqa: Y015
 
@@ -840,6 +896,7 @@ class LogChunk(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     pod: _builtins.str
     data: _builtins.bytes
@@ -848,6 +905,8 @@ class LogChunk(_message.Message):
     """no more of any pod will come for this request"""
     error: _builtins.str
     """with end: why it ended early"""
+    position: _builtins.str
+    """to resume after this chunk; "" where that cannot be"""
     def __init__(
         self,
         *,
@@ -856,10 +915,11 @@ class LogChunk(_message.Message):
         data: _builtins.bytes = ...,
         end: _builtins.bool = ...,
         error: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "error", b"error", "id", b"id", "pod", b"pod"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "error", b"error", "id", b"id", "pod", b"pod", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

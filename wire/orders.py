@@ -13,6 +13,8 @@ from placement.workload import Workload
 
 Object = Mapping[str, Any]  # a Kubernetes object as JSON
 
+EVENTS = "events"  # LogQuery.of: the cluster's events of a job's objects, as lines of JSON
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class JobRef:
@@ -110,9 +112,22 @@ class LogQuery:
     role: str  # "" means every role
     follow: bool
     tail_lines: int  # 0 means from the beginning
+    rank: int | None = None  # within the role; without one over all roles, in the workload's order
+    since: datetime | None = None
+    previous: bool = False
+    timestamps: bool = False
+    container: str = ""  # "" means each pod's main one
+    after: tuple[tuple[str, str], ...] = ()  # (pod, position of what was read last)
+    of: str = ""  # "" the pods' logs; EVENTS
+
+    @property
+    def is_plain(self) -> bool:
+        """It asks for no more than every spoke can."""
+        return self == LogQuery(self.ref, self.role, self.follow, self.tail_lines)
 
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
     pod: str
     data: bytes  # whole lines
+    position: str = ""  # to resume after them

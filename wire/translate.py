@@ -286,22 +286,39 @@ def log_request_to_wire(request_id: int, query: LogQuery, window: int) -> pb.Log
         follow=query.follow,
         tail_lines=query.tail_lines,
         window=window,
+        rank=query.rank,
+        since=query.since.timestamp() if query.since else 0,
+        previous=query.previous,
+        timestamps=query.timestamps,
+        container=query.container,
+        after=dict(query.after),
+        of=query.of,
     )
 
 
 def log_query_from_wire(message: pb.LogRequest) -> LogQuery:
     return LogQuery(
-        ref_from_wire(message.ref, "log_request.ref"), message.role, message.follow, tail_lines=message.tail_lines
+        ref_from_wire(message.ref, "log_request.ref"),
+        message.role,
+        message.follow,
+        tail_lines=message.tail_lines,
+        rank=message.rank if message.HasField("rank") else None,
+        since=time_of(message.since, "log_request.since") if message.since else None,
+        previous=message.previous,
+        timestamps=message.timestamps,
+        container=message.container,
+        after=tuple(sorted(message.after.items())),
+        of=message.of,
     )
 
 
 @fits("log_chunk")
 def log_lines_to_wire(request_id: int, lines: LogLines) -> pb.LogChunk:
-    return pb.LogChunk(id=request_id, pod=lines.pod, data=lines.data)
+    return pb.LogChunk(id=request_id, pod=lines.pod, data=lines.data, position=lines.position)
 
 
 def log_lines_from_wire(message: pb.LogChunk) -> LogLines:
-    return LogLines(message.pod, message.data)
+    return LogLines(message.pod, message.data, message.position)
 
 
 # ---- the workload ----

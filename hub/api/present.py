@@ -110,7 +110,7 @@ def event(one: JobEvent) -> schemas.EventOut:
 
 
 def log_line(lines: PodLines) -> schemas.LogLineOut:
-    return schemas.LogLineOut(pod=lines.pod, data=lines.data.decode("utf-8", "replace"))
+    return schemas.LogLineOut(pod=lines.pod, data=lines.data.decode("utf-8", "replace"), position=lines.position)
 
 
 def cluster(state: ClusterState) -> schemas.ClusterOut:

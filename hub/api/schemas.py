@@ -320,6 +320,8 @@ class ExplanationOut(Wire):
 class LogLineOut(Wire):
     pod: str
     data: str
+    position: str = Field(default="", description="Of the pod's log after these lines: what `after` takes.")
+    end: bool = Field(default=False, description="The log has ended here, and was not cut off. Only where resumable.")
 
 
 # --- clusters -------------------------------------------------------------------------------------------------------

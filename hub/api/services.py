@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from hub.records import (
@@ -43,6 +43,8 @@ class PodLines(Protocol):
     def pod(self) -> str: ...
     @property
     def data(self) -> bytes: ...
+    @property
+    def position(self) -> str: ...
 
 
 class JoinedCluster(Protocol):
@@ -112,7 +114,19 @@ class JobsPort(Protocol):
     async def explain(self, actor: Actor, ref: str) -> Explanation: ...
     def events(self, actor: Actor, *, after: int | None, job: str | None, follow: bool) -> AsyncIterator[JobEvent]: ...
     def logs(
-        self, actor: Actor, ref: str, *, role: str = "", follow: bool, tail_lines: int
+        self,
+        actor: Actor,
+        ref: str,
+        *,
+        role: str = "",
+        follow: bool,
+        tail_lines: int,
+        rank: int | None = None,
+        since: datetime | None = None,
+        previous: bool = False,
+        timestamps: bool = False,
+        container: str = "",
+        after: Mapping[str, str] | None = None,
     ) -> AsyncIterator[PodLines]: ...
 
 

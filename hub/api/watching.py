@@ -1,29 +1,19 @@
-"""What is read as it happens: the logs of a job, and the events of all of them."""
+"""The events of jobs as they happen; their logs are `logs`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.api import failures, present, streams
 from hub.api.door import Caller, Served
-from hub.api.schemas import ErrorBody, LogLineOut
-from hub.api.services import PodLines
-from hub.errors import HubError
+from hub.api.schemas import ErrorBody
 
 router = APIRouter(tags=["watching"])
-
-
-class LogsQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    role: str = Field(default="", description="Only the pods of this role.")
-    follow: bool = False
-    tail: int = Field(default=0, ge=0, description="Lines of each pod to begin with; 0: from the first line.")
 
 
 class EventsQuery(BaseModel):
@@ -35,33 +25,6 @@ class EventsQuery(BaseModel):
         description="Events after this `seq`, else from the first one; the header Last-Event-ID wins.",
     )
     follow: bool = True
-
-
-@router.get(
-    "/jobs/{ref}/logs",
-    response_class=StreamingResponse,
-    responses={
-        200: {"content": {"application/x-ndjson": {"schema": LogLineOut.model_json_schema()}, "text/plain": {}}}
-    },
-)
-async def logs(
-    ref: str,
-    request: Request,
-    served: Served,
-    actor: Caller,
-    query: Annotated[LogsQuery, Query()],
-    resources: streams.Resources,
-) -> StreamingResponse:
-    """NDJSON, one object for whole lines of a pod; `Accept: text/plain` for `[pod] line`. A stream that breaks ends
-    with an object (a line) that holds `error`."""
-    source = served.jobs.logs(actor, ref, role=query.role, follow=query.follow, tail_lines=query.tail)
-    lines = await streams.opened(streams.until_closed(source, served.closing), resources)
-    plain = request.headers.get("accept", "").startswith("text/plain")
-    return StreamingResponse(
-        _plain(lines) if plain else _ndjson(lines),
-        media_type="text/plain; charset=utf-8" if plain else "application/x-ndjson",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
 
 
 async def _wanted_job(served: Served, actor: Caller, query: Annotated[EventsQuery, Query()]) -> str | None:
@@ -85,21 +48,3 @@ async def events(
             yield ServerSentEvent(data=present.event(one), event="job", id=str(one.seq))
     except Exception as error:
         yield ServerSentEvent(data=ErrorBody(error=failures.describe(error)), event="error")
-
-
-async def _ndjson(lines: AsyncIterator[PodLines]) -> AsyncIterator[bytes]:
-    try:
-        async for one in lines:
-            yield present.log_line(one).model_dump_json().encode() + b"\n"
-    except Exception as error:
-        yield ErrorBody(error=failures.describe(error)).model_dump_json().encode() + b"\n"
-
-
-async def _plain(lines: AsyncIterator[PodLines]) -> AsyncIterator[bytes]:
-    try:
-        async for one in lines:
-            prefix = f"[{one.pod}] ".encode()
-            yield b"".join(prefix + line + b"\n" for line in one.data.splitlines())
-    except Exception as error:
-        message = error.message if isinstance(error, HubError) else failures.describe(error).message
-        yield f"[muster] error: {message}\n".encode()

@@ -22,6 +22,7 @@ app = typer.Typer()
 _QUIET_S = 0.2
 _BURST_S = 1.0
 _AGES_S = 5.0  # ages grow without events
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -31,13 +32,57 @@ def logs(
     ref: Annotated[str, typer.Argument(metavar="REF", help="A job's id or name.", autocompletion=completion.jobs)],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job has ended.")] = False,
     role: Annotated[str, typer.Option(help="Only the pods of this role.")] = "",
+    rank: Annotated[
+        int | None, typer.Option(min=0, help="Only the pod of this rank: of the role, else over all roles.")
+    ] = None,
+    container: Annotated[str, typer.Option(help="Of each pod; else its main one.")] = "",
+    since: Annotated[str, typer.Option(metavar="TIME", help="Only what is newer: 90s, 10m, 2h, 1d.")] = "",
     tail: Annotated[int, typer.Option(min=0, help="Lines of each pod to begin with; 0: from the first.")] = 0,
+    previous: Annotated[bool, typer.Option("--previous", help="Of containers that restarted, the run before.")] = False,
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Say when each line was written.")] = False,
 ) -> None:
-    """Print what a job's pods write."""
+    """Print what a job's pods write, or wrote.
+
+    Of a job that has ended, and of pods that are gone, the last MiB of each are kept for some days. A connection that
+    breaks is taken up again, no line lost or twice.
+    """
     from hub.cli import loglines
 
     with connect(ctx) as muster:
-        loglines.show(muster.logs(ref, role=role, follow=follow, tail=tail))
+        lines = muster.logs(
+            ref,
+            role=role,
+            rank=rank,
+            container=container,
+            follow=follow,
+            tail=tail,
+            since_s=_seconds(since),
+            previous=previous,
+            timestamps=timestamps,
+            told=_pauses(),
+        )
+        loglines.show(lines)
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    number, unit = text[:-1], _UNITS_S.get(text[-1])
+    if unit is None or not number.isascii() or not number.isdigit() or len(number) > 9 or not int(number):
+        exits.stop(f"--since {text} is no time", "write a number and s, m, h or d: 10m", exits.USAGE)
+    return float(int(number) * unit)
+
+
+def _pauses() -> Callable[[str], None]:
+    """Says once why it pauses, until it is for another reason."""
+    said: list[str] = []
+
+    def tell(words: str) -> None:
+        if said[-1:] != [words]:
+            said.append(words)
+            typer.echo(f"muster: {words}; trying again", err=True)
+
+    return tell
 
 
 @app.command(epilog=exits.HELP)

@@ -13,14 +13,16 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from datetime import datetime
 from typing import Any
 
-from spoke.cluster import host_selectors
+from spoke.cluster import host_logs, host_selectors
 from spoke.cluster.port import (
     Change,
     ClusterError,
     Conflict,
     Gone,
+    LogPart,
     NotFound,
     Object,
     ObjectKey,
@@ -154,17 +156,33 @@ class FakeCluster:
         self.put(pod)
 
     async def logs(
-        self, namespace: str, pod: str, *, follow: bool, tail_lines: int = 0, container: str = ""
-    ) -> AsyncIterator[bytes]:
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        follow: bool,
+        tail_lines: int = 0,
+        container: str = "",
+        since: datetime | None = None,
+        previous: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogPart]:
+        """Its lines were all written at the beginning of 2000, by one run of one container."""
         self._called("logs", ObjectKey("v1", "Pod", namespace, pod))
         if ObjectKey("v1", "Pod", namespace, pod) not in self._objects:
             raise NotFound(f'pods "{pod}" not found')
         lines = self.pod_logs.setdefault((namespace, pod), [])
+        if previous and not after:
+            raise NotFound(f'pod "{pod}" has no earlier run')
         read = max(0, len(lines) - tail_lines) if tail_lines else 0
+        offset = host_logs.position(after)[1] if after else sum(map(len, lines[:read]))
+        if after:
+            read = next(n for n in range(len(lines) + 1) if sum(map(len, lines[:n])) >= offset)
         while True:
-            for line in lines[read:]:
-                yield line
-            read = len(lines)
+            while read < len(lines):
+                read, line = read + 1, lines[read]
+                offset += len(line)
+                yield LogPart(b"2000-01-01T00:00:00Z " + line, f"o0:{offset}")
             if not follow or (namespace, pod) in self.ended_logs:
                 return
             self._log_grew.clear()

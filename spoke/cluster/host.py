@@ -15,6 +15,7 @@ import fcntl
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from spoke.cluster.port import (
     Change,
     ClusterError,
     Conflict,
+    LogPart,
     NotFound,
     Object,
     ObjectKey,
@@ -152,17 +154,40 @@ class HostCluster:
         self._woken.set()
 
     async def logs(
-        self, namespace: str, pod: str, *, follow: bool, tail_lines: int = 0, container: str = ""
-    ) -> AsyncIterator[bytes]:
-        key = ObjectKey("v1", "Pod", namespace, pod)
-        found = self._store.get(key)
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        follow: bool,
+        tail_lines: int = 0,
+        container: str = "",
+        since: datetime | None = None,
+        previous: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogPart]:
+        found, name = self._container(namespace, pod, container)
+        uid = found["metadata"]["uid"]
+        source = host_logs.read(
+            lambda: self._runs.of_pod(uid).get(name),
+            pod,
+            follow=follow,
+            tail_lines=tail_lines,
+            since=since,
+            previous=previous,
+            after=after,
+        )
+        async with aclosing(source) as parts:
+            async for part in parts:
+                yield part
+
+    def _container(self, namespace: str, pod: str, container: str) -> tuple[Object, str]:
+        """The pod and the name of its container; "" is the first one's. Raises NotFound."""
+        found = self._store.get(ObjectKey("v1", "Pod", namespace, pod))
         name = container or found["spec"]["containers"][0]["name"]
         names = [c["name"] for c in (*found["spec"]["containers"], *(found["spec"].get("initContainers") or ()))]
         if name not in names:
             raise NotFound(f'container "{name}" not found in pod "{pod}"; it has {", ".join(names)}')
-        uid = found["metadata"]["uid"]
-        async for chunk in host_logs.read(lambda: self._runs.of_pod(uid).get(name), pod, follow, tail_lines):
-            yield chunk
+        return found, name
 
     # ---- what arrives ----
 

@@ -10,19 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from datetime import datetime
 from random import Random
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 
+from spoke.cluster import kube_logs
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.discovery import Discovery, Served
+from spoke.cluster.kube_logs import Asked
 from spoke.cluster.port import (
     Change,
     ClusterError,
     Conflict,
     Gone,
+    LogPart,
     NotFound,
     Object,
     ObjectKey,
@@ -157,25 +161,22 @@ class KubeCluster:
                 raise
 
     async def logs(
-        self, namespace: str, pod: str, *, follow: bool, tail_lines: int = 0, container: str = ""
-    ) -> AsyncIterator[bytes]:
-        query = {"follow": "true" if follow else "false"}
-        if tail_lines:
-            query["tailLines"] = str(tail_lines)
-        query["container"] = container or await self._main_container(namespace, pod)
-        path = f"{_PODS.path(namespace, pod)}/log?{urlencode(query)}"
-        rest = b""
-        try:
-            async with self._rest.stream(path, silence_s=None if follow else 60.0) as chunks:
-                async for chunk in chunks:
-                    lines, newline, rest = (rest + chunk).rpartition(b"\n")
-                    if newline:
-                        yield lines + newline
-        except Refused as refusal:
-            # "container is waiting to start": it may have logs yet.
-            raise Unavailable(str(refusal)) from refusal
-        if rest:
-            yield rest + b"\n"
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        follow: bool,
+        tail_lines: int = 0,
+        container: str = "",
+        since: datetime | None = None,
+        previous: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogPart]:
+        found = await self.get(ObjectKey("v1", "Pod", namespace, pod))
+        asked = Asked(follow, tail_lines, container, since, previous, after)
+        async with aclosing(kube_logs.read(self._rest, found, asked)) as parts:
+            async for part in parts:
+                yield part
 
     async def close(self) -> None:
         await self._rest.close()
@@ -239,12 +240,6 @@ class KubeCluster:
             await self._rest.request("POST", f"/api/v1/namespaces?fieldManager={FIELD_MANAGER}", body)
         except Conflict:
             return  # somebody was faster
-
-    async def _main_container(self, namespace: str, pod: str) -> str:
-        found = await self.get(ObjectKey("v1", "Pod", namespace, pod))
-        annotations = found["metadata"].get("annotations") or {}
-        first: str = found["spec"]["containers"][0]["name"]
-        return str(annotations.get("kubectl.kubernetes.io/default-container", first))
 
 
 def _selector(selection: Selection) -> dict[str, str]:

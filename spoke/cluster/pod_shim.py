@@ -10,6 +10,8 @@ in a session of its own, and the run's directory is the truth:
     stop.json   {"grace_s"}: asks for the end; then SIGTERM        (written by the spoke)
     exit.json   code, reason, message, started and finished        (last; whatever the process left behind is killed)
     log         standard output and error
+    log.times   how long the log was when: a double (seconds since the epoch) and an unsigned 64-bit number of bytes,
+                little-endian, once a second at the most and where it has grown
 
 The shim adopts orphans (a Linux subreaper), so that nothing which the process started survives it, daemons included.
 Not promised: where there is no /proc, only the process group is killed; a shim that is itself killed by SIGKILL takes
@@ -29,6 +31,7 @@ import os
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -36,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_GRACE_S = 30.0
+NOTE_S = 1.0  # between looks at how long the log has become
 REAP_S = 5.0  # how long leftovers of a finished container are waited for after SIGKILL
 START_ERROR = 128  # Kubernetes' exit code of a container that could not be started
 CONTAINER_UMASK = 0o022
@@ -165,11 +169,13 @@ def _spawn(directory: Path) -> subprocess.Popen[bytes]:
 def _attend(directory: Path, child: int, wakeup: int) -> int:
     """Waits for the child and answers its wait status; on SIGTERM ends it within the grace that stop.json names."""
     kill_at: float | None = None
+    noted = 0
     while True:
-        timeout = None if kill_at is None else max(kill_at - time.monotonic(), 0)
+        timeout = NOTE_S if kill_at is None else max(min(kill_at - time.monotonic(), NOTE_S), 0)
         ready, _, _ = select.select([wakeup], [], [], timeout)
         caught = os.read(wakeup, 4096) if ready else b""
         status = _reap(child)
+        noted = _note_length(directory, noted)
         if status is not None:
             return status
         if signal.SIGTERM in caught or signal.SIGINT in caught:
@@ -179,6 +185,17 @@ def _attend(directory: Path, child: int, wakeup: int) -> int:
         if kill_at is not None and time.monotonic() >= kill_at:
             _kill_everything(child)
             kill_at = time.monotonic() + 0.5  # what forked in between is found by the next round
+
+
+def _note_length(directory: Path, noted: int) -> int:
+    """A full disk, or a log that somebody took away, must not end the container."""
+    with contextlib.suppress(OSError):
+        length = (directory / "log").stat().st_size
+        if length != noted:
+            with (directory / "log.times").open("ab") as times:
+                times.write(struct.pack("<dQ", time.time(), length))
+            return length
+    return noted
 
 
 def _reap(child: int) -> int | None:

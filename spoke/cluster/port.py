@@ -5,8 +5,10 @@ Objects are Kubernetes objects as JSON values. Both implementations pass the con
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 Object = Mapping[str, Any]
@@ -58,6 +60,21 @@ class PodBinding:
     uid: str
     node: str
     annotations: Mapping[str, str]  # copied onto the pod
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """Whole lines of a log, each with the time when it was written before it: RFC 3339 and a space."""
+
+    stamped: bytes
+    position: str  # given as `after`, what comes next is what comes after these lines
+
+    @property
+    def plain(self) -> bytes:
+        return _STAMP.sub(b"", self.stamped)
+
+
+_STAMP = re.compile(rb"(?m)^\S+ ")
 
 
 class ClusterError(Exception):
@@ -117,11 +134,25 @@ class ClusterPort(Protocol):
         """
 
     def logs(
-        self, namespace: str, pod: str, *, follow: bool, tail_lines: int = 0, container: str = ""
-    ) -> AsyncIterator[bytes]:
-        """Chunks of whole lines. Without `follow` ends at the present; with it, when the container ends.
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        follow: bool,
+        tail_lines: int = 0,
+        container: str = "",
+        since: datetime | None = None,
+        previous: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogPart]:
+        """Without `follow` ends at the present; with it, when the container ends, also where it is to start again.
 
-        Raises NotFound, Unavailable.
+        `tail_lines`, `since`: where to begin, 0 and None at the first line. `previous`: the run before the present one.
+        `after`: a position that was given out, which all these go without; what came after it of the run that it lies
+        in, as far as that is kept, and then the runs after that.
+
+        Raises NotFound (no such pod, container, or run before), Unavailable (not started, does not answer now), and
+        Refused where `after` is no position.
         """
 
     async def close(self) -> None: ...

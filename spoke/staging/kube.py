@@ -139,7 +139,7 @@ class KubeStager:
         try:
             async with asyncio.timeout(self._how.poll_s + 5):
                 async for chunk in self._port.logs(metadata["namespace"], metadata["name"], follow=False, tail_lines=1):
-                    lines += chunk
+                    lines += chunk.plain
             said = json.loads(lines.splitlines()[-1])
         except (ClusterError, TimeoutError, ValueError, IndexError):
             return {}

@@ -268,20 +268,45 @@ def test_what_is_no_event_stream() -> None:
         next(client(Wire(says({})), patience_s=-1).events(follow=False))
 
 
+END = json.dumps({"pod": "", "data": "", "end": True}) + "\n"
+
+
+def line(pod: str, data: str, position: str = "") -> str:
+    return json.dumps({"pod": pod, "data": data, "position": position}) + "\n"
+
+
 def test_logs_line_by_line_until_they_break() -> None:
-    lines = [json.dumps({"pod": "m-0", "data": "a\nb\n"}) + "\n", json.dumps({"pod": "w-0", "data": "é\n"}) + "\n"]
-    assert [one.data for one in client(Wire(streams(*lines))).logs("x")] == ["a\nb\n", "é\n"]
+    lines = [line("m-0", "a\nb\n"), line("w-0", "é\n")]
+    assert [one.data for one in client(Wire(streams(*lines, END))).logs("x")] == ["a\nb\n", "é\n"]
     broken = client(Wire(streams(*lines, breaks=True))).logs("x", follow=True)
     assert [next(broken).pod, next(broken).pod] == ["m-0", "w-0"]
     with pytest.raises(HubUnreachable):
-        next(broken)
-    error = json.dumps({"error": {"code": "log-broken", "message": "the pod is gone"}}) + "\n"
+        next(broken)  # without positions it would begin anew
+    error = json.dumps({"error": {"code": "log-refused", "message": "the pod is gone"}}) + "\n"
     ended = client(Wire(streams(lines[0], error))).logs("x")
     next(ended)
     with pytest.raises(ApiError, match="the pod is gone"):
         next(ended)
 
 
+def test_a_broken_log_goes_on_after_the_last_line_of_each_pod() -> None:
+    lost = json.dumps({"error": {"code": "cluster-not-connected", "message": "east is away"}}) + "\n"
+    wire = Wire(
+        streams(line("m-0", "a\n", "1"), line("w-0", "b\n", "7"), line("m-0", "c\n", "2"), breaks=True),
+        streams(line("w-0", "d\n", "8"), lost),
+        streams(),  # a hub that stops ends its streams
+        streams(line("m-0", "e\n", "3"), END),
+    )
+    told: list[str] = []
+    logs = client(wire).logs("x", follow=True, tail=5, rank=0, told=told.append)
+    assert [one.data for one in logs] == ["a\n", "b\n", "c\n", "d\n", "e\n"]
+    asked = [json.loads(request.content) for request in wire.requests]
+    assert [one["after"] for one in asked] == [{}, {"m-0": "2", "w-0": "7"}, *[{"m-0": "2", "w-0": "8"}] * 2]
+    assert all((one["tail"], one["rank"], one["follow"]) == (5, 0, True) for one in asked)
+    assert len(told) == 3
+    assert "east is away" in told[1]
+
+
 def test_a_log_line_about_an_error_is_a_log_line() -> None:
     line = json.dumps({"pod": "m-0", "data": '{"error": 1}\n'}) + "\n"
-    assert [one.data for one in client(Wire(streams(line))).logs("x")] == ['{"error": 1}\n']
+    assert [one.data for one in client(Wire(streams(line, END))).logs("x")] == ['{"error": 1}\n']

@@ -21,6 +21,7 @@ from spoke import heartbeats, lost_nodes, stuck
 from spoke.agent import Agent
 from spoke.cluster.fake import DEFAULT_KINDS, FakeCluster
 from spoke.cluster.port import Object, ObjectKey
+from spoke.kept_logs import KeptLogs
 from spoke.ledger import Ledger
 from spoke.staging.port import Stager
 from wire.orders import Command, CommandAck, JobRef, Report, ReportAck, Start, Stop
@@ -123,6 +124,7 @@ class Stage:
     with_nodes: heartbeats.Patience = heartbeats.PATIENCE
     with_starts: stuck.Patience = stuck.PATIENCE
     stager: Stager | None = None
+    keeps_logs: bool = False
     reports: list[Report] = field(default_factory=list)
     acknowledge: bool = True
     agent: Agent = field(init=False)
@@ -146,6 +148,7 @@ class Stage:
             with_nodes=self.with_nodes,
             with_starts=self.with_starts,
             stager=self.stager,
+            kept_logs=KeptLogs(self.directory / "logs") if self.keeps_logs else None,
         )
         await self.agent.start()
         self._hub = asyncio.create_task(self._take_reports())

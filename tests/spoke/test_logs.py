@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,10 +35,10 @@ async def on(tmp_path: Path) -> AsyncIterator[Stage]:
         yield on
 
 
-async def read(on: Stage, *, role: str = "", follow: bool = False, tail: int = 0) -> dict[str, bytes]:
+async def read(on: Stage, *, role: str = "", follow: bool = False, tail: int = 0, **more: Any) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     async with asyncio.timeout(10):
-        async for line in on.agent.logs(LogQuery(REF, role, follow, tail)):
+        async for line in on.agent.logs(LogQuery(REF, role, follow, tail, **more)):
             found[line.pod] = found.get(line.pod, b"") + line.data
     return found
 
@@ -93,16 +94,60 @@ async def test_a_reader_that_goes_away_leaves_nothing_running(on: Stage) -> None
     await eventually("its readers ended", lambda: len(asyncio.all_tasks()) <= before)
 
 
-def test_a_log_that_broke_off_goes_on_after_what_was_read() -> None:
-    seen = logs._Seen(tail_lines=0)
-    assert seen.beyond(b"a\nb\n") == b"a\nb\n"
-    seen.broken_off()
-    assert seen.ask_from_the_end() == 0
-    assert seen.beyond(b"a\n") == b""
-    assert seen.beyond(b"b\nc\n") == b"c\n"
-    tail = logs._Seen(tail_lines=5)
-    assert tail.ask_from_the_end() == 5
-    assert tail.beyond(b"x\ny\n") == b"x\ny\n"
-    tail.broken_off()
-    assert tail.ask_from_the_end() == 1
-    assert tail.beyond(b"y\nz\n") == b"z\n"
+async def test_of_one_rank(on: Stage) -> None:
+    on.cluster.log("team", "train-0", b"a\n")
+    on.cluster.log("team", "train-1", b"x\n")
+    assert await read(on, rank=1) == {"train-1": b"x\n"}
+    assert await read(on, role="worker", rank=0) == {"train-0": b"a\n"}
+    assert await read(on, rank=2) == {}
+
+
+async def test_with_the_time_of_each_line(on: Stage) -> None:
+    on.cluster.log("team", "train-0", b"a\n", b"b\n")
+    at = b"2000-01-01T00:00:00Z "
+    assert await read(on, rank=0, timestamps=True) == {"train-0": at + b"a\n" + at + b"b\n"}
+
+
+async def test_after_the_positions_that_were_read(on: Stage) -> None:
+    on.cluster.log("team", "train-0", b"a\n", b"b\n", b"c\n")
+    on.cluster.log("team", "train-1", b"x\n")
+    positions = [(one.pod, one.position) async for one in on.agent.logs(LogQuery(REF, "", False, 0))]
+    second = [position for pod, position in positions if pod == "train-0"][1]
+    # The tail was for the beginning; a position of another pod of that name says nothing of this one.
+    after = (("train-0", second), ("train-1", "another-uid/o0:9"))
+    assert await read(on, tail=1, after=after) == {"train-0": b"c\n", "train-1": b"x\n"}
+
+
+@pytest.fixture
+async def keeping(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(tmp_path, node("n1"), keeps_logs=True) as on:
+        await on.run("j-1", job_yaml("train", pods=2))
+        await on.make_pods("train", [0, 1])
+        await eventually("both are bound", lambda: len(on.bound("j-1")) == 2)
+        await eventually("it is seen", lambda: all(p.node for p in on.agent._jobs.of(REF).pods.values()))  # type: ignore[union-attr]
+        yield on
+
+
+async def test_logs_outlive_a_job_that_was_cancelled(keeping: Stage) -> None:
+    on = keeping
+    on.cluster.log("team", "train-0", b"a\n", b"b\n")
+    on.cluster.log("team", "train-1", b"x\n")
+    reading = asyncio.create_task(read(on, follow=True))
+    await eventually("both are read", lambda: on.cluster.calls.get("logs", 0) >= 2)
+    first = await anext(on.agent.logs(LogQuery(REF, "", False, 0)))
+    await on.cancel("j-1")
+    await on.told("j-1", Event.STOPPED)
+    await eventually("it is gone", lambda: on.agent._jobs.of(REF) is None)
+    for name in ("train-0", "train-1"):
+        on.cluster.log("team", name, end=True)
+    expected = {"train-0": b"a\nb\n", "train-1": b"x\n"}
+    assert await reading == expected
+    await eventually("they are written", lambda: len(on.agent._kept_logs.pods(REF)) == 2)  # type: ignore[union-attr]
+    assert await read(on) == await read(on, follow=True) == expected
+    assert await read(on, rank=0, tail=1) == {"train-0": b"b\n"}
+    assert await read(on, role="worker", rank=1) == {"train-1": b"x\n"}
+    assert await read(on, after=((first.pod, first.position),), rank=0) == {"train-0": b"b\n"}
+    await on.restart()
+    assert await read(on) == expected
+    with pytest.raises(KeyError, match="nothing of its logs is kept"):
+        on.agent.logs(LogQuery(JobRef("j-1", 2), "", False, 0))

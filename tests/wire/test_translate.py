@@ -194,7 +194,11 @@ def test_acks_come_back(ref: JobRef, number: int, code: str, message: str) -> No
 def test_logs_come_back(ref: JobRef, role: str, follow: bool, tail: int, pod: str, data: bytes) -> None:
     query = LogQuery(ref, role, follow, tail)
     assert translate.log_query_from_wire(translate.log_request_to_wire(3, query, 1024)) == query
-    lines = LogLines(pod, data)
+    whole = replace(query, rank=tail, since=datetime.fromtimestamp(tail + 1, UTC), previous=follow, timestamps=True)
+    whole = replace(whole, container=role, after=((pod, "p"),), of="events")
+    assert translate.log_query_from_wire(translate.log_request_to_wire(3, whole, 1024)) == whole
+    assert not whole.is_plain and query.is_plain  # noqa: PT018
+    lines = LogLines(pod, data, position=pod)
     assert translate.log_lines_from_wire(translate.log_lines_to_wire(3, lines)) == lines
 
 

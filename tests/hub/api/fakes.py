@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from hub.api.services import Services
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
@@ -140,6 +141,7 @@ class Submitted:
 class Lines:
     pod: str
     data: bytes
+    position: str = ""
 
 
 @dataclass(frozen=True)
@@ -268,9 +270,10 @@ class FakeJobs:
         self.happened = [*self.happened, event(len(self.happened) + 1, of, of.phase, "told")]
 
     async def logs(
-        self, actor: Actor, ref: str, *, role: str = "", follow: bool, tail_lines: int
+        self, actor: Actor, ref: str, *, role: str = "", follow: bool, tail_lines: int, **more: Any
     ) -> AsyncIterator[Lines]:
         self.calls.append(("logs", ref, role, follow, tail_lines))
+        self.log_options = {name: value for name, value in more.items() if value or (value == 0 and value is not False)}
         await self.show(actor, ref)
         try:
             for one in self.lines:

@@ -40,6 +40,7 @@ POST /v1/clusters/{name}/uncordon
 POST /v1/datasets
 POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
+POST /v1/jobs/{ref}/logs
 POST /v1/join
 POST /v1/plan
 POST /v1/queues

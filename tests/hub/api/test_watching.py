@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
-from hub.api import streams
+import pytest
+
+from hub.api import standing, streams
 from hub.errors import ConflictError
 from tests.hub.api.conftest import As
 from tests.hub.api.fakes import FakeHub, Lines
@@ -101,4 +104,38 @@ async def test_a_stream_nobody_reads_is_closed_with_its_request(hub: FakeHub) ->
     hub.jobs.lines = [Lines("m-0", b"x\n")]
     async with AsyncExitStack() as resources:
         await streams.opened(streams.until_closed(source, asyncio.Event()), resources)
+    assert hub.jobs.closed == 1
+
+
+async def test_a_log_is_taken_up_again_and_says_its_end(as_: As, hub: FakeHub) -> None:
+    hub.jobs.lines = [Lines("m-0", b"step 2\n", "p-2")]
+    body = {"rank": 0, "since": "2026-11-26T08:00:00Z", "previous": True, "timestamps": True, "after": {"m-0": "p-1"}}
+    answer = await as_("alice-token").post("/jobs/llama-70b/logs", json=body)
+    assert [json.loads(one) for one in answer.text.splitlines()] == [
+        {"pod": "m-0", "data": "step 2\n", "position": "p-2"},
+        {"pod": "", "data": "", "end": True},
+    ]
+    assert hub.jobs.log_options == {
+        "rank": 0,
+        "since": datetime(2026, 11, 26, 8, tzinfo=UTC),
+        "previous": True,
+        "timestamps": True,
+        "after": {"m-0": "p-1"},
+    }
+    refused = await as_("alice-token").post("/jobs/llama-70b/logs", json={"rank": -1})
+    assert refused.status_code == 422
+    assert refused.json()["error"]["problems"][0]["path"].endswith("rank")
+
+
+async def test_who_may_not_read_any_more_loses_the_stream(
+    as_: As, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "LOOK_S", 0.01)
+    hub.jobs.lines = [Lines("m-0", b"step 1\n", "p-1")]
+    asking = asyncio.create_task(as_("alice-token").post("/jobs/llama-70b/logs", json={"follow": True}))
+    await hub.jobs.all_sent.wait()
+    assert not asking.done()
+    hub.access.actors.pop("alice-token")
+    last = (await asking).text.splitlines()[-1]
+    assert json.loads(last)["error"]["code"] == "bad-token"
     assert hub.jobs.closed == 1

@@ -221,6 +221,6 @@ class ClusterContract:
                 pass
             followed = [chunk async for chunk in arena.port.logs(arena.namespace, "p", follow=True)]
             tail = [chunk async for chunk in arena.port.logs(arena.namespace, "p", follow=False, tail_lines=2)]
-        assert b"".join(followed) == b"one\ntwo\nthree\n"
-        assert b"".join(tail) == b"two\nthree\n"
-        assert all(chunk.endswith(b"\n") for chunk in [*followed, *tail])
+        assert b"".join(part.plain for part in followed) == b"one\ntwo\nthree\n"
+        assert b"".join(part.plain for part in tail) == b"two\nthree\n"
+        assert all(part.stamped.endswith(b"\n") for part in [*followed, *tail])

@@ -35,7 +35,7 @@ async def test_logs_follow_until_they_end(arena: Arena, cluster: FakeCluster) ->
     cluster.log("contract", "p", b"one\n", b"two\n")
 
     async def read() -> list[bytes]:
-        return [line async for line in cluster.logs("contract", "p", follow=True, tail_lines=1)]
+        return [part.plain async for part in cluster.logs("contract", "p", follow=True, tail_lines=1)]
 
     reading = asyncio.create_task(read())
     await asyncio.sleep(0)

@@ -24,7 +24,17 @@ from placement.lifecycle import Event
 from spoke.cluster import host_nodes, pod_shim
 from spoke.cluster.host import HostCluster, StateInUse
 from spoke.cluster.host_store import key_of
-from spoke.cluster.port import Conflict, NotFound, Object, ObjectKey, PodBinding, Refused, Selection, Unavailable
+from spoke.cluster.port import (
+    Conflict,
+    LogPart,
+    NotFound,
+    Object,
+    ObjectKey,
+    PodBinding,
+    Refused,
+    Selection,
+    Unavailable,
+)
 from tests.spoke.cluster.contract import PATIENCE_S, Arena, ClusterContract
 
 NODES_FILE = """
@@ -134,7 +144,7 @@ async def gone(cluster: HostCluster, name: str = "p") -> None:
 
 async def log(cluster: HostCluster, name: str = "p", *, container: str = "", follow: bool = False) -> str:
     chunks = [chunk async for chunk in cluster.logs(NAMESPACE, name, follow=follow, container=container)]
-    return b"".join(chunks).decode()
+    return b"".join(chunk.plain for chunk in chunks).decode()
 
 
 def state_of(found: Object, container: int = 0) -> dict[str, Any]:
@@ -394,11 +404,47 @@ async def test_logs_follow_until_the_container_ends(cluster: HostCluster, tmp_pa
     await phase(cluster, "Running")
     following = cluster.logs(NAMESPACE, "p", follow=True)
     async with asyncio.timeout(PATIENCE_S):
-        assert await anext(following) == b"one\n"
+        assert (await anext(following)).plain == b"one\n"
         assert await log(cluster) == "one\n"
         (tmp_path / "go").touch()
         rest = [chunk async for chunk in following]
-    assert b"".join(rest) == b"two\nend\n"
+    assert b"".join(part.plain for part in rest) == b"two\nend\n"
+
+
+async def test_a_log_is_taken_up_after_a_position_over_restarts(cluster: HostCluster) -> None:
+    shell = "n=$(cat n 2>/dev/null || echo 2); for i in 1 2 3; do echo run $n line $i; done; echo 1 > n; [ $n = 1 ]"
+    spec = {"name": "main", "command": ["sh", "-c", shell]}
+    await run(cluster, pod(restartPolicy="OnFailure", containers=[spec]))
+    await phase(cluster, "Succeeded")
+    whole = [f"run 1 line {i}\n" for i in (1, 2, 3)]
+    assert await log(cluster) == "".join(whole)
+    before = [part async for part in cluster.logs(NAMESPACE, "p", follow=False, previous=True)]
+    earlier = "".join(f"run 2 line {i}\n" for i in (1, 2, 3))
+    assert b"".join(part.plain for part in before).decode() == earlier
+    after = f"o0:{len('run 2 line 1') + 1}"
+    rest = [part async for part in cluster.logs(NAMESPACE, "p", follow=False, after=after)]
+    assert b"".join(part.plain for part in rest).decode() == earlier[13:] + "".join(whole)
+    assert [part async for part in cluster.logs(NAMESPACE, "p", follow=True, after=rest[-1].position)] == []
+    for position in ("t0|0|0||", "o0", "o7:0"):
+        with pytest.raises(Refused, match="position"):
+            await anext(cluster.logs(NAMESPACE, "p", follow=False, after=position))
+
+
+async def test_lines_know_when_they_were_written(cluster: HostCluster) -> None:
+    began = datetime.now(UTC)
+    await run(cluster, pod(shell="echo early; sleep 2.3; echo late"))
+    await phase(cluster, "Succeeded")
+    parts = [part async for part in cluster.logs(NAMESPACE, "p", follow=False)]
+    stamps = {text: datetime.fromisoformat(at) for at, text in map(str.split, _lines(parts))}
+    assert began <= stamps["early"] <= stamps["late"] - timedelta(seconds=1)
+    since = stamps["late"] - timedelta(seconds=0.5)
+    assert [
+        line.split()[1] for line in _lines([p async for p in cluster.logs(NAMESPACE, "p", follow=False, since=since)])
+    ] == ["late"]
+
+
+def _lines(parts: Iterable[LogPart]) -> list[str]:
+    return b"".join(part.stamped for part in parts).decode().splitlines()
 
 
 async def test_logs_name_the_containers_there_are(cluster: HostCluster) -> None:
