@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub import admission, leadership, rest
 from hub.access import Access, new_bootstrap_token, weakness_of
-from hub.admission import Submission
+from hub.admission import Admitted, Submission
 from hub.api import pricebook
 from hub.api.app import create_api
 from hub.api.services import NotReady, Services
@@ -62,12 +62,13 @@ from hub.store.dialect import DatabaseInUse, is_sqlite
 from hub.store.leadership import Candidate, Deposed, Term
 from hub.store.migrate import NewerDatabase
 from hub.store.store import Store
+from hub.tenants import TenantBook
 from hub.uplink import Uplink
 from placement import invariants, planner
 from placement.data import DataPlace
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
-from placement.kinds.problems import ManifestError, Problem
+from placement.kinds.problems import ManifestError
 from placement.queues.tree import Queue, QueueTree
 from wire import private_file, service_loop
 
@@ -334,6 +335,7 @@ class Hub:
             access=parts.access,
             prices=parts.prices,
             queues=parts.queues,
+            tenants=parts.tenants,
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
@@ -371,6 +373,7 @@ class _Parts:
     access: Access
     prices: Prices
     queues: Queues
+    tenants: TenantBook
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
@@ -404,8 +407,8 @@ def _assemble(
     ) -> Sequence[Object]:
         return render.render(objects, catalogue, job=job, epoch=epoch, data=data)
 
-    def refusals(submission: Submission, actor: Actor) -> Sequence[Problem]:
-        return admission.refusals(submission, actor, catalogue)
+    def admit(submission: Submission, actor: Actor) -> Admitted:
+        return admission.admit(submission, actor, federation.tenants, catalogue)
 
     token_life = timedelta(seconds=settings.join_token_life_s)
     clusters = Clusters(store, federation, authority, directory, clock=clock, token_life=token_life)
@@ -414,12 +417,13 @@ def _assemble(
         copies=copies,
         directory=directory,
         jobs=Jobs(
-            store, federation, backlog, copies.feed, read, refusals, planner.plan_fully, directory, clock=clock, rng=rng
+            store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
         ),
         clusters=clusters,
         access=Access(store, clock=clock),
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
+        tenants=TenantBook(store, federation),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
         rebalancing=Rebalancing(federation, backlog, clock=clock),

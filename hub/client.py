@@ -29,6 +29,7 @@ from pydantic import BaseModel, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from hub.api import schemas
+from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
 from placement.lifecycle import Phase
 
 M = TypeVar("M", bound=BaseModel)
@@ -101,7 +102,7 @@ class MusterClient:
     # --- jobs ---
 
     def submit(
-        self, text: bytes, *, namespace: str = "default", key: str | None = None, if_too_large: str | None = None
+        self, text: bytes, *, namespace: str | None = None, key: str | None = None, if_too_large: str | None = None
     ) -> schemas.SubmitOut:
         """One file of manifests, all of it or nothing."""
         return self._post_manifests("/jobs", text, _YAML, namespace, key, if_too_large)
@@ -110,7 +111,7 @@ class MusterClient:
         self,
         texts: Sequence[str],
         *,
-        namespace: str = "default",
+        namespace: str | None = None,
         key: str | None = None,
         if_too_large: str | None = None,
     ) -> schemas.SubmitOut:
@@ -118,10 +119,10 @@ class MusterClient:
         body = json.dumps({"manifests": list(texts)}).encode()
         return self._post_manifests("/jobs", body, "application/json", namespace, key, if_too_large)
 
-    def plan(self, text: bytes, *, namespace: str = "default") -> list[schemas.PlanOut]:
+    def plan(self, text: bytes, *, namespace: str | None = None) -> list[schemas.PlanOut]:
         """What would become of each workload of the file now."""
         answer = self._call(
-            "POST", "/plan", params={"namespace": namespace}, content=text, headers={"Content-Type": _YAML}
+            "POST", "/plan", params=_namespace(namespace), content=text, headers={"Content-Type": _YAML}
         )
         if answer.content.lstrip().startswith(b"["):
             return self._parse(schemas.PlanList, answer.content).root
@@ -320,6 +321,22 @@ class MusterClient:
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
 
+    # --- tenants ---
+
+    def tenants(self) -> list[TenantOut]:
+        return self._get(TenantListOut, "/tenants").tenants
+
+    def tenant(self, name: str) -> TenantOut:
+        return self._get(TenantOut, f"/tenants/{_part(name)}")
+
+    def set_tenant(self, name: str, spec: TenantSpec, *, force: bool = False) -> TenantOut:
+        params = {"force": str(force).lower()}
+        answer = self._call("PUT", f"/tenants/{_part(name)}", params=params, json=spec.model_dump(mode="json"))
+        return self._model(TenantOut, answer)
+
+    def delete_tenant(self, name: str) -> None:
+        self._call("DELETE", f"/tenants/{_part(name)}", again=False)
+
     # --- datasets ---
 
     def datasets(self, *, learned: bool = False) -> list[schemas.DatasetOut]:
@@ -359,9 +376,15 @@ class MusterClient:
     # --- one request ---
 
     def _post_manifests(
-        self, path: str, body: bytes, content_type: str, namespace: str, key: str | None, if_too_large: str | None
+        self,
+        path: str,
+        body: bytes,
+        content_type: str,
+        namespace: str | None,
+        key: str | None,
+        if_too_large: str | None,
     ) -> schemas.SubmitOut:
-        params = {"namespace": namespace} | ({"if_too_large": if_too_large} if if_too_large else {})
+        params = _namespace(namespace) | ({"if_too_large": if_too_large} if if_too_large else {})
         headers = {"Content-Type": content_type, "Idempotency-Key": key or f"{schemas.OWN_KEY}{uuid.uuid4().hex}"}
         return self._model(schemas.SubmitOut, self._call("POST", path, params=params, content=body, headers=headers))
 
@@ -480,6 +503,10 @@ _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.Writ
 
 def _tenant(tenant: str | None) -> dict[str, str]:
     return {} if tenant is None else {"tenant": tenant}
+
+
+def _namespace(namespace: str | None) -> dict[str, str]:
+    return {} if namespace is None else {"namespace": namespace}
 
 
 def _part(text: str) -> str:

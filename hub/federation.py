@@ -28,6 +28,7 @@ from hub.store.changes import (
     Released,
     Reserved,
     Spent,
+    TenantsSaved,
 )
 from hub.store.clusters import Sighting
 from hub.store.jobs import Name, name_of
@@ -37,6 +38,7 @@ from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past, past_with, spendings
 from placement.queues.tree import QueueTree
+from placement.safety.tenants import Tenants
 from placement.transfers import ANY_REGION
 from wire.orders import JobRef
 
@@ -70,6 +72,7 @@ class Federation:
         self.heartbeat_s = heartbeat_s
         self.lease_s = lease_s
         self.queues = queues or QueueTree()
+        self.tenants = Tenants()
         self.half_life_h = half_life_h
         self.wake = wake or asyncio.Event()
         self.improvements = 0  # grows whenever a job that waits might fit now
@@ -99,6 +102,7 @@ class Federation:
         now: datetime,
         *,
         queues: QueueTree | None = None,
+        tenants: Tenants | None = None,
         spent: Iterable[Spent] = (),
         datasets: Iterable[Dataset] = (),
         progress: Mapping[str, Progress] | None = None,
@@ -116,6 +120,7 @@ class Federation:
             self._reserve(reservation)
         self._prices = prices
         self.queues = queues or self.queues
+        self.tenants = tenants or self.tenants
         self._charge(spent, now)
         self._datasets_changed(tuple(datasets), ())
         self._progress, self._leaving = dict(progress or {}), dict(leaving or {})
@@ -145,6 +150,8 @@ class Federation:
             case QueuesSaved(tree):
                 self.queues = tree
                 self._improved()
+            case TenantsSaved(tenants):
+                self.tenants = tenants
             case DatasetsSaved(datasets, gone):
                 self._datasets_changed(datasets, gone)
                 self._improved()

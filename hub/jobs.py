@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from hub.admission import Submission
+from hub.admission import Admitted, Submission, home_of
 from hub.errors import ConflictError, Invalid, NotFound, TooLarge
 from hub.federation import Federation
 from hub.link.directory import NotConnected
@@ -38,6 +38,7 @@ from placement.fleet import Fleet, PendingJob
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
 from placement.lifecycle import TERMINAL, Event, Phase
 from placement.outlook.outlook import Outlook, outlook
+from placement.safety.patterns import any_matches
 from placement.verdict import Decision
 from placement.workload import IfTooLarge, Workload
 from wire import capabilities
@@ -58,7 +59,7 @@ class Reader(Protocol):
         """Raises ManifestError."""
 
 
-Admission = Callable[[Submission, Actor], Sequence[Problem]]  # why the actor may not submit it
+Admission = Callable[[Submission, Actor], Admitted]  # why the actor may not submit it, and what it asks for
 
 
 class LogSource(Protocol):
@@ -104,7 +105,7 @@ class Jobs:
         actor: Actor,
         text: bytes,
         *,
-        namespace: str = "default",
+        namespace: str | None = None,
         client_key: str | None = None,
         if_too_large: str | None = None,
     ) -> tuple[Submitted, ...]:
@@ -118,14 +119,14 @@ class Jobs:
         actor: Actor,
         texts: Sequence[bytes],
         *,
-        namespace: str = "default",
+        namespace: str | None = None,
         client_key: str | None = None,
         if_too_large: str | None = None,
     ) -> tuple[Submitted, ...]:
         """As `submit`, for many files: all of them in one transaction, or none. `client_key` stands for the whole."""
         no_viewers(actor, "submit jobs")
         _check_key(client_key)
-        found = await self._submissions(texts, namespace)
+        found = await self._submissions(actor, texts, namespace)
         if len(found) > MAX_JOBS_PER_SUBMIT:
             raise TooLarge(
                 f"{len(found)} jobs in one submit",
@@ -134,24 +135,19 @@ class Jobs:
             )
         now = self._clock()
         new = [
-            self._new_job(
-                _asked(_of_tenant(one.workload, actor.tenant), if_too_large), one, now + timedelta(microseconds=number)
-            )
-            for number, one in enumerate(found)
+            self._new_job(_asked(workload, if_too_large), one, now + timedelta(microseconds=number))
+            for number, (workload, one) in enumerate(zip(self._admitted(actor, found), found, strict=True))
         ]
-        self._check(actor, found)
-        content = content_hash(texts, namespace, if_too_large)
+        content = content_hash(texts, namespace or "", if_too_large)
         return await self._store.write_together(submit_together, Asked(actor, tuple(new), client_key, content, now))
 
-    async def plan(self, actor: Actor, text: bytes, *, namespace: str = "default") -> tuple[Planned, ...]:
+    async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> tuple[Planned, ...]:
         """What would become of the file's workloads now, or what a submit would refuse; nothing is stored. Raises
         Invalid."""
-        found = await self._submissions([text], namespace)
-        self._check(actor, found)
+        found = self._admitted(actor, await self._submissions(actor, [text], namespace))
         now, fleet = self._clock(), self._federation.fleet()
         pending = [
-            PendingJob(f"plan-{number}", 1, _of_tenant(one.workload, actor.tenant), actor.tenant, now)
-            for number, one in enumerate(found, 1)
+            PendingJob(f"plan-{number}", 1, workload, actor.tenant, now) for number, workload in enumerate(found, 1)
         ]
         # Room that is kept for others is not offered.
         planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
@@ -162,30 +158,43 @@ class Jobs:
             )
         )
 
-    async def _submissions(self, texts: Sequence[bytes], namespace: str) -> Sequence[Submission]:
+    async def _submissions(self, actor: Actor, texts: Sequence[bytes], namespace: str | None) -> Sequence[Submission]:
+        home = home_of(actor, self._federation.tenants) if namespace is None else namespace
         try:
-            return await asyncio.to_thread(_read_all, self._read, texts, namespace)
+            # Where a tenant has no namespace, what names none is of one of its name, and refused with that.
+            return await asyncio.to_thread(_read_all, self._read, texts, home or actor.tenant)
         except ManifestError as error:
             raise _invalid(error.problems) from error
 
-    def _check(self, actor: Actor, found: Sequence[Submission]) -> None:
+    def _admitted(self, actor: Actor, found: Sequence[Submission]) -> Sequence[Workload]:
+        """As they are to be decided on. Raises Invalid with every problem of all of them."""
         problems: list[Problem] = []
+        workloads: list[Workload] = []
         for number, one in enumerate(found, 1):
-            problems.extend(self._admission(one, actor))
-            queue = one.workload.hints.queue
-            if queue not in (known := self._federation.queues.open):
-                close = did_you_mean(queue, known)
-                mend = f"did you mean {close!r}?" if close else f"the queues are: {', '.join(sorted(known))}"
-                problem = (
-                    "there is no queue" if queue not in self._federation.queues.queues else "no job waits in cohort"
-                )
-                problems.append(Problem(number, "muster.dev/queue", f"{problem} {queue!r}", mend))
+            admitted = self._admission(one, actor)
+            problems.extend(admitted.problems)
+            problems.extend(self._wrong_queue(actor, number, one.workload.hints.queue))
+            workloads.append(replace(_of_tenant(one.workload, actor.tenant), footprint=admitted.footprint))
         for name, times in Counter(name_of(one.workload) for one in found).items():
             if times > 1:
                 message = f"{times} objects are called {name.kind} {name.namespace}/{name.name}"
                 problems.append(Problem(0, "metadata.name", message, "give each a name of its own"))
         if problems:
             raise _invalid(problems)
+        return workloads
+
+    def _wrong_queue(self, actor: Actor, number: int, queue: str) -> Iterator[Problem]:
+        tree = self._federation.queues
+        if queue not in tree.open:
+            close = did_you_mean(queue, tree.open)
+            mend = f"did you mean {close!r}?" if close else f"the queues are: {', '.join(sorted(tree.open))}"
+            problem = "there is no queue" if queue not in tree.queues else "no job waits in cohort"
+            yield Problem(number, "muster.dev/queue", f"{problem} {queue!r}", mend)
+        elif not actor.sees_every_tenant:
+            allowed = self._federation.tenants.of(actor.tenant).queues
+            if not any_matches(allowed, queue):
+                message = f"tenant {actor.tenant} may not use queue {queue!r}"
+                yield Problem(number, "muster.dev/queue", message, f"its queues: {', '.join(allowed) or 'none'}")
 
     def _new_job(self, workload: Workload, found: Submission, at: datetime) -> NewJob:
         id_ = "j-" + "".join(self._rng.choices(ID_ALPHABET, k=ID_LENGTH))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from placement.resources import Resources
+from placement.safety.footprint import Footprint
 
 
 class Operator(StrEnum):
@@ -172,6 +173,7 @@ class Workload:
     data: tuple[DataUse, ...] = ()
     long_running: bool = False  # a service: RUNNING is its goal, it has no success
     warnings: tuple[str, ...] = ()  # shown by plan and submit ("did you mean …")
+    footprint: Footprint = Footprint()  # what policies ask of its objects; the hub's alone
 
     @property
     def resource_kind(self) -> str:

@@ -70,7 +70,11 @@ def test_another_tenants_job_is_not_there(federation: Federation) -> None:
         user(federation, "alice", "research", "submitter") as alice,
         user(federation, "bob", "sales", "submitter") as bob,
     ):
-        job = alice.submit(manifests.text(manifests.indexed_job("secret", pods=12, gpus=8))).jobs[0].job
+        job = (
+            alice.submit(manifests.text(manifests.indexed_job("secret", pods=12, gpus=8, namespace="research")))
+            .jobs[0]
+            .job
+        )
         for look in (bob.job, bob.cancel, bob.explain):
             with pytest.raises(ApiError) as refused:
                 look(job.id)

@@ -12,7 +12,20 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from hub.api import clusters, costs, datasets, failures, jobs, logs, people, probes, queues, rebalancing, watching
+from hub.api import (
+    clusters,
+    costs,
+    datasets,
+    failures,
+    jobs,
+    logs,
+    people,
+    probes,
+    queues,
+    rebalancing,
+    tenants,
+    watching,
+)
 from hub.api.journal import Journal
 from hub.api.limits import BodyLimit
 from hub.api.schemas import API_PREFIX, ErrorBody
@@ -47,7 +60,7 @@ def create_api(services: Services) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Journal)
     root = APIRouter(prefix=API_PREFIX, responses={"default": {"model": ErrorBody, "description": "Any refusal."}})
-    for part in (jobs, logs, watching, clusters, people, queues, datasets, costs, rebalancing, probes):
+    for part in (jobs, logs, watching, clusters, people, tenants, queues, datasets, costs, rebalancing, probes):
         root.include_router(part.router)
     app.include_router(root)
     app.include_router(probes.root)

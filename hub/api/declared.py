@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hub.api import field_errors, pricebook
+from hub.api import field_errors, pricebook, tenant_schemas
 from hub.api.schemas import DatasetSpec, PriceBookDoc, QueueName, QueueSpec
 from placement.kinds import documents
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
@@ -24,7 +24,12 @@ from placement.kinds.problems import ManifestError, Problem, did_you_mean
 API_VERSION = "muster.dev/v1"
 
 # kind -> what its spec is
-KINDS: Mapping[str, type[BaseModel]] = {"Queue": QueueSpec, "Dataset": DatasetSpec, pricebook.KIND: PriceBookDoc}
+KINDS: Mapping[str, type[BaseModel]] = {
+    "Queue": QueueSpec,
+    "Dataset": DatasetSpec,
+    tenant_schemas.KIND: tenant_schemas.TenantSpec,
+    pricebook.KIND: PriceBookDoc,
+}
 # Of which there is one, by this name.
 SINGLE: Mapping[str, str] = {pricebook.KIND: "default"}
 _NAME: TypeAdapter[str] = TypeAdapter(QueueName)

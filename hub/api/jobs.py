@@ -27,7 +27,9 @@ router = APIRouter(tags=["jobs"])
 
 class SubmitQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    namespace: Namespace = Field(default="default", description="For manifests that name none.")
+    namespace: Namespace | None = Field(
+        default=None, description="For manifests that name none; else the tenant's first."
+    )
     if_too_large: Literal["wait", "reject"] | None = Field(
         default=None, description="A gang larger than any cluster; the manifest's own hint where this is not given."
     )
@@ -36,7 +38,7 @@ class SubmitQuery(BaseModel):
 
 class PlanQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    namespace: Namespace = "default"
+    namespace: Namespace | None = None
 
 
 class ListQuery(BaseModel):
@@ -126,5 +128,5 @@ async def explain(ref: str, served: Served, actor: Caller) -> ExplanationOut:
     return present.explanation(await served.jobs.explain(actor, ref))
 
 
-async def _plans(jobs: JobsPort, actor: Actor, text: bytes, namespace: str) -> list[PlanOut]:
+async def _plans(jobs: JobsPort, actor: Actor, text: bytes, namespace: str | None) -> list[PlanOut]:
     return [present.plan(one) for one in await jobs.plan(actor, text, namespace=namespace)]

@@ -6,16 +6,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from hub.api import datasets, declared, manifests, present, pricebook
+from hub.api import datasets, declared, manifests, present, pricebook, tenants
 from hub.api.door import Caller, Served
 from hub.api.schemas import AppliedOut, DatasetSpec, PriceBookDoc, QueueIn, QueueListOut, QueueOut, QueueSpec
+from hub.api.tenant_schemas import TenantSpec
 from hub.errors import Invalid
 from placement.kinds.problems import ManifestError
 from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 
 router = APIRouter()
 
-Force = Annotated[bool, Query(description="Also where quota falls below use, or data lies where nobody knows.")]
+Force = Annotated[
+    bool,
+    Query(description="Also where quota falls below use, data lies where nobody knows, a namespace is another's."),
+]
 
 
 @router.get("/queues", tags=["queues"])
@@ -61,13 +65,18 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
     queues = [_queue(one.name, one.spec) for one in found if isinstance(one.spec, QueueSpec)]
     books = [pricebook.read(one.spec) for one in found if isinstance(one.spec, PriceBookDoc)]
     data = [datasets.of_spec(one.name, one.spec, actor) for one in found if isinstance(one.spec, DatasetSpec)]
+    people = [tenants.of_spec(one.name, one.spec) for one in found if isinstance(one.spec, TenantSpec)]
     warnings: list[str] = []
+    if people:
+        await served.tenants.check(actor, people, force=force)
     for book in books:
         warnings += await served.prices.check(actor, book)  # so that nothing is changed where this is refused
     regions = frozenset(region for book in books for region in book.regions)
     served.datasets.check(actor, data, force=force, regions=regions)
     if queues:
         await served.queues.put(actor, queues, force=force)
+    if people:
+        await served.tenants.put(actor, people, force=force)
     if data:
         # Before the book: without its routes, a region that is known now may be unknown.
         await served.datasets.put(actor, data, force=force, regions=regions)

@@ -23,6 +23,7 @@ from hub.cli import (
     serve,
     session,
     submitting,
+    tenants,
     watching,
 )
 
@@ -41,6 +42,7 @@ app.add_typer(queues.app, name="queue")
 app.add_typer(queues.files)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(people.users, name="user")
+app.add_typer(tenants.app, name="tenant")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)
 app.add_typer(session.app)

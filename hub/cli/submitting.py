@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Namespace = Annotated[str, typer.Option("-n", "--namespace", help="For manifests that name none.")]
+Namespace = Annotated[
+    str | None, typer.Option("-n", "--namespace", help="For manifests that name none; else your tenant's first.")
+]
 
 
 @app.command(epilog=exits.HELP)
@@ -26,7 +28,7 @@ def submit(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE…", help="Manifests, taken all or none; - reads the standard input.")
     ],
-    namespace: Namespace = "default",
+    namespace: Namespace = None,
     key: Annotated[
         str | None, typer.Option(help="The same key again answers the same jobs instead of making new ones.")
     ] = None,
@@ -61,7 +63,7 @@ def submit(
 def plan(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Manifests; - reads the standard input.")],
-    namespace: Namespace = "default",
+    namespace: Namespace = None,
     output: screen.Output = screen.Format.TABLE,
 ) -> None:
     """Say where a file's workloads would go now, and why.
@@ -99,7 +101,12 @@ def read(file: str) -> bytes:
 
 
 def _send(
-    muster: MusterClient, files: list[str], texts: list[bytes], namespace: str, key: str | None, too_large: str | None
+    muster: MusterClient,
+    files: list[str],
+    texts: list[bytes],
+    namespace: str | None,
+    key: str | None,
+    too_large: str | None,
 ) -> schemas.SubmitOut:
     if len(texts) == 1:
         return muster.submit(texts[0], namespace=namespace, key=key, if_too_large=too_large)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
 from hub.records import JobEvent
-from hub.store import attempts, clusters, commands, datasets, events, jobs, moves, prices, queues
+from hub.store import attempts, clusters, commands, datasets, events, jobs, moves, prices, queues, tenants
 from hub.store.changes import Change, ClusterRecord, Spent
 from hub.store.feed import TAIL, Feed
 from hub.store.outbox import Outbox
@@ -24,6 +24,7 @@ from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
+from placement.safety.tenants import Tenants
 from wire.orders import Command
 
 # What ended before has no part in this month's budget, and hardly one in a share.
@@ -55,6 +56,7 @@ async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) ->
         found.prices,
         now,
         queues=found.queues,
+        tenants=found.tenants,
         spent=found.spent,
         datasets=found.datasets,
         progress=found.progress,
@@ -80,6 +82,7 @@ class _Found:
     reservations: tuple[Reservation, ...]
     prices: PriceBook
     queues: QueueTree | None
+    tenants: Tenants
     spent: tuple[Spent, ...]
     datasets: tuple[Dataset, ...]
     pending: tuple[PendingJob, ...]
@@ -97,6 +100,7 @@ def _everything(session: Session, now: datetime) -> _Found:
         reservations=jobs.reservations(session),
         prices=prices.book(session),
         queues=queues.tree(session),
+        tenants=tenants.all_of(session),
         datasets=datasets.every(session),
         spent=attempts.ended_after(session, now - REMEMBERED),
         pending=moves.pending_jobs(session),

@@ -17,6 +17,7 @@ from placement.data import Dataset
 from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.money import PriceBook
 from placement.queues.tree import QueueTree
+from placement.safety.tenants import Tenants
 from wire.orders import Command, JobRef
 
 
@@ -108,6 +109,13 @@ class QueuesSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantsSaved:
+    """All of them, as they are now."""
+
+    tenants: Tenants
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetsSaved:
     """New or changed ones, and the keys of those that are no more."""
 
@@ -139,6 +147,7 @@ Change = (
     | ClusterSaved
     | PricesReplaced
     | QueuesSaved
+    | TenantsSaved
     | DatasetsSaved
     | Spent
 )

@@ -20,6 +20,10 @@ from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
 from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 from placement.resources import Resources
+from placement.safety.footprint import Footprint
+from placement.safety.levels import Breach, Level
+from placement.safety.policy import Exemption
+from placement.safety.tenants import Tenant
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
     DataUse,
@@ -89,6 +93,18 @@ def queue_of(
     return Queue(name, cohort, found, weight, Budget(**load(budget)), burst_after_hours, Preemption(**reaches))
 
 
+# ---- tenants and policies ----
+
+
+def exemptions_of(rows: Sequence[Json]) -> tuple[Exemption, ...]:
+    return tuple(Exemption(**{name: _untupled(value) for name, value in row.items()}) for row in rows)
+
+
+def tenant_of(name: str, namespaces: str, level: str, kinds: str, exemptions: str, queues: str) -> Tenant:
+    lifted = exemptions_of(load(exemptions))
+    return Tenant(name, tuple(load(namespaces)), Level(level), tuple(load(kinds)), lifted, tuple(load(queues)))
+
+
 # ---- workload ----
 
 
@@ -118,7 +134,13 @@ def workload_of(text: str) -> Workload:
         data=tuple(DataUse(**use) for use in row.get("data", ())),
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
+        footprint=_footprint(row.get("footprint") or {}),
     )
+
+
+def _footprint(row: Json) -> Footprint:
+    breaches = tuple(Breach(**{**one, "level": Level(one["level"])}) for one in row.get("breaches", ()))
+    return Footprint(row.get("namespace", ""), tuple(row.get("kinds", ())), breaches)
 
 
 def _hints(row: Json) -> Hints:

@@ -267,6 +267,16 @@ class QueueRow(Row, table=True):
     preemption_json: str = Field(sa_column=Column(Text, nullable=False, server_default="{}"))
 
 
+class TenantRow(Row, table=True):
+    __tablename__ = "tenants"
+    name: str = text_key(253)
+    namespaces_json: str = Field(sa_column=Column(Text, nullable=False))
+    level: str = Field(sa_column=Column(String(16), nullable=False))
+    kinds_json: str = Field(sa_column=Column(Text, nullable=False))
+    exemptions_json: str = Field(sa_column=Column(Text, nullable=False))
+    queues_json: str = Field(sa_column=Column(Text, nullable=False))
+
+
 class DatasetRow(Row, table=True):
     """`key` is the name among all tenants' (placement.data)."""
 
@@ -384,6 +394,7 @@ prices = table_of(PriceRow)
 transfers = table_of(TransferRow)
 price_settings = table_of(PriceSettingRow)
 queues = table_of(QueueRow)
+tenants = table_of(TenantRow)
 datasets = table_of(DatasetRow)
 attempts = table_of(AttemptRow)
 cost_days = table_of(CostDayRow)

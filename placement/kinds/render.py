@@ -19,6 +19,9 @@ JOB = "muster.dev/job"
 EPOCH = "muster.dev/epoch"
 ROLE = "muster.dev/role"
 GPUS = "muster.dev/gpus"
+# What only Muster says of an object, dropped from those that were taken out of a cluster where it did.
+_MARKS = frozenset({JOB, EPOCH, ROLE})
+_NOTES = frozenset({"muster.dev/owner", "muster.dev/travels-along", GPUS, "muster.dev/nics"})
 
 _SERVER_FIELDS = frozenset(
     {
@@ -29,6 +32,7 @@ _SERVER_FIELDS = frozenset(
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "managedFields",
+        "finalizers",
         "selfLink",
         "ownerReferences",
     }
@@ -76,6 +80,9 @@ def render(
 def _bare(given: Object, namespace: str) -> dict[str, Any]:
     obj: dict[str, Any] = _copied({key: value for key, value in given.items() if key != "status"})
     metadata = {key: value for key, value in _mapping(obj, "metadata").items() if key not in _SERVER_FIELDS}
+    for part, ours in (("labels", _MARKS), ("annotations", _NOTES)):
+        if isinstance(said := metadata.get(part), dict) and ours & said.keys():
+            metadata[part] = {key: value for key, value in said.items() if key not in ours}
     obj["metadata"] = {**metadata, "namespace": metadata.get("namespace") or namespace}
     return obj
 

@@ -27,6 +27,7 @@ from hub.records import (
     Planned,
     UserRole,
 )
+from hub.roles import admins_only
 from placement.costs import Cost
 from placement.data import Dataset
 from placement.fleet import Reservation
@@ -36,6 +37,7 @@ from placement.money import Price, PriceBook
 from placement.queues.tree import Queue, QueueTree, Quota, faults
 from placement.rebalance.proposals import Aim, Proposal, Step
 from placement.resources import Resources
+from placement.safety.tenants import Tenant, undescribed
 from placement.verdict import Candidate, Decision, DeviceMissing, Placed, Rejected, Score, TopologyShort, Waiting
 from placement.workload import DeviceNeed, Role, Workload
 from wire.orders import PodPlace, RoleCount
@@ -179,7 +181,7 @@ class FakeJobs:
         actor: Actor,
         texts: Sequence[bytes],
         *,
-        namespace: str = "default",
+        namespace: str | None = None,
         client_key: str | None = None,
         if_too_large: str | None = None,
     ) -> Sequence[Submitted]:
@@ -189,7 +191,7 @@ class FakeJobs:
         known = self.keys.get((actor.tenant, client_key or ""))
         if known is not None:
             return [Submitted(self.jobs[one], False) for one in known]
-        made = [self._queued(actor, name, namespace, client_key) for name in names]
+        made = [self._queued(actor, name, namespace or actor.tenant, client_key) for name in names]
         if client_key is not None:
             self.keys[actor.tenant, client_key] = [one.id for one in made]
         return [Submitted(one, True) for one in made]
@@ -215,7 +217,7 @@ class FakeJobs:
         self.jobs[made.id] = made
         return made
 
-    async def plan(self, actor: Actor, text: bytes, *, namespace: str = "default") -> Sequence[Planned]:
+    async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> Sequence[Planned]:
         self.calls.append(("plan", text, namespace))
         names = ["one", "two"] if _name(text) == "many" else [_name(text)]
         return [Planned(workload(name), decision(self.verdict, workload(name))) for name in names]
@@ -387,6 +389,34 @@ class FakePrices:
 
 
 @dataclass
+class FakeTenants:
+    """Whoever is described by an admin; nobody asks whose a namespace is."""
+
+    known: dict[str, Tenant] = field(default_factory=dict)
+
+    async def list(self, actor: Actor) -> Sequence[Tenant]:
+        return [*self.known.values()] if actor.sees_every_tenant else [undescribed(actor.tenant)]
+
+    async def show(self, actor: Actor, name: str) -> Tenant:
+        for one in await self.list(actor):
+            if one.name == name:
+                return one
+        raise NotFound(f"there is no tenant {name!r}", code="no-such-tenant")
+
+    async def check(self, actor: Actor, changed: Sequence[Tenant], *, force: bool = False) -> None:
+        admins_only(actor, "change tenants")
+
+    async def put(self, actor: Actor, changed: Sequence[Tenant], *, force: bool = False) -> Sequence[Tenant]:
+        await self.check(actor, changed, force=force)
+        self.known |= {one.name: one for one in changed}
+        return changed
+
+    async def delete(self, actor: Actor, name: str) -> None:
+        admins_only(actor, "change tenants")
+        del self.known[name]
+
+
+@dataclass
 class FakeQueues:
     """Sound trees only, changed by admins; nothing is used or spent."""
 
@@ -534,6 +564,7 @@ class FakeHub:
     access: FakeAccess = field(default_factory=FakeAccess)
     prices: FakePrices = field(default_factory=FakePrices)
     queues: FakeQueues = field(default_factory=FakeQueues)
+    tenants: FakeTenants = field(default_factory=FakeTenants)
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
@@ -547,6 +578,7 @@ class FakeHub:
             access=self.access,
             prices=self.prices,
             queues=self.queues,
+            tenants=self.tenants,
             costs=self.costs,
             datasets=self.datasets,
             rebalancing=self.rebalancing,

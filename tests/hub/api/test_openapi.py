@@ -12,6 +12,7 @@ ROUTES = """
 DELETE /v1/clusters/{name}
 DELETE /v1/datasets/{name}
 DELETE /v1/queues/{name}
+DELETE /v1/tenants/{name}
 DELETE /v1/users/{name}
 GET /v1/ca
 GET /v1/clusters
@@ -30,6 +31,8 @@ GET /v1/queues
 GET /v1/queues/{name}
 GET /v1/readyz
 GET /v1/rebalance
+GET /v1/tenants
+GET /v1/tenants/{name}
 GET /v1/users
 GET /v1/whoami
 POST /v1/apply
@@ -48,6 +51,7 @@ POST /v1/users
 PUT /v1/datasets/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}
+PUT /v1/tenants/{name}
 """
 OPEN = {"/v1/ca", "/v1/join", "/v1/healthz", "/v1/readyz"}
 

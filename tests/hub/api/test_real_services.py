@@ -13,6 +13,7 @@ from hub.api.app import create_api
 from hub.api.services import Services
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
+from hub.tenants import TenantBook
 from tests.hub.loops.rig import FakeSpoke, Hub, a_hub, manifest
 
 YAML = {"Content-Type": "application/yaml"}
@@ -39,6 +40,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         access=hub.access,
         prices=hub.prices,
         queues=hub.queues,
+        tenants=TenantBook(hub.store, hub.federation),
         costs=hub.costs,
         datasets=hub.datasets,
         rebalancing=rebalancing,
@@ -126,6 +128,8 @@ WRITES = [
     ("POST", "/queues", b'{"name": "x"}', JSON),
     ("PUT", "/queues/default", b"{}", JSON),
     ("DELETE", "/queues/default", b"", {}),
+    ("PUT", "/tenants/red", b"{}", JSON),
+    ("DELETE", "/tenants/red", b"", {}),
     ("POST", "/datasets", b'{"name": "x", "size": 1, "replicas": [{"cluster": "east"}]}', JSON),
     ("PUT", "/datasets/rocks", b'{"size": 1, "replicas": [{"cluster": "east"}], "tenant": ""}', JSON),
     ("DELETE", "/datasets/rocks", b"", {}),

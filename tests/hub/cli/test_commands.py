@@ -13,6 +13,7 @@ from hub.api.schemas import JobOut, PlanOut, PriceBookDoc
 from hub.cli import exits
 from hub.errors import ConflictError
 from placement.lifecycle import Phase
+from placement.safety.policy import Exemption
 from tests.hub.api.fakes import FakeHub, Lines, event
 from tests.hub.cli.conftest import Muster
 
@@ -255,6 +256,47 @@ def test_clusters(muster: Muster) -> None:
 def test_no_clusters_yet(muster: Muster) -> None:
     muster.hub.clusters.clusters = {}
     assert "muster cluster token" in muster("cluster", "list").stderr
+
+
+def test_tenants_are_described_bit_by_bit(muster: Muster) -> None:
+    muster.as_ = "admin"
+    assert muster("tenant", "set", "red", "--namespace", "red", "--namespace", "red-*").stdout == (
+        "red: red, red-*, level baseline\n"
+    )
+    assert muster("tenant", "set", "red", "--level", "restricted", "--allow", "hostIPC").exit_code == exits.OK
+    assert muster("tenant", "set", "red", "--kind", "kubeflow.org/*", "--host-path", "/data").exit_code == exits.OK
+    known = muster.hub.tenants.known["red"]
+    assert (known.namespaces, known.level, known.kinds) == (("red", "red-*"), "restricted", ("kubeflow.org/*",))
+    assert known.exemptions == (Exemption(("*",), ("hostIPC",), ("IPC_LOCK",), ("/data",)),)
+    assert "red, red-*" in muster("tenant", "list").stdout
+    shown = muster("tenant", "show", "red").stdout
+    assert "capabilities IPC_LOCK" in shown
+    assert "to read /data of nodes" in shown
+    for wrong, said in (
+        (("--level", "tight"), "one of privileged, baseline, restricted"),
+        (("--namespace", "Red"), "'Red' is no namespace"),
+        (("--kind", "Job"), "write batch/v1/Job"),
+        (("--allow", "hostNetwrk"), "did you mean hostNetwork?"),
+        (("--capability", "CAP_SYS_ADMIN"), "without CAP_"),
+        (("--host-path", "data"), "no folder of a node"),
+    ):
+        refused = muster("tenant", "set", "red", *wrong)
+        assert (refused.exit_code, said in refused.stderr) == (exits.USAGE, True), refused.stderr
+    assert muster("tenant", "delete", "red").exit_code == exits.OK
+    assert muster.hub.tenants.known == {}
+
+
+def test_tenants_can_be_applied_from_a_file(muster: Muster, tmp_path: Path) -> None:
+    muster.as_ = "admin"
+    file = tmp_path / "red.yaml"
+    said = "apiVersion: muster.dev/v1\nkind: Tenant\nmetadata: {name: red}\nspec: {level: restricted}\n"
+    file.write_text(said)
+    assert muster("apply", "-f", str(file)).exit_code == exits.OK
+    assert muster.hub.tenants.known["red"].namespaces == ("red",)
+    file.write_text(said.replace("level: restricted", "exemptions: [{controls: [hostNet]}]"))
+    refused = muster("apply", "-f", str(file))
+    assert "spec.exemptions[0].controls[0]" in refused.stderr
+    assert "there is no control 'hostNet'" in refused.stderr
 
 
 def test_users_and_prices(muster: Muster, tmp_path: Path) -> None:

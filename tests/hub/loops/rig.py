@@ -39,6 +39,7 @@ from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
 from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
+from placement.safety.tenants import Tenant, Tenants
 from placement.summary import summarise
 from placement.workload import (
     DataUse,
@@ -58,6 +59,8 @@ START_OF_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 ADMIN = Actor("root", "ops", UserRole.ADMIN)
 ANN = Actor("ann", "red", UserRole.SUBMITTER)
 BOB = Actor("bob", "blue", UserRole.SUBMITTER)
+# They were given every namespace, and meet in `default`, so that what is not about tenants need not think of them.
+SHARING = Tenants({name: Tenant(name, ("default", "*")) for name in ("red", "blue", "ops", "team-b")})
 EVE = Actor("eve", "red", UserRole.VIEWER)
 
 
@@ -212,6 +215,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         Federation(heartbeat_s=5, lease_s=60, queues=QueueTree.of([Queue("default"), Queue("research")]))
     )
     await resume(store, copies, clock)
+    copies.federation.tenants = SHARING
     signer, streams = authority or FakeAuthority(), FakeStreams()
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
     planning = Planning(planner.Planner().plan, invariants.check, render)
@@ -225,7 +229,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             copies.backlog,
             copies.feed,
             read,
-            lambda submission, actor: admission.refusals(submission, actor, CATALOGUE),
+            lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
             planner.plan_fully,
             streams,
             clock=clock,
