@@ -166,6 +166,8 @@ class Clusters:
             gpus_total=summary.gpus_total if summary else 0,
             gpus_free=summary.gpus_free if summary else 0,
             nodes=summary.nodes_total if summary else 0,
+            gpus_unusable=summary.gpus_unusable if summary else 0,
+            why_unusable=summary.why_unusable if summary else (),
             products=products_of(summary) if summary else {},
             jobs=len(self._federation.holding(cluster.name)),
             certificate_expires_at=record.certificate_expires_at if record else None,

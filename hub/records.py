@@ -167,3 +167,5 @@ class ClusterState:
     products: Mapping[str, int]  # product -> cards or slices
     jobs: int  # that hold capacity there
     certificate_expires_at: datetime | None
+    gpus_unusable: int = 0  # unfit or missing: in neither of the two above
+    why_unusable: tuple[str, ...] = ()

@@ -148,3 +148,5 @@ class Summary:
     gpus_total: int = 0
     gpus_free: int = 0
     nodes_total: int = 0
+    gpus_unusable: int = 0  # unfit or missing: in neither of the two above
+    why_unusable: tuple[str, ...] = ()  # for people: "node-a: GPU 3: Xid 79 (GPU has fallen off the bus)"

@@ -321,7 +321,7 @@ def gpus_of(node: Node, free: Resources) -> tuple[int, int]:
     resources = {device.resource for device in node.devices if device.form not in forms}
     if not resources and len(node.devices) > len(claimed):
         left += sum(gpu.healthy and gpu.free for gpu in node.gpus) if node.ready else 0
-        return total + len(node.gpus), left
+        return total + sum(gpu.healthy for gpu in node.gpus), left
     return total + sum(node.capacity[name] for name in resources), left + sum(free[name] for name in resources)
 
 

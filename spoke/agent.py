@@ -31,6 +31,9 @@ from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
 from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
+from spoke.gpus import book
+from spoke.gpus.health import GpuHealth
+from spoke.gpus.memory import Memory
 from spoke.handing_back import HandingBack
 from spoke.heartbeats import Heartbeats
 from spoke.holding import Holding, brings_claims
@@ -83,6 +86,8 @@ class Agent:
         stager: Stager | None = None,
         tells_claims: bool = True,
         kept_logs: KeptLogs | None = None,
+        with_gpus: book.Patience = book.PATIENCE,
+        gpu_memory: Memory | None = None,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
@@ -109,6 +114,9 @@ class Agent:
         self._lost_nodes = LostNodes(
             port, self._inventory, self._jobs, Heartbeats(with_nodes), clock=_loop_time, interval_s=look_at_nodes_s
         )
+        self._gpus = GpuHealth(
+            self._inventory, self._devices, clock=_loop_time, wall=clock, memory=gpu_memory, patience=with_gpus
+        )
         self._handing_back = HandingBack(port, ledger, self._jobs, self._reporter, self.crew, self._lost_nodes.why)
         self._staging = Staging(stager or NoStager(), self._reporter, self.crew, rng)
         self._reconciler = Reconciler(
@@ -127,7 +135,7 @@ class Agent:
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._scheduler.claims = Claims(self._devices, self._inventory)
         self._holding = Holding(self._scheduler, self._inventory, ledger, self._jobs, self.crew, catalogue)
-        self._summaries = Summaries(self._inventory, self._jobs, clock)
+        self._summaries = Summaries(self._inventory, self._jobs, clock, self._gpus.unusable)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
         self._claims = VolumeClaims()
         self._tells_claims = tells_claims
@@ -146,6 +154,11 @@ class Agent:
         self._reporter.in_doubt = self._lost_nodes.in_doubt
         self._lost_nodes.looked = self._nodes_looked_at
         self._handing_back.handed_back = self._wake
+        self._handing_back.why_sick = self._gpus.why
+        self._gpus.changed = self._gpus_changed
+        self._ingest.nodes_reset = self._gpus.nodes_reset
+        self._ingest.node_told = self._gpus.node
+        self._ingest.node_gone = self._gpus.node_gone
         self._staging.staged = self._reconciler.poke
         self._staging.failed = self._handing_back.without_data
         self._stuck.changed = self._reporter.poke
@@ -161,7 +174,7 @@ class Agent:
         if self._log_keeper is not None:
             self._reconciler.before_deletion = self._log_keeper.before_deletion
         self._devices.put = self._inventory.put_stock
-        self._devices.told = self._ingest.tell_inventory
+        self._devices.told = self._devices_told
         self._devices.awaited_came = self._inventory.wake_waiting
 
     # ---- life ----
@@ -180,6 +193,7 @@ class Agent:
         self.crew.spawn(self._reporter.run(), "reporting", vital=True)
         self.crew.spawn(self._summaries.run(), "summing up", vital=True)
         self.crew.spawn(self._lost_nodes.run(), "looking after nodes", vital=True)
+        self.crew.spawn(self._gpus.run(), "looking after GPUs", vital=True)
         self.crew.spawn(self._stuck.run(), "looking at what does not start", vital=True)
         self.crew.spawn(self._look_at_kinds(), "looking for new kinds")
         log.info("the cluster is read: %d nodes, %d jobs", len(self._inventory.actual_nodes()), len(self._jobs))
@@ -221,12 +235,20 @@ class Agent:
             if self._tells_claims and name in self._kinds and name not in self._watched:
                 self._watched.add(name)
                 self._watch(Selection(api_version, kind), sink())
+        self._watch_events()
         new = [kind for kind in self._catalogue.kinds if self._is_to_watch(kind)]
         self._watched |= {kind.resource_kind for kind in new}
         return [
             self._watch(Selection(kind.api_version, kind.kind, "", JOB_LABEL), self._ingest.workloads(kind))
             for kind in new
         ] + self._watch_devices()
+
+    def _watch_events(self) -> None:
+        """About nodes: nobody waits for them."""
+        if "v1/Event" in self._kinds and "v1/Event" not in self._watched:
+            self._watched.add("v1/Event")
+            about_nodes = Selection("v1", "Event", field_selector="involvedObject.kind=Node")
+            self._watch(about_nodes, self._gpus.events())
 
     def _watch_devices(self) -> list[Sink]:
         if not DeviceBook.is_served(self._kinds) or claim_facts.API_VERSION in self._watched:
@@ -459,6 +481,15 @@ class Agent:
             for job in self._jobs:
                 if not job.runs:
                     self._reconciler.poke(job.ref.job)
+
+    def _gpus_changed(self) -> None:
+        if self._ready.is_set():
+            self._nodes_looked_at(True)
+
+    def _devices_told(self) -> None:
+        self._ingest.tell_inventory()
+        if self._ready.is_set():
+            self._handing_back.look_at_all()  # a device may have been tainted under a job
 
     def _silence(self, job: Job) -> None:
         job.silent = True

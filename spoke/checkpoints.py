@@ -16,7 +16,11 @@ FILE_VARIABLE = "MUSTER_CHECKPOINT_FILE"
 
 
 def told(metadata: Mapping[str, Any]) -> datetime | None:
-    text = (metadata.get("annotations") or {}).get(ANNOTATION)
+    return moment((metadata.get("annotations") or {}).get(ANNOTATION))
+
+
+def moment(text: object) -> datetime | None:
+    """RFC 3339, in UTC where it names no zone; None for anything else."""
     if not isinstance(text, str):
         return None
     try:

@@ -16,7 +16,7 @@ from typing import Any
 from placement.dra import devices, slices
 from placement.dra.cel_syntax import CelError
 from placement.dra.counts import Counted, counted
-from placement.dra.devices import DeviceId, NodeDevices
+from placement.dra.devices import Device, DeviceId, NodeDevices
 from placement.dra.requests import ClassSpec, read_class
 from placement.dra.slices import PoolKey, Slice
 from placement.dra.stock import Stock
@@ -83,6 +83,18 @@ class DeviceBook:
             self._awaited.add((namespace, name))
             return None
         return self._claims[uid]
+
+    def claim_seen(self, namespace: str, name: str) -> ClaimFacts | None:
+        """As `claim`, for who only looks: nobody is told when it comes."""
+        return self._claims.get(self._by_name.get((namespace, name), ""))
+
+    def device(self, id_: DeviceId) -> Device | None:
+        """As it is offered now."""
+        offered = self._offered.get(self._node_of.get(id_, ""), NodeDevices())
+        return next((device for device in offered.devices if device.id == id_), None)
+
+    def offers_others(self, driver: str, pool: str, node: str) -> bool:
+        return any((d.driver, d.pool) == (driver, pool) for d in self._offered.get(node, NodeDevices()).devices)
 
     def assumed(self, uid: str) -> Assumed | None:
         return self._assumed.get(uid)

@@ -14,7 +14,7 @@ from spoke import interruption
 from spoke.cluster.port import ClusterError, ClusterPort, ObjectKey
 from spoke.crew import Crew
 from spoke.entry import Desired
-from spoke.interruption import Interruption, WhyLost
+from spoke.interruption import Interruption, WhyLost, WhySick
 from spoke.jobs import Assessment, Job, Jobs
 from spoke.ledger import Ledger
 from spoke.pods import PodFacts
@@ -35,12 +35,13 @@ class HandingBack:
         self._reporter = reporter
         self._crew = crew
         self._why_lost = why_lost
+        self.why_sick: WhySick = lambda pod: ""
         self._replacing: set[str] = set()  # uids of pods
         self.handed_back: Callable[[str], None] = lambda job: None
 
     def look(self, job: Job) -> None:
         """Its pods changed. From here on the job does not run, and what its status says of failing counts no more."""
-        if found := interruption.of(job, self._why_lost):
+        if found := interruption.of(job, self._why_lost, self.why_sick):
             self._begin(job, found)
 
     def without_room(self, job: Job) -> None:
@@ -61,7 +62,7 @@ class HandingBack:
         """Nodes changed."""
         for job in list(self._jobs):
             self.look(job)
-            for pod in interruption.to_replace(job, self._why_lost):
+            for pod in interruption.to_replace(job, self._why_lost, self.why_sick):
                 if pod.uid not in self._replacing:
                     self._replacing.add(pod.uid)
                     self._crew.spawn(self._replace(job, pod), f"replacing pod {pod.name}")
@@ -78,7 +79,9 @@ class HandingBack:
 
     async def _replace(self, job: Job, pod: PodFacts) -> None:
         """Its kubelet ends nothing; the object stays until the node is back or gone, and nobody waits for it."""
-        log.warning("%s: pod %s is on node %s, which is lost, and is replaced", job.ref, pod.name, pod.node)
+        why = self._why_lost(pod.node)
+        why = f"node {pod.node} is lost ({why})" if why else self.why_sick(pod)
+        log.warning("%s: pod %s is replaced: %s", job.ref, pod.name, why)
         try:
             await self._port.delete(ObjectKey("v1", "Pod", pod.namespace, pod.name), uid=pod.uid)
         except ClusterError as error:

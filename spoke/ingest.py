@@ -47,6 +47,9 @@ class Ingest:
         self.reconcile: Callable[[str], None] = _nobody
         self.pods_told: Callable[[Job], None] = lambda job: None  # of a job: before anybody is woken by that
         self.nodes_gone: Callable[[], None] = lambda: None
+        self.nodes_reset: Callable[[Sequence[Object]], None] = lambda objects: None
+        self.node_told: Callable[[Object], None] = lambda obj: None  # after the inventory has taken it
+        self.node_gone: Callable[[str], None] = lambda name: None
         self.room: Callable[[], None] = lambda: None
         self.inventory_changed: Callable[[], None] = lambda: None
         self.unowned_found: Callable[[Unowned], None] = lambda found: None
@@ -76,16 +79,19 @@ class Ingest:
 
     def _reset_nodes(self, objects: Sequence[Object]) -> None:
         self._inventory.keep_nodes({obj["metadata"]["name"] for obj in objects})
+        self.nodes_reset(objects)
         self.nodes_gone()
         take_each(self._put_node, objects)
         self._tell_inventory()
 
     def _put_node(self, obj: Object) -> None:
         self._inventory.put_node(obj)
+        self.node_told(obj)
         self._tell_inventory()
 
     def _drop_node(self, obj: Object) -> None:
         self._inventory.drop_node(obj["metadata"]["name"])
+        self.node_gone(obj["metadata"]["name"])
         self.nodes_gone()
         self._tell_inventory()
 

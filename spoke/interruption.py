@@ -1,9 +1,9 @@
 """Whether the cluster has taken a job's pods away from it, and how the job is to be handed back. Pure.
 
 A gang of which one pod is gone for good cannot go on: its other ranks hang. So a node that is lost or was deleted, a
-drain, an eviction or a kubelet that does not admit a pod interrupt the whole job: what is left of it is removed, and
-the hub places it anew. What a program does itself (exit codes, out of memory, more disk than it said) is between the
-job and its own controller's retries, and shows in its status.
+GPU that is unfit (`gpus`), a drain, an eviction or a kubelet that does not admit a pod interrupt the whole job: what is
+left of it is removed, and the hub places it anew. What a program does itself (exit codes, out of memory, more disk than
+it said) is between the job and its own controller's retries, and shows in its status.
 
 Jobs whose pods are each for themselves (services, work queues) are not interrupted: their controllers replace a pod.
 """
@@ -21,7 +21,15 @@ from spoke.pods import Life, PodFacts
 # On a lost node nothing can be saved, and the other ranks wait for it in vain.
 LOST_GRACE_S = 5.0
 
+# A card that has failed may hang whoever uses it, and the other ranks may still save what they have.
+SICK_GRACE_S = 15.0
+
 WhyLost = Callable[[str], str]  # of a node; "" where it is not lost
+WhySick = Callable[[PodFacts], str]  # of a pod: why a GPU of it is unfit; "" where none is
+
+
+def _nobody_sick(pod: PodFacts) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +39,12 @@ class Interruption:
     grace_s: float | None  # for what is left of the job; None: as each pod says
 
 
-def of(job: Job, why_lost: WhyLost) -> Interruption | None:
+def of(job: Job, why_lost: WhyLost, why_sick: WhySick = _nobody_sick) -> Interruption | None:
     """None where nothing interrupts the job, or it does not matter any more."""
     if not job.runs or job.workload is None or not stands_and_falls_together(job.workload):
         return None
     pods = sorted((pod for pod in job.pods.values() if pod.node), key=lambda pod: pod.name)
-    return _lost(pods, why_lost) or _rejected(pods) or _disrupted(pods)
+    return _lost(pods, why_lost) or _rejected(pods) or _disrupted(pods) or _sick(pods, why_sick)
 
 
 def stands_and_falls_together(workload: Workload) -> bool:
@@ -45,11 +53,11 @@ def stands_and_falls_together(workload: Workload) -> bool:
     return not workload.long_running and (workload.min_pods > 1 or workload.pods == 1)
 
 
-def to_replace(job: Job, why_lost: WhyLost) -> list[PodFacts]:
-    """Pods on lost nodes of a job that goes on without them: once deleted, their controller makes others at once."""
+def to_replace(job: Job, why_lost: WhyLost, why_sick: WhySick = _nobody_sick) -> list[PodFacts]:
+    """Pods on lost nodes or sick GPUs of a job that goes on without them: deleted, their controller makes others."""
     if not job.runs or job.workload is None or stands_and_falls_together(job.workload):
         return []
-    return [pod for pod in job.pods.values() if pod.alive and why_lost(pod.node)]
+    return [pod for pod in job.pods.values() if pod.alive and (why_lost(pod.node) or why_sick(pod))]
 
 
 def _lost(pods: Iterable[PodFacts], why_lost: WhyLost) -> Interruption | None:
@@ -57,6 +65,13 @@ def _lost(pods: Iterable[PodFacts], why_lost: WhyLost) -> Interruption | None:
         if not pod.over and (why := why_lost(pod.node)):
             reason = f"node {pod.node} is lost ({why}); the job is restarted whole"
             return Interruption(Event.INTERRUPTED, reason, LOST_GRACE_S)
+    return None
+
+
+def _sick(pods: Iterable[PodFacts], why_sick: WhySick) -> Interruption | None:
+    for pod in pods:
+        if pod.alive and (why := why_sick(pod)):
+            return Interruption(Event.INTERRUPTED, f"{why}; the job is restarted whole", SICK_GRACE_S)
     return None
 
 

@@ -11,6 +11,8 @@ which something may fit that did not fit before.
 Devices that are had by claim (DRA) are the `device_book`'s to know; their stock of each node is put here, so that a
 node's free capacity counts them, and places that are held for pods to come hold their very devices.
 
+Cards that `gpus` has marked unfit are given to nobody; what else that takes from a node is `gpus.effect`'s to say.
+
 GPU indices come from the annotation that our own bindings leave on a pod. A pod without it takes the highest indices
 that are free: which ones it really has only its kubelet knows, and the number of them is right in any case.
 """
@@ -31,6 +33,7 @@ from placement.resources import Resources
 from placement.singles import Singles
 from spoke import nodes
 from spoke.cluster.port import Object
+from spoke.gpus import effect
 from spoke.nodes import Levels, NodeFacts
 from spoke.pods import PodFacts
 from wire.orders import JobRef
@@ -59,7 +62,10 @@ class Slot:
 class _Host:
     """One node name; it may be known by its pods before it is known itself."""
 
-    facts: NodeFacts | None = None
+    told: NodeFacts | None = None  # as the node says
+    facts: NodeFacts | None = None  # with what marked cards take from that
+    marked: frozenset[int] = frozenset()  # cards that are unfit
+    all_marked: bool = False
     lost: bool = False  # nothing is to be placed there, whatever its conditions say yet
     pods: dict[str, Usage] = field(default_factory=dict)  # by uid
     holds: dict[tuple[JobRef, int], Usage] = field(default_factory=dict)
@@ -87,7 +93,8 @@ class _Host:
             self._share(usage, 1)
 
     def describe(self, facts: NodeFacts | None) -> None:
-        self.facts, self.shares = facts, None
+        self.told, self.shares = facts, None
+        self.facts = effect.on(facts, self.marked, every=self.all_marked) if facts is not None else None
 
     def gpus(self, facts: NodeFacts) -> tuple[Gpu, ...]:
         """Shared cards are kept pod by pod, for as long as it is known of each pod which of them it has."""
@@ -144,7 +151,7 @@ class Inventory:
     def put_node(self, obj: Object) -> None:
         facts = nodes.read(obj, self.levels)
         host = self._host(facts.name)
-        if host.facts != facts:
+        if host.told != facts:
             host.describe(facts)
             self._changed(facts.name, more_room=True)
 
@@ -166,6 +173,41 @@ class Inventory:
             if host.lost != (name in names):
                 host.lost = name in names
                 self._changed(name, more_room=not host.lost)
+
+    def mark_gpus(self, name: str, cards: frozenset[int], *, every: bool) -> None:
+        """These cards of the node, or every one, and no others are unfit, until said otherwise."""
+        host = self._hosts.get(name)
+        if host is not None and (host.marked, host.all_marked) != (cards, every):
+            host.marked, host.all_marked = cards, every
+            host.describe(host.told)
+            self._changed(name, more_room=True)
+
+    def told(self, name: str) -> NodeFacts | None:
+        """What the node says of itself, whatever is marked."""
+        host = self._hosts.get(name)
+        return host.told if host is not None else None
+
+    def gpu_nodes(self) -> int:
+        return sum(1 for host in self._hosts.values() if host.told is not None and (host.told.devices or host.stock))
+
+    def cards_short(self, name: str) -> bool:
+        """Whether its pods have more whole cards than the node says it has left."""
+        host = self._hosts.get(name)
+        if host is None or host.told is None or not host.told.card_resource:
+            return False
+        return host.taken.get(host.told.card_resource, 0) > host.told.capacity[host.told.card_resource]
+
+    def is_avoided(self, name: str) -> bool:
+        """Whether nobody is given a card there, because only some are unfit and the device plugin chooses."""
+        host = self._hosts.get(name)
+        return host is not None and host.told is not None and effect.is_avoided(host.told, host.marked)
+
+    def cards_unusable(self, name: str, missing: int) -> int:
+        """How many of its cards nobody is given because they are unfit, or missing."""
+        host = self._hosts.get(name)
+        if host is None or host.told is None:
+            return 0
+        return effect.unusable(host.told, host.marked, missing, every=host.all_marked)
 
     def __len__(self) -> int:
         return len(self._hosts)
@@ -254,7 +296,7 @@ class Inventory:
         """By node; what is held for pods to come counts as taken, but for the places that are being redeemed."""
         found = {}
         for name, host in self._hosts.items():
-            if host.stock is not None:
+            if host.stock is not None and not host.all_marked:
                 found[name] = host.stock_without(redeeming) if redeeming and host.holds else host.left()
         return found
 
@@ -377,7 +419,7 @@ def _node(
 ) -> Node:
     """`taken` is what the usages ask for in sum, `gpus` are the cards as they leave them."""
     capacity, free, devices = facts.capacity, facts.capacity.less(taken), facts.devices
-    if host.counted.capacity:
+    if host.counted.capacity and not host.all_marked:
         capacity, free = capacity + host.counted.capacity, free + host.counted.free
         devices += host.counted.devices
     return Node(

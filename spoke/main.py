@@ -29,6 +29,7 @@ from spoke.cluster.host_nodes import load as load_nodes
 from spoke.cluster.kube import KubeCluster
 from spoke.cluster.port import ClusterError, ClusterPort
 from spoke.cluster.rest import BadKubeconfig
+from spoke.gpus.memory import Memory
 from spoke.identity import BadIdentity
 from spoke.join import HubUnreachable, JoinRefused
 from spoke.kept_logs import KeptLogs, Limits
@@ -152,6 +153,7 @@ async def _run(
         owner=f"{identity.cluster}.{hashlib.sha256(identity.ca_pem).hexdigest()[:12]}",
         keep_finished_s=settings.keep_finished_s,
         stager=_stager(settings, port),
+        gpu_memory=Memory(settings.state_dir / "gpus.json"),
         tells_claims=settings.cluster == "kube",
         kept_logs=_kept_logs(settings),
     )

@@ -21,6 +21,7 @@ LINKS_ANNOTATION = "muster.dev/gpu-links"  # JSON: a square matrix of link score
 NUMA_ANNOTATION = "muster.dev/gpu-numa"  # "0,0,0,0,1,1,1,1": the NUMA node of each card, by index
 NICS_ANNOTATION = "muster.dev/nic-numa"  # JSON: {"rdma/hca": [0, 0, 1, 1]}, the NUMA node of each NIC, by index
 UNHEALTHY_ANNOTATION = "muster.dev/unhealthy-gpus"  # "2,5"
+HOST_KUBELET = "muster-host"  # what nodes of the host cluster give as their kubelet's version
 
 Levels = Sequence[tuple[str, str]]
 
@@ -39,6 +40,8 @@ class NodeFacts:
     card_resource: str  # counts whole cards; "" where they are not given out whole
     share_resource: str  # counts the memory of the same cards; "" where they are not shared
     card_share: int  # units of one card's memory; 0 where cards are not shared
+    withdrawn: int  # of the whole cards that it has, how many its device plugin does not give out
+    picks: bool  # whether a pod gets the very cards that Muster names, or such as a device plugin chooses
     unhealthy: frozenset[int]
     links: tuple[tuple[int, ...], ...]
     numa: tuple[int, ...]  # of each card; () where the node does not tell
@@ -51,7 +54,8 @@ def read(obj: Object, levels: Levels) -> NodeFacts:
     annotations = metadata.get("annotations") or {}
     capacity = _amounts(status.get("allocatable") or status.get("capacity") or {})
     found = devices.classes(labels, capacity)
-    cards, whole, shared, units = _cards(found, capacity, _amounts(status.get("capacity") or {}), labels)
+    installed = _amounts(status.get("capacity") or {})
+    cards, whole, shared, units = _cards(found, capacity, installed, labels)
     return NodeFacts(
         name=metadata["name"],
         labels=labels,
@@ -65,7 +69,9 @@ def read(obj: Object, levels: Levels) -> NodeFacts:
         card_resource=whole,
         share_resource=shared,
         card_share=units,
-        unhealthy=_indices(annotations.get(UNHEALTHY_ANNOTATION)),
+        withdrawn=max(installed[whole] - capacity[whole], 0) if whole else 0,
+        picks=not whole or (status.get("nodeInfo") or {}).get("kubeletVersion") == HOST_KUBELET,
+        unhealthy=indices(annotations.get(UNHEALTHY_ANNOTATION)),
         links=_links(annotations.get(LINKS_ANNOTATION), cards),
         numa=_numa(annotations.get(NUMA_ANNOTATION), cards),
         nics=_nics(annotations.get(NICS_ANNOTATION)),
@@ -114,7 +120,7 @@ def _cards(
     return cards, "", shared[0], units
 
 
-def _indices(text: str | None) -> frozenset[int]:
+def indices(text: str | None) -> frozenset[int]:
     parts = [part.strip() for part in (text or "").split(",")]
     return frozenset(int(part) for part in parts if part.isascii() and part.isdigit())
 

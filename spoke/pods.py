@@ -70,6 +70,7 @@ class PodFacts:
     waits: str = ""  # what its containers wait for, where that may pass by itself: ContainerCreating
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
     rejected: str = ""  # why its node's kubelet would not take it
+    sick: str = ""  # which of its devices its kubelet calls unhealthy
     index: int | None = None  # within its role, where its controller says it
     checkpoint_at: datetime | None = None  # as it says
 
@@ -122,6 +123,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         waits=_waits(status) if life is Life.PENDING else "",
         disrupted="" if life is Life.SUCCEEDED else _disruption(status, life),
         rejected=_rejection(status) if life is Life.FAILED else "",
+        sick=_sick(status) if life is Life.RUNNING else "",
         index=_index(labels, annotations),
         checkpoint_at=checkpoints.told(metadata),
     )
@@ -256,6 +258,18 @@ def _rejection(status: Mapping[str, Any]) -> str:
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     if reason in _REJECTED or reason.startswith("OutOf") or message.startswith("Pod was rejected"):
         return _spelled(reason, message)
+    return ""
+
+
+def _sick(status: Mapping[str, Any]) -> str:
+    """Kubelets tell it since Kubernetes 1.31 (ResourceHealthStatus), by what the device plugin or DRA driver says."""
+    for container in _containers(status):
+        for resource in container.get("allocatedResourcesStatus") or ():
+            for device in resource.get("resources") or ():
+                if device.get("health") == "Unhealthy":
+                    return (
+                        f"device {device.get('resourceID')} ({resource.get('name')}) is called unhealthy by its kubelet"
+                    )
     return ""
 
 

@@ -20,7 +20,15 @@ INTERVAL_S = 1.0
 
 
 class Summaries:
-    def __init__(self, inventory: Inventory, jobs: Jobs, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        jobs: Jobs,
+        clock: Callable[[], datetime],
+        unusable: Callable[[], tuple[int, tuple[str, ...]]] = lambda: (0, ()),
+    ) -> None:
+        """`unusable`: how many GPUs are unfit or missing, and why."""
+        self._unusable = unusable
         self._inventory = inventory
         self._jobs = jobs
         self._clock = clock
@@ -64,6 +72,9 @@ class Summaries:
         summary = self._summariser.summarise(
             self._inventory.actual_nodes(), self._kinds, revision, self._jobs.counted()
         )
+        gpus_unusable, why_unusable = self._unusable()
+        if gpus_unusable or why_unusable:
+            summary = replace(summary, gpus_unusable=gpus_unusable, why_unusable=why_unusable)
         if present is not None and not self._say_again and summary == replace(present, revision=revision):
             return
         self._say_again = False

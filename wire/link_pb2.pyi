@@ -942,6 +942,7 @@ class Summary(_message.Message):
     GPUS_TOTAL_FIELD_NUMBER: _builtins.int
     GPUS_FREE_FIELD_NUMBER: _builtins.int
     NODES_TOTAL_FIELD_NUMBER: _builtins.int
+    UNUSABLE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     gpus_total: _builtins.int
     gpus_free: _builtins.int
@@ -960,6 +961,10 @@ class Summary(_message.Message):
     def hidden_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def counted(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobEpoch]: ...
+    @_builtins.property
+    def unusable(self) -> Global___Unusable:
+        """GPUs that are unfit or missing: they are in neither total nor free"""
+
     def __init__(
         self,
         *,
@@ -974,14 +979,38 @@ class Summary(_message.Message):
         gpus_total: _builtins.int = ...,
         gpus_free: _builtins.int = ...,
         nodes_total: _builtins.int = ...,
+        unusable: Global___Unusable | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unusable", b"unusable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "domains", b"domains", "gpus_free", b"gpus_free", "gpus_total", b"gpus_total", "hidden_labels", b"hidden_labels", "kinds", b"kinds", "levels", b"levels", "node_classes", b"node_classes", "nodes_total", b"nodes_total", "revision", b"revision", "shapes", b"shapes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "domains", b"domains", "gpus_free", b"gpus_free", "gpus_total", b"gpus_total", "hidden_labels", b"hidden_labels", "kinds", b"kinds", "levels", b"levels", "node_classes", b"node_classes", "nodes_total", b"nodes_total", "revision", b"revision", "shapes", b"shapes", "unusable", b"unusable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Summary: _TypeAlias = Summary  # noqa: Y015
+
+@_typing.final
+class Unusable(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GPUS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    gpus: _builtins.int
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        gpus: _builtins.int = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpus", b"gpus", "reasons", b"reasons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unusable: _TypeAlias = Unusable  # noqa: Y015
 
 @_typing.final
 class Level(_message.Message):

@@ -10,6 +10,8 @@ from wire import link_pb2 as pb
 from wire.checks import ProtocolError, amounts_of, enum_value, fits
 from wire.translate import ref_from_wire
 
+_REASONS = 100  # kept of one summary, for people
+
 
 @fits("summary")
 def summary_to_wire(summary: Summary) -> pb.Summary:
@@ -36,6 +38,7 @@ def summary_to_wire(summary: Summary) -> pb.Summary:
         gpus_total=summary.gpus_total,
         gpus_free=summary.gpus_free,
         nodes_total=summary.nodes_total,
+        unusable=pb.Unusable(gpus=summary.gpus_unusable, reasons=summary.why_unusable),
     )
 
 
@@ -72,6 +75,8 @@ def summary_from_wire(message: pb.Summary) -> Summary:
         gpus_total=message.gpus_total,
         gpus_free=message.gpus_free,
         nodes_total=message.nodes_total,
+        gpus_unusable=message.unusable.gpus,
+        why_unusable=tuple(message.unusable.reasons[:_REASONS]),
     )
 
 

@@ -127,6 +127,8 @@ def cluster(state: ClusterState) -> schemas.ClusterOut:
         nodes=state.nodes,
         products=dict(state.products),
         jobs=state.jobs,
+        gpus_unusable=state.gpus_unusable,
+        why_unusable=list(state.why_unusable),
         certificate_expires_at=state.certificate_expires_at,
     )
 

@@ -340,6 +340,8 @@ class ClusterOut(Wire):
     nodes: int
     products: dict[str, int]
     jobs: int
+    gpus_unusable: int = Field(default=0, description="Unfit or missing GPUs: neither in gpus_total nor in gpus_free.")
+    why_unusable: list[str] = Field(default=[], description="Node by node, for people.")
     certificate_expires_at: datetime | None
 
 

@@ -211,7 +211,8 @@ def clusters(found: Sequence[schemas.ClusterOut], now: datetime, width: int) -> 
     if width >= _WIDE:
         table.add_column("PRODUCTS", ratio=4, overflow="fold")
     for one in found:
-        free = f"{one.gpus_free}/{one.gpus_total}"
+        free = Text(f"{one.gpus_free}/{one.gpus_total}")
+        free.append(f" {one.gpus_unusable} unusable" if one.gpus_unusable else "", "red")
         row: list[RenderableType] = [_cut(one.name), _cut(one.region or "–"), _health(one), free]
         row += [str(one.nodes), str(one.jobs), age(one.last_seen, now)]
         row += [Text(_products(one), "dim")] if width >= _WIDE else []
@@ -227,6 +228,7 @@ def cluster(one: schemas.ClusterOut, now: datetime) -> RenderableType:
             ("Region", Text(one.region or "–")),
             ("Health", Text.assemble(_health(one), f"  seen {age(one.last_seen, now)} ago" if one.last_seen else "")),
             ("GPUs", Text(f"{one.gpus_free} free of {one.gpus_total} on {counted(one.nodes, 'node')}")),
+            *([("Unusable", _unusable(one))] if one.gpus_unusable or one.why_unusable else []),
             ("Products", Text("\n".join(f"{name} × {n}" for name, n in sorted(one.products.items())) or "–")),
             ("Jobs", Text(str(one.jobs))),
             ("Labels", Text(", ".join(f"{k}={v}" for k, v in sorted(one.labels.items())) or "–")),
@@ -234,6 +236,10 @@ def cluster(one: schemas.ClusterOut, now: datetime) -> RenderableType:
             ("Certificate", Text(f"until {expires:%Y-%m-%d %H:%M} UTC" if expires else "none yet")),
         ]
     )
+
+
+def _unusable(one: schemas.ClusterOut) -> Text:
+    return Text("\n".join([counted(one.gpus_unusable, "GPU"), *one.why_unusable]), "red")
 
 
 def users(found: Sequence[schemas.UserOut]) -> RenderableType:

@@ -207,6 +207,8 @@ def summary_of(text: str) -> Summary:
         gpus_total=row["gpus_total"],
         gpus_free=row["gpus_free"],
         nodes_total=row["nodes_total"],
+        gpus_unusable=row.get("gpus_unusable", 0),
+        why_unusable=tuple(row.get("why_unusable", ())),
     )
 
 

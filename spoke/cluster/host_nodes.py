@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from placement.inventory import DEFAULT_LEVELS
 from spoke.cluster.port import Object
-from spoke.nodes import LINKS_ANNOTATION
+from spoke.nodes import HOST_KUBELET, LINKS_ANNOTATION
 
 NVLINK, SAME_SWITCH, FAR = 100, 50, 10
 Card = tuple[str, int]  # product, memory in MiB
@@ -148,7 +148,7 @@ def _node(name: str, declared: DeclaredNode) -> Object:
             "capacity": amounts,
             "allocatable": amounts,
             "conditions": [{"type": "Ready", "status": "True", "reason": "HostClusterReady"}],
-            "nodeInfo": {"kubeletVersion": "muster-host"},
+            "nodeInfo": {"kubeletVersion": HOST_KUBELET},
         },
     }
 

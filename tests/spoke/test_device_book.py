@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -15,7 +17,10 @@ from placement.dra.requests import ClaimRefused
 from placement.dra.stock import Stock
 from spoke.cluster.port import Object
 from spoke.device_book import DeviceBook
+from spoke.gpus import claimed
+from spoke.pods import read
 from tests.spoke.driver import DEVICE_CLASS, DRIVER, resource_slice
+from tests.spoke.stage import foreign_pod
 
 
 class Desk:
@@ -163,3 +168,24 @@ def test_in_whatever_order_things_are_heard_of_the_end_is_the_same(seed: int, he
         {"slice": desk.slices, "class": desk.classes, "claim": desk.claims}[kind].upsert(obj)
     assert desk.taken("n1") == {f"d{d}" for devices in last.values() for d in devices}
     assert desk.stocks["n1"][1].capacity["dra/gpu"] == 4
+
+
+def test_a_device_that_is_tainted_under_its_pod_or_gone() -> None:
+    desk = a_desk(claim("c", "d0"))
+    pod = replace(read(foreign_pod("p", "n1", 0, uid="u")), namespace="team", claims=("c",))
+    assert claimed.trouble(desk.book, pod) == ""
+    whole = resource_slice("n1", 4)
+    tainted = deepcopy(whole)
+    taint = {"key": "gpu.nvidia.com/xid", "value": "79", "effect": "NoSchedule"}
+    tainted["spec"]["devices"][0]["taints"] = [taint]
+    desk.slices.upsert(tainted)
+    assert claimed.trouble(desk.book, pod) == ""  # nobody new is to have it
+    taint["effect"] = "NoExecute"
+    desk.slices.upsert(deepcopy(tainted))
+    assert claimed.trouble(desk.book, pod) == "device d0 of n1: taint gpu.nvidia.com/xid=79:NoExecute"
+    without = deepcopy(whole)
+    del without["spec"]["devices"][0]
+    desk.slices.upsert(without)
+    assert claimed.trouble(desk.book, pod) == f"device d0 of n1: {DRIVER} offers it no more"
+    desk.slices.gone(without)  # the driver is being started anew
+    assert claimed.trouble(desk.book, pod) == ""
