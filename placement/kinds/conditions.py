@@ -1,10 +1,11 @@
-"""The few comparisons that kind files may make about an object. They are data: nothing in a kind file is evaluated.
+"""The few comparisons that kind files may make about an object: data, which every reader of a kind file understands.
 
 {exists: spec.elasticPolicy}                        the field is there and not null
 {path: spec.completionMode, one_of: [Indexed]}      its value, or `default` where it is absent, is one of these
 {condition: Complete}                               status.conditions holds that type with status "True"
 {sum: [status.ready, status.succeeded], at_least: gang}   counters (`*` sums a map) reach a number, `gang` or `pods`
 {all_of: [...]} {any_of: [...]} {negate: ...}
+{cel: status.phase == "Ready"}                      for what these cannot say; see `expressions` for its names
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from placement.kinds import expressions
 from placement.kinds.fields import Object
 from placement.kinds.paths import Path, find, numbers
 
@@ -69,7 +71,17 @@ class Negate:
     negate: Condition
 
 
-Condition = Exists | OneOf | HasCondition | AtLeast | AllOf | AnyOf | Negate
+@dataclass(frozen=True, slots=True)
+class Cel:
+    __pydantic_config__ = STRICT
+    cel: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        expressions.check(self.cel)
+
+
+Condition = Exists | OneOf | HasCondition | AtLeast | AllOf | AnyOf | Negate | Cel
 
 
 def holds(condition: Condition, obj: Object, facts: Facts) -> bool:
@@ -91,6 +103,23 @@ def holds(condition: Condition, obj: Object, facts: Facts) -> bool:
             return any(holds(each, obj, facts) for each in inner)
         case Negate(inner_condition):
             return not holds(inner_condition, obj, facts)
+        case Cel(text):
+            return expressions.holds(text, obj, facts)
+
+
+def asks_facts(condition: Condition | bool | None) -> bool:
+    """Whether it compares with `gang` or `pods`, which only the rules of a status may."""
+    match condition:
+        case AtLeast(_, at_least):
+            return not isinstance(at_least, int)
+        case AllOf(inner) | AnyOf(inner):
+            return any(map(asks_facts, inner))
+        case Negate(inner_condition):
+            return asks_facts(inner_condition)
+        case Cel(text):
+            return expressions.asks_facts(text)
+        case _:
+            return False
 
 
 def spec_holds(condition: Condition | None, obj: Object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from placement.kinds.conditions import STRICT, Condition
+from placement.kinds.conditions import STRICT, Condition, asks_facts
 from placement.kinds.emulation import Emulation
 from placement.kinds.paths import Path
 from placement.lifecycle import Event
@@ -99,6 +99,13 @@ class KindFile:
     long_running: bool | Condition = False
     controller: str = "the kube-controller-manager"  # who makes its pods, for the question whether it runs
     emulate: Emulation | None = None  # None: the object is its own pod
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        of_spec = {"gang.all_when": self.gang.all_when, "suspended": self.suspended, "long_running": self.long_running}
+        for path, condition in of_spec.items():
+            if asks_facts(condition):
+                raise ValueError(f"{path} asks for gang or pods, which only the rules of `status` know")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
