@@ -10,6 +10,7 @@ part (`spec.restartPolicy` of the pods says when), and counting those restarts a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -111,6 +112,8 @@ class _Cast:
         own = self.variables(slot)
         own = {**own, **hosts.first, "first_host": hosts.ranked[0] if hosts.ranked else own["host"]}
         own["rank"] = str(hosts.ranks.get((slot.role, slot.index), slot.index))
+        if len(hosts.ranked) > 1:
+            own["peers"] = hosts.peers(own["port"], self.rules.no_peers)
         labels = {**_dict(role.template, "metadata", "labels"), **self.marks(self.rules.labels, own)}
         annotations = {**_dict(role.template, "metadata", "annotations"), **self.marks(self.rules.annotations, own)}
         return {
@@ -150,6 +153,7 @@ class _Cast:
         for slot, host in zip(every, ranked, strict=True):
             by_role[slot.role].append(host)
         first = {f"first_host.{role}": hosts[0] for role, hosts in by_role.items() if hosts}
+        first |= {f"hosts.{role}": ",".join(hosts) for role, hosts in by_role.items() if hosts}
         return _Hosts(ranked, by_role, first, {(slot.role, slot.index): rank for rank, slot in enumerate(every)})
 
     def _spec(self, role: RoleEntry, own: _Variables, hosts: _Hosts) -> dict[str, Any]:
@@ -195,8 +199,13 @@ class _Cast:
 class _Hosts:
     ranked: tuple[str, ...]
     by_role: Mapping[str, Sequence[str]]
-    first: Mapping[str, str]  # "first_host.Master" -> its host
+    first: Mapping[str, str]  # "first_host.Master" -> its host; "hosts.Worker" -> all of them, with commas
     ranks: Mapping[tuple[str, int], int]
+
+    def peers(self, port: str, left_out: Sequence[str]) -> str:
+        shown = {role.lower(): hosts for role, hosts in self.by_role.items() if hosts and role not in left_out}
+        every = {role: [f"{host}:{port}" for host in hosts] for role, hosts in shown.items()}
+        return json.dumps(every, separators=(",", ":"))
 
     def each_role(self) -> Iterator[_Variables]:
         for role, hosts in self.by_role.items():

@@ -1,8 +1,8 @@
 """What a kind file says about playing the kind's controller where none is: see `emulate` for who reads it.
 
-Texts may hold `${variable}`; `VARIABLES` names those that are always there, `first_host.ROLE` is there where the
-object has that role, and the file may name more from the object itself. Which ones a file uses is checked when it is
-loaded.
+Texts may hold `${variable}`; `VARIABLES` names those that are always there, `first_host.ROLE` and `hosts.ROLE` are
+there where the object has that role, and the file may name more from the object itself. Which ones a file uses is
+checked when it is loaded.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ VARIABLES = frozenset(
         "host",  # where peers reach it
         "first_host",  # where they reach the pod of rank 0
         "port",
+        "peers",  # JSON: for each role its pods as host:port; not there where the object has only one pod
     }
 )
 EACH_ROLE_VARIABLES = frozenset({"each_role", "each_env", "each_hosts", "each_pods"})
@@ -134,6 +135,7 @@ class Emulation:
     fails: Literal["any", "gang-lost", "never"]
     status: NativeStatus
     leaders: tuple[str, ...] = ()  # roles that rank before all others, in this order
+    no_peers: tuple[str, ...] = ()  # roles that `${peers}` leaves out
     hostname: str = ""
     subdomain: str = ""
     host: str = "${pod}"
@@ -170,7 +172,7 @@ def variables_of(text: str) -> Iterator[str]:
 
 def _check_variables(text: str, known: frozenset[str]) -> None:
     for name in variables_of(text):
-        if name not in known and not name.startswith("first_host."):
+        if name not in known and not name.startswith(("first_host.", "hosts.")):
             raise ValueError(f"${{{name}}} in {text!r} is no variable; known: {', '.join(sorted(known))}")
 
 

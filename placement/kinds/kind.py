@@ -24,6 +24,15 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """Roles whose pods come only once the others run: room is kept for them, and no gang waits for them."""
+
+    __pydantic_config__ = STRICT
+    roles: tuple[str, ...]
+    when: Condition | None = None  # None: always
+
+
+@dataclass(frozen=True, slots=True)
 class Roles:
     __pydantic_config__ = STRICT
     # one: `at` is the role itself, called `name`. map: its keys are role names. list: entries named by `name_path`.
@@ -34,6 +43,7 @@ class Roles:
     name_path: Path = ()
     known: tuple[str, ...] = ()  # form map: the only keys there may be, in rank order
     always: tuple[str, ...] = ()  # roles all of whose pods belong to every gang (Master)
+    late: Late | None = None  # MPIJob: a launcher that comes after its workers
     replicas: Replicas | None = None  # None: one pod
     minimum: Path | None = None  # Volcano: a task's own minAvailable
     partitions: Path | None = None  # Volcano: a task's partitionPolicy
@@ -103,6 +113,7 @@ class KindFile:
     def __post_init__(self) -> None:
         """Raises ValueError."""
         of_spec = {"gang.all_when": self.gang.all_when, "suspended": self.suspended, "long_running": self.long_running}
+        of_spec["roles.late.when"] = self.roles.late.when if self.roles.late is not None else None
         for path, condition in of_spec.items():
             if asks_facts(condition):
                 raise ValueError(f"{path} asks for gang or pods, which only the rules of `status` know")

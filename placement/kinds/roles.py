@@ -53,13 +53,16 @@ def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
     entries = tuple(_entries(rules.roles, obj, found))
     explicit = {role.name: _own_minimum(rules.roles, role, found) for role in entries}
     entries = _with_elastic(rules.elastic, entries, obj, found)
+    late = _late(rules.roles, obj)
+    if late:
+        explicit |= {role.name: 0 for role in entries if role.name in late}
     min_pods, given_by = _min_pods(rules, obj, entries, explicit, found)
-    total = sum(role.replicas for role in entries)
+    total = sum(role.replicas for role in entries if role.name not in late)
     if min_pods > total:
         mend = f"at most {total}, or more replicas"
         found.error(given_by, f"{min_pods} pods are to start together, there are {total}", mend)
         min_pods = total
-    return Shape(_with_minima(rules, entries, explicit, min_pods), min_pods)
+    return Shape(_with_minima(rules, entries, explicit, min_pods, late), min_pods)
 
 
 def facts(rules: KindFile, obj: Object) -> Facts:
@@ -76,6 +79,14 @@ def facts(rules: KindFile, obj: Object) -> Facts:
         return known[fact]
 
     return ask
+
+
+def _late(roles: Roles, obj: Object) -> frozenset[str]:
+    """The roles for whose pods the gang does not wait: they are made once it runs."""
+    rule = roles.late
+    if rule is None or (rule.when is not None and not spec_holds(rule.when, obj)):
+        return frozenset()
+    return frozenset(rule.roles)
 
 
 def _entries(roles: Roles, obj: Object, found: Findings) -> Iterator[RoleEntry]:
@@ -232,18 +243,23 @@ def _hinted(obj: Object, found: Findings) -> tuple[int, str] | None:
 
 
 def _with_minima(
-    rules: KindFile, entries: tuple[RoleEntry, ...], explicit: Mapping[str, int | None], min_pods: int
+    rules: KindFile,
+    entries: tuple[RoleEntry, ...],
+    explicit: Mapping[str, int | None],
+    min_pods: int,
+    late: frozenset[str],
 ) -> tuple[RoleEntry, ...]:
-    total = sum(role.replicas for role in entries)
+    total = sum(role.replicas for role in entries if role.name not in late)
     # Volcano: a gang smaller than the tasks' own minima together sets them aside.
     own = sum(value for value in explicit.values() if value is not None) <= min_pods
-    fixed = sum(role.replicas for role in entries if role.name in rules.roles.always)
-    return tuple(
-        replace(
-            role,
-            minimum=role.replicas
-            if role.name in rules.roles.always
-            else max(explicit[role.name] or 0 if own else 0, min_pods - max(total - role.replicas, fixed), 0),
-        )
-        for role in entries
-    )
+    always = frozenset(rules.roles.always) - late
+    fixed = sum(role.replicas for role in entries if role.name in always)
+
+    def minimum(role: RoleEntry) -> int:
+        if role.name in late:
+            return 0
+        if role.name in always:
+            return role.replicas
+        return max(explicit[role.name] or 0 if own else 0, min_pods - max(total - role.replicas, fixed), 0)
+
+    return tuple(replace(role, minimum=minimum(role)) for role in entries)
