@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 INVALID = "invalid"
 OLDER = "older-epoch"
+POLICY = "policy"
 
 
 class Uplink:
@@ -66,6 +67,7 @@ class Uplink:
                 lambda db: clusters.seen(db, cluster, agent_version, now, forget_previous=forget_previous)
             )
             self._welcome(cluster, certificate_serial)  # it may have been removed while that was written
+        self._backlog.forgive(cluster)
         self._federation.connected(cluster, session, self._clock())
         return Attached(
             self._federation.heartbeat_s, self._federation.lease_s, tuple(sorted(self._federation.holding(cluster)))
@@ -137,7 +139,8 @@ class Uplink:
         now = self._clock()
         for ack in acks:
             if ack.refused_code and ack.refused_code != INVALID:
-                self._note_refusal(cluster, ack.ref.job, ack.refused_message or ack.refused_code, now)
+                lasting = ack.refused_code == POLICY
+                self._note_refusal(cluster, ack.ref.job, ack.refused_message or ack.refused_code, now, lasting=lasting)
         await self._store.write_together(_close, Answers(cluster, {ack.id: ack for ack in acks}, now))
 
     # ---- reports ----
@@ -159,10 +162,10 @@ class Uplink:
             last[report.ref] = max(report.seq, last.get(report.ref, 0))
         return tuple(ReportAck(ref, seq) for ref, seq in last.items())
 
-    def _note_refusal(self, cluster: str, job: str, message: str, now: datetime) -> None:
+    def _note_refusal(self, cluster: str, job: str, message: str, now: datetime, *, lasting: bool = False) -> None:
         # Only for a job that is really there: nothing is kept for what a confused spoke may say.
         if self._federation.holds(cluster, job):
-            self._backlog.refused(job, cluster, message, self._federation.revision(cluster), now)
+            self._backlog.refused(job, cluster, message, self._federation.revision(cluster), now, lasting=lasting)
 
 
 @dataclass(frozen=True, slots=True)

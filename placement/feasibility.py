@@ -7,6 +7,7 @@ anything there at all (health, cordon, the job's own lists, the residency of its
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,6 +16,9 @@ from placement.data import DataCatalog, may_be_in, out_of_reach
 from placement.fleet import Cluster, Health
 from placement.inventory import DeviceClass
 from placement.matching import obstacle
+from placement.safety import policy
+from placement.safety.footprint import Footprint
+from placement.safety.policy import Policy, Refusal
 from placement.verdict import (
     ClusterNotReady,
     ConstraintUnmet,
@@ -27,6 +31,7 @@ from placement.verdict import (
     LevelUnknown,
     MustNotLeave,
     NotAllowed,
+    PolicyForbids,
     Reason,
     ResourcesShort,
     TopologyShort,
@@ -87,7 +92,7 @@ def telling(reason: Reason) -> tuple[int, str]:
             rank = 4
         case KindNotServed():
             rank = 5
-        case NotAllowed() | MustNotLeave() | DatasetOutOfReach():
+        case NotAllowed() | PolicyForbids() | MustNotLeave() | DatasetOutOfReach():
             rank = 6
         case ClusterNotReady() | Cordoned():
             rank = 2
@@ -97,7 +102,8 @@ def telling(reason: Reason) -> tuple[int, str]:
 
 
 def left_out(workload: Workload, cluster: Cluster, data: DataCatalog = _NO_DATA) -> Iterator[Reason]:
-    """What the job itself, or its data, has against the cluster."""
+    """What the job itself, its data, or the cluster's owner has against it."""
+    yield from _forbidden(workload, cluster)
     hints = workload.hints
     if hints.clusters and cluster.name not in hints.clusters:
         yield NotAllowed(cluster.name, f"clusters ({', '.join(hints.clusters)})")
@@ -111,6 +117,20 @@ def left_out(workload: Workload, cluster: Cluster, data: DataCatalog = _NO_DATA)
     for dataset in out_of_reach(data, workload, cluster.name, cluster.region) if workload.data else ():
         holders = tuple(dict.fromkeys(one.cluster for one in dataset.replicas))
         yield DatasetOutOfReach(cluster.name, dataset.name, holders)
+
+
+def _forbidden(workload: Workload, cluster: Cluster) -> Iterator[PolicyForbids]:
+    """Its spoke judges the very objects and has the last word: a hub that was not told sends them in vain."""
+    rules = cluster.summary.policy if cluster.summary is not None else None
+    if rules is not None and workload.footprint.namespace:
+        found = _refusals(rules, workload.footprint)
+        if found:
+            yield PolicyForbids(cluster.name, found[0].path, found[0].message, len(found) - 1)
+
+
+@functools.lru_cache(maxsize=4096)
+def _refusals(rules: Policy, footprint: Footprint) -> tuple[Refusal, ...]:
+    return tuple(policy.refusals(rules, footprint))
 
 
 # ---- may the hub send anything there ----

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from placement.resources import Resources
+from placement.safety.policy import Policy
 
 HOST_LEVEL = "host"
 NVLINK_LEVEL = "nvlink"
@@ -150,3 +151,4 @@ class Summary:
     nodes_total: int = 0
     gpus_unusable: int = 0  # unfit or missing: in neither of the two above
     why_unusable: tuple[str, ...] = ()  # for people: "node-a: GPU 3: Xid 79 (GPU has fallen off the bus)"
+    policy: Policy | None = None  # what may run there, by its owner; None: its spoke does not say

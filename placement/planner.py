@@ -487,8 +487,15 @@ class Planner:
 def _standing(member: Member) -> _Standing:
     cluster, summary = member.cluster, member.summary
     if member.room is None or summary is None:
-        return (cluster.health, cluster.cordoned, cluster.region)
-    return (cluster.health, cluster.cordoned, cluster.region, summary.kinds, member.room.inventory.demands)
+        return (cluster.health, cluster.cordoned, cluster.region, summary.policy if summary is not None else None)
+    return (
+        cluster.health,
+        cluster.cordoned,
+        cluster.region,
+        summary.policy,
+        summary.kinds,
+        member.room.inventory.demands,
+    )
 
 
 def _shape_key(workload: Workload, data: DataCatalog) -> object:
@@ -498,6 +505,7 @@ def _shape_key(workload: Workload, data: DataCatalog) -> object:
         workload.resource_kind,
         workload.roles,
         workload.topology,
+        workload.footprint,
         hints.clusters,
         hints.excluded_clusters,
         hints.regions,

@@ -61,6 +61,23 @@ class NotAllowed(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyForbids(Reason):
+    """The owner of the cluster does not let such a job in, and no room there would help."""
+
+    code: ClassVar[str] = "policy-forbids"
+    cluster: str
+    path: str  # of the field
+    detail: str
+    more: int = 0  # other things that it forbids of this job
+
+    @property
+    def message(self) -> str:
+        more = f" (and {self.more} more)" if self.more else ""
+        where = f"{self.path}: " if self.path else ""
+        return f"the policy of {self.cluster}'s owner: {where}{self.detail}{more}"
+
+
+@dataclass(frozen=True, slots=True)
 class KindNotServed(Reason):
     code: ClassVar[str] = "kind-not-served"
     cluster: str

@@ -20,7 +20,7 @@ from placement.inventory import Summary
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import claim_facts, heartbeats, logs, lost_nodes, stuck
+from spoke import claim_facts, heartbeats, logs, lost_nodes, policy, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
@@ -46,6 +46,7 @@ from spoke.log_keeping import LogKeeper
 from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
+from spoke.policy import Guard
 from spoke.schedule import Scheduler
 from spoke.staging.port import NoStager, Stager
 from spoke.staging.staging import Staging
@@ -88,6 +89,7 @@ class Agent:
         kept_logs: KeptLogs | None = None,
         with_gpus: book.Patience = book.PATIENCE,
         gpu_memory: Memory | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
@@ -95,6 +97,7 @@ class Agent:
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
+        self._guard = guard or Guard(policy.default(catalogue), catalogue)
         self._clock = clock
         self._rng = rng
         self._owner = owner
@@ -135,7 +138,7 @@ class Agent:
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._scheduler.claims = Claims(self._devices, self._inventory)
         self._holding = Holding(self._scheduler, self._inventory, ledger, self._jobs, self.crew, catalogue)
-        self._summaries = Summaries(self._inventory, self._jobs, clock, self._gpus.unusable)
+        self._summaries = Summaries(self._inventory, self._jobs, clock, self._gpus.unusable, self._guard.rules.jobs)
         self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
         self._claims = VolumeClaims()
         self._tells_claims = tells_claims
@@ -283,10 +286,21 @@ class Agent:
             if job is not None and job.runs and not job.pods:
                 self._holding.again(entry)
         for entry in entries:
+            job = self._jobs.of(entry.ref)
+            if job is not None and job.runs and not job.created and (why := self._forbidden_now(entry)):
+                self._handing_back.without_data(job, why)
+        for entry in entries:
             self._wake(entry.ref.job)
             job = self._jobs.of(entry.ref)
             if job is not None and job.outcome is not None and entry.report is not None:
                 self._retire_at(job.ref, entry.report.at + self._keep_finished)
+
+    def _forbidden_now(self, entry: Entry) -> str:
+        """Accepted under another policy, and not made yet."""
+        if entry.start is None or entry.workload is None:
+            return ""
+        start = entry.start
+        return self._guard.of_start(entry.ref, Start(entry.objects, start.workload, start.spot, start.moves))
 
     def _wake(self, name: str) -> None:
         self._reconciler.poke(name)
@@ -363,8 +377,12 @@ class Agent:
         return await self._claims.wait(after_revision)
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
+        known = self._jobs.of(query.ref)
+        namespace = known.key.namespace if known is not None and known.key is not None else ""
+        if forbidden := self._guard.of_access("logs", namespace):
+            raise KeyError(forbidden)
         kept = self._kept_logs
-        if self._jobs.of(query.ref) is None and (kept is None or not kept.has(query.ref)):
+        if known is None and (kept is None or not kept.has(query.ref)):
             raise KeyError(f"job {query.ref.job} is not in this cluster, and nothing of its logs is kept")
         return logs.of_job(self._port, lambda: self._jobs.of(query.ref), kept, query, self._rng)
 
@@ -426,6 +444,9 @@ class Agent:
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
+        if forbidden := self._guard.of_start(command.ref, start):
+            log.warning("%s is refused: %s", command.ref, forbidden)
+            return CommandAck(command.id, command.ref, policy.POLICY, forbidden)
         if not self._devices.is_read and claims.any_named(start.workload):
             return CommandAck(command.id, command.ref, "no-room", DEVICES_UNREAD)
         if shortfall := self._holding.hold(command.ref, start):

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from placement.kinds.catalogue import Catalogue
 from spoke import health, join
+from spoke import policy as policies
 from spoke.agent import Agent
 from spoke.cluster.host import HostCluster, StateInUse
 from spoke.cluster.host_nodes import NodesFileError
@@ -35,6 +36,7 @@ from spoke.join import HubUnreachable, JoinRefused
 from spoke.kept_logs import KeptLogs, Limits
 from spoke.ledger import Ledger, LedgerUnusable
 from spoke.link import Link, MustJoinAgain, Pace
+from spoke.policy import Guard, PolicyFileError
 from spoke.settings import SpokeSettings
 from spoke.staging.host import HostStager
 from spoke.staging.kube import How, KubeStager
@@ -45,7 +47,16 @@ log = logging.getLogger("muster.spoke")
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 5
 
-_CANNOT_START = (JoinRefused, BadIdentity, LedgerUnusable, MustJoinAgain, StateInUse, NodesFileError, BadKubeconfig)
+_CANNOT_START = (
+    JoinRefused,
+    BadIdentity,
+    LedgerUnusable,
+    MustJoinAgain,
+    StateInUse,
+    NodesFileError,
+    BadKubeconfig,
+    PolicyFileError,
+)
 
 
 def main(args: Sequence[str]) -> None:
@@ -76,6 +87,8 @@ def _flags() -> typer.Typer:
         ] = None,
         copy_storage_class: Annotated[str | None, typer.Option(help="kube: of claims made for data.")] = None,
         copy_access_mode: Annotated[str | None, typer.Option(metavar="ReadWriteMany|ReadWriteOnce")] = None,
+        policy: Annotated[Path | None, typer.Option(help="YAML: what jobs may do in this cluster.")] = None,
+        namespace: Annotated[str | None, typer.Option(help="This spoke's own: never a job's.")] = None,
         health_port: Annotated[int | None, typer.Option(help="Plain HTTP /livez and /readyz; 0: not served.")] = None,
         log_level: Annotated[str | None, typer.Option(metavar="debug|info|warning|error")] = None,
     ) -> None:
@@ -139,6 +152,7 @@ async def _run(
         settings.state_dir, hub_url=settings.hub, token=settings.join_token(), now=clock()
     )
     catalogue = Catalogue.builtin()
+    rules = policies.load(settings.policy, catalogue)
     ledger = Ledger.open(settings.state_dir / "ledger.sqlite")
     stack.push_async_callback(ledger.close)
     port = await _open_cluster(settings, catalogue, rng)
@@ -156,6 +170,7 @@ async def _run(
         gpu_memory=Memory(settings.state_dir / "gpus.json"),
         tells_claims=settings.cluster == "kube",
         kept_logs=_kept_logs(settings),
+        guard=Guard(rules, catalogue, settings.namespace),
     )
     stack.push_async_callback(agent.close)
     link = Link(

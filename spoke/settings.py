@@ -41,6 +41,8 @@ class SpokeSettings(BaseSettings):
     copy_access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(
         default="ReadWriteMany", description="Of claims made for data."
     )
+    policy: Path | None = Field(default=None, description="YAML: what jobs may do here; else the default policy.")
+    namespace: str = Field(default="", description="Where this spoke itself lives: never a job's.")
     health_port: int = Field(default=0, ge=0, le=65_535, description="HTTP /livez and /readyz; 0: not served.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

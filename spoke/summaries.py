@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from placement.inventory import Summary
+from placement.safety.policy import Policy
 from placement.summary import Summariser
 from spoke.inventory import Inventory
 from spoke.jobs import Jobs
@@ -26,12 +27,14 @@ class Summaries:
         jobs: Jobs,
         clock: Callable[[], datetime],
         unusable: Callable[[], tuple[int, tuple[str, ...]]] = lambda: (0, ()),
+        policy: Policy | None = None,
     ) -> None:
         """`unusable`: how many GPUs are unfit or missing, and why."""
         self._unusable = unusable
         self._inventory = inventory
         self._jobs = jobs
         self._clock = clock
+        self._policy = policy
         self._summariser = Summariser(inventory.levels)  # remembers every node that did not change
         self._kinds: frozenset[str] = frozenset()
         self._present: Summary | None = None
@@ -72,6 +75,7 @@ class Summaries:
         summary = self._summariser.summarise(
             self._inventory.actual_nodes(), self._kinds, revision, self._jobs.counted()
         )
+        summary = replace(summary, policy=self._policy)
         gpus_unusable, why_unusable = self._unusable()
         if gpus_unusable or why_unusable:
             summary = replace(summary, gpus_unusable=gpus_unusable, why_unusable=why_unusable)

@@ -523,7 +523,9 @@ class CommandAck(_message.Message):
     REFUSED_MESSAGE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     refused_code: _builtins.str
-    """Empty: accepted, and in the spoke's ledger. Otherwise the refusal's code: "older-epoch" | "no-room" | "invalid"."""
+    """Empty: accepted, and in the spoke's ledger. Otherwise the refusal's code: "older-epoch" | "no-room" | "invalid"
+    | "policy" (the owner of the cluster forbids it: asked again only of a spoke that has started anew).
+    """
     refused_message: _builtins.str
     @_builtins.property
     def ref(self) -> Global___JobEpoch: ...
@@ -942,6 +944,7 @@ class Summary(_message.Message):
     GPUS_TOTAL_FIELD_NUMBER: _builtins.int
     GPUS_FREE_FIELD_NUMBER: _builtins.int
     NODES_TOTAL_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     UNUSABLE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     gpus_total: _builtins.int
@@ -962,6 +965,10 @@ class Summary(_message.Message):
     @_builtins.property
     def counted(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobEpoch]: ...
     @_builtins.property
+    def policy(self) -> Global___Policy:
+        """what jobs may do there, by its owner; absent: an older spoke, which holds them to nothing"""
+
+    @_builtins.property
     def unusable(self) -> Global___Unusable:
         """GPUs that are unfit or missing: they are in neither total nor free"""
 
@@ -979,15 +986,86 @@ class Summary(_message.Message):
         gpus_total: _builtins.int = ...,
         gpus_free: _builtins.int = ...,
         nodes_total: _builtins.int = ...,
+        policy: Global___Policy | None = ...,
         unusable: Global___Unusable | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["unusable", b"unusable"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "unusable", b"unusable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "domains", b"domains", "gpus_free", b"gpus_free", "gpus_total", b"gpus_total", "hidden_labels", b"hidden_labels", "kinds", b"kinds", "levels", b"levels", "node_classes", b"node_classes", "nodes_total", b"nodes_total", "revision", b"revision", "shapes", b"shapes", "unusable", b"unusable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "domains", b"domains", "gpus_free", b"gpus_free", "gpus_total", b"gpus_total", "hidden_labels", b"hidden_labels", "kinds", b"kinds", "levels", b"levels", "node_classes", b"node_classes", "nodes_total", b"nodes_total", "policy", b"policy", "revision", b"revision", "shapes", b"shapes", "unusable", b"unusable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Summary: _TypeAlias = Summary  # noqa: Y015
+
+@_typing.final
+class Policy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    EXEMPTIONS_FIELD_NUMBER: _builtins.int
+    level: _builtins.str
+    """privileged | baseline | restricted"""
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names and patterns: team-*"""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def exemptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exemption]: ...
+    def __init__(
+        self,
+        *,
+        level: _builtins.str = ...,
+        namespaces: _abc.Iterable[_builtins.str] | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        exemptions: _abc.Iterable[Global___Exemption] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exemptions", b"exemptions", "kinds", b"kinds", "level", b"level", "namespaces", b"namespaces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Policy: _TypeAlias = Policy  # noqa: Y015
+
+@_typing.final
+class Exemption(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    CONTROLS_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    HOST_PATHS_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def controls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def host_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        namespaces: _abc.Iterable[_builtins.str] | None = ...,
+        controls: _abc.Iterable[_builtins.str] | None = ...,
+        capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        host_paths: _abc.Iterable[_builtins.str] | None = ...,
+        references: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "controls", b"controls", "host_paths", b"host_paths", "namespaces", b"namespaces", "references", b"references"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exemption: _TypeAlias = Exemption  # noqa: Y015
 
 @_typing.final
 class Unusable(_message.Message):

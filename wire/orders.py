@@ -49,7 +49,7 @@ class Command:
 class CommandAck:
     id: int
     ref: JobRef
-    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid"
+    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid" | "policy"
     refused_message: str = ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
 from wire import link_pb2 as pb
+from wire import policies
 from wire.checks import ProtocolError, amounts_of, enum_value, fits
 from wire.translate import ref_from_wire
 
@@ -39,6 +40,7 @@ def summary_to_wire(summary: Summary) -> pb.Summary:
         gpus_free=summary.gpus_free,
         nodes_total=summary.nodes_total,
         unusable=pb.Unusable(gpus=summary.gpus_unusable, reasons=summary.why_unusable),
+        policy=None if summary.policy is None else policies.to_wire(summary.policy),
     )
 
 
@@ -77,6 +79,7 @@ def summary_from_wire(message: pb.Summary) -> Summary:
         nodes_total=message.nodes_total,
         gpus_unusable=message.unusable.gpus,
         why_unusable=tuple(message.unusable.reasons[:_REASONS]),
+        policy=policies.from_wire(message.policy, "summary.policy") if message.HasField("policy") else None,
     )
 
 

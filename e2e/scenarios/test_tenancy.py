@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from e2e import manifests, pod_samples
 from e2e.federation import Federation
+from e2e.lying_hub import LyingHub
 from e2e.objects import ApiError as RefusedByCluster
 from e2e.objects import ObjectClient
 from e2e.pod_samples import CHANGES, Change, Pod
+from e2e.processes import ProcessFederation
+from e2e.waiting import until
 from hub.client import ApiError, MusterClient
+from placement.kinds import reader, render
+from placement.kinds.catalogue import Catalogue
 from placement.lifecycle import Phase
 from placement.safety import pod_security
 from placement.safety.levels import Level
+from wire.orders import Command, JobRef, Start
 
+CATALOGUE = Catalogue.builtin()
 ENFORCED = "pod-security.kubernetes.io/enforce"
 
 
@@ -120,3 +130,108 @@ def user(federation: Federation, name: str, tenant: str) -> Iterator[MusterClien
     with federation.client(made.token) as client:
         yield client
     federation.admin.remove_user(name)
+
+
+# ---- the cluster's owner ----
+
+Spoil = Callable[[list[Any]], object]
+
+
+def evil(number: int, spoil: Spoil) -> Command:
+    """What a hub would send for an ordinary job, spoilt."""
+    job = f"j-evil{number:06d}"
+    (read,) = reader.read(manifests.text(manifests.indexed_job(f"evil-{number}", pods=1, gpus=1)), CATALOGUE)
+    objects: list[Any] = list(render.render([read.manifest], CATALOGUE, job=job, epoch=1))
+    workload = read.workload
+    spoil(objects)
+    last = objects[-1]
+    told = replace(workload, api_version=last["apiVersion"], kind=last["kind"], namespace=last["metadata"]["namespace"])
+    return Command(number, JobRef(job, 1), Start(objects, told))
+
+
+def pod(objects: list[Any]) -> Any:
+    return objects[-1]["spec"]["template"]["spec"]
+
+
+BINDING = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "evil"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+    "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+}
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "evil", "namespace": "muster-system"}}
+EVIL: Mapping[str, tuple[Spoil, str]] = {
+    "privileged": (
+        lambda objects: pod(objects)["containers"][0].update(securityContext={"privileged": True}),
+        "containers[0].securityContext.privileged",
+    ),
+    "host network": (lambda objects: pod(objects).update(hostNetwork=True), "hostNetwork: true"),
+    "the node's root": (
+        lambda objects: pod(objects).update(volumes=[{"name": "v", "hostPath": {"path": "/"}}]),
+        "hostPath.path",
+    ),
+    "kube-system": (
+        lambda objects: objects[-1]["metadata"].update(namespace="kube-system"),
+        "the namespace kube-system belongs to the cluster itself",
+    ),
+    "a DaemonSet": (
+        lambda objects: objects[-1].update(apiVersion="apps/v1", kind="DaemonSet"),
+        "apps/v1/DaemonSet",
+    ),
+    "Muster's own": (lambda objects: objects.insert(0, SECRET), "Secret is of muster-system"),
+    "rights": (lambda objects: objects.insert(0, BINDING), "ClusterRoleBinding is not among the kinds"),
+}
+
+
+@pytest.mark.processes
+def test_a_hub_that_was_taken_over_gets_nothing_past_the_clusters_owner(federation: ProcessFederation) -> None:
+    orders = [evil(number, spoil) for number, (spoil, _) in enumerate(EVIL.values(), 1)]
+    client = federation.clusters["onprem-a"].client
+    federation.hub.kill()
+    try:
+        with LyingHub(federation.hub.directory / "data", federation.link_address, {"onprem-a": orders}) as hub:
+            until("every order to be answered", lambda: len(hub.acks) == len(EVIL))
+            for order, (_, said) in zip(orders, EVIL.values(), strict=True):
+                ack = hub.acks[order.id]
+                # What the cluster does not serve at all is refused before its policy is asked.
+                assert ack.refused_code == "policy", ack
+                assert said in ack.refused_message
+    finally:
+        federation.hub.start()
+    federation.wait_agreed()
+    for api_version, kind in (("batch/v1", "Job"), ("apps/v1", "DaemonSet"), ("v1", "Secret")):
+        assert [one for one in client.list(api_version, kind) if one["metadata"]["name"].startswith("evil")] == []
+    assert client.get("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "evil") is None
+
+
+@pytest.mark.processes
+def test_a_plan_says_which_cluster_does_not_let_it_in_and_why(federation: ProcessFederation, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("jobs: {level: restricted, namespaces: [ml-*]}")
+    spoke = federation.spokes["cloud-b"]
+    before = spoke.process.command
+    manifest = manifests.indexed_job("picky", pods=1, gpus=1)
+    manifest["spec"]["template"]["spec"]["hostIPC"] = True
+    with_policy(federation, [*before, f"--policy={policy}"])
+    try:
+
+        def planned() -> dict[str, str]:
+            (plan,) = federation.admin.plan(manifests.text(manifest))
+            assert plan.verdict == "waiting"
+            return {one.cluster: " ".join(reason.message for reason in one.reasons) for one in plan.candidates}
+
+        until("the hub to hear of it", lambda: "the namespace default is not allowed" in planned()["cloud-b"])
+        reasons = planned()
+        assert "spec.template.spec.hostIPC" in reasons["onprem-a"]
+        assert "hostIPC: true" in reasons["edge-c"]
+    finally:
+        with_policy(federation, before)
+    federation.wait_agreed()
+
+
+def with_policy(federation: ProcessFederation, command: list[str]) -> None:
+    spoke = federation.spokes["cloud-b"]
+    spoke.kill()
+    spoke.process.command = command
+    spoke.start()

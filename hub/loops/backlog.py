@@ -27,6 +27,8 @@ from placement.verdict import Decision, Waiting
 # A cluster that refused is asked again when its summary has moved on, or after this long without any news.
 FORGIVEN_AFTER = timedelta(minutes=5)
 LONGEST_BACKOFF_S = 60.0
+# What its owner forbids is asked again when its spoke comes anew, with another policy perhaps, or after so long.
+POLICY_LASTS = timedelta(hours=6)
 _NAMED = 5  # jobs that are told to be ahead of another
 
 Rank = tuple[int, datetime, str, int]  # -priority, submitted at, id, epoch
@@ -38,9 +40,12 @@ class Refusal:
     revision: int | None  # of the summary that the hub knew then
     at: datetime
     times: int  # by this cluster, of this job
+    lasting: bool = False  # by the policy of its owner, which no summary moves
 
     def retry_at(self, revision: int | None) -> datetime:
         """A first refusal counts until the summary moves on; a repeated one for some time even then."""
+        if self.lasting:
+            return self.at + POLICY_LASTS
         if revision == self.revision:
             return self.at + FORGIVEN_AFTER
         backoff_s = 0.0 if self.times < 2 else min(2.0 ** (self.times - 2), LONGEST_BACKOFF_S)
@@ -186,11 +191,21 @@ class Backlog:
 
     # ---- refusals ----
 
-    def refused(self, job: str, cluster: str, message: str, revision: int | None, now: datetime) -> None:
+    def refused(
+        self, job: str, cluster: str, message: str, revision: int | None, now: datetime, *, lasting: bool = False
+    ) -> None:
         """Noted before the job is queued again, so that it is not decided without."""
         by_cluster = self._refusals.setdefault(job, {})
         before = by_cluster.get(cluster)
-        by_cluster[cluster] = Refusal(message, revision, now, 1 + (before.times if before else 0))
+        by_cluster[cluster] = Refusal(message, revision, now, 1 + (before.times if before else 0), lasting)
+
+    def forgive(self, cluster: str) -> None:
+        """Its spoke began anew: its owner may allow what it did not."""
+        for job, by_cluster in self._refusals.items():
+            found = by_cluster.get(cluster)
+            if found is not None and found.lasting:
+                del by_cluster[cluster]
+                self.reconsider(job)
 
     def refusals(self, job: str, revision_of: Callable[[str], int | None], now: datetime) -> Mapping[str, str]:
         """Those still in force: cluster -> message."""

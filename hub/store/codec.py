@@ -22,7 +22,7 @@ from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
 from placement.resources import Resources
 from placement.safety.footprint import Footprint
 from placement.safety.levels import Breach, Level
-from placement.safety.policy import Exemption
+from placement.safety.policy import Exemption, Policy
 from placement.safety.tenants import Tenant
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
@@ -209,7 +209,15 @@ def summary_of(text: str) -> Summary:
         nodes_total=row["nodes_total"],
         gpus_unusable=row.get("gpus_unusable", 0),
         why_unusable=tuple(row.get("why_unusable", ())),
+        policy=_policy(row.get("policy")),
     )
+
+
+def _policy(row: Json | None) -> Policy | None:
+    if row is None:
+        return None
+    lifted = exemptions_of(row["exemptions"])
+    return Policy(Level(row["level"]), tuple(row["namespaces"]), tuple(row["kinds"]), lifted)
 
 
 def _pairs(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from placement.safety.levels import Breach
 
+_KEY = re.compile(r'\["([^"]+)"\]$')
 # control -> what it is, and how to mend it
 _WORDS: Mapping[str, tuple[str, str]] = {
     "hostNetwork": ("the node's own network", "remove it"),
@@ -42,7 +44,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 
 def words_of(breach: Breach) -> str:
     what, _ = _WORDS.get(breach.control, (breach.control, ""))
-    field = breach.path.rpartition(".")[2].partition("[")[0]
+    key = _KEY.search(breach.path)
+    field = key[1] if key else breach.path.rpartition(".")[2].partition("[")[0]
     return f"asks for {what} ({field}: {breach.value})"
 
 

@@ -12,9 +12,14 @@ import yaml
 
 from deploy.charts import VALUES
 from hub.settings import HubSettings
+from placement.kinds.catalogue import Catalogue
+from placement.safety.levels import Level
+from spoke import policy
+from spoke.policy import ClusterPolicy
 from spoke.settings import SpokeSettings
 from tests.deploy.conftest import DEPLOY, SPOKE, TOKEN, Refused, Render
 
+CATALOGUE = Catalogue.builtin()
 EVERY = [(chart, values) for chart, sets in VALUES.items() for values in sets]
 
 
@@ -122,6 +127,8 @@ def test_the_admins_token_is_one_and_new_each_time(render: Render) -> None:
         ("spoke", ["hub.url=https://h"], "a new spoke needs a token"),
         ("spoke", [*SPOKE, "join.existingSecret=t"], "leave one of them out"),
         ("spoke", [*SPOKE, "levels[0].name=rack"], "'label'"),
+        ("spoke", [*SPOKE, "policy.jobs.level=tight"], "'privileged', 'baseline', 'restricted'"),
+        ("spoke", [*SPOKE, "policy.jobs.namespace=x"], "'namespace' not allowed"),
     ],
 )
 def test_values_that_make_no_sense_are_refused_with_a_sentence(
@@ -178,3 +185,17 @@ def test_spokes_are_told_the_port_that_they_can_reach(render: Render) -> None:
     assert environment(render("hub", "grpcPublicAddress=hub.test:443"))[told] == "hub.test:443"
     names = environment(render("hub", "publicNames={hub.test}"))["MUSTER_HUB_PUBLIC_NAMES"].split(",")
     assert {"muster-hub", "muster-hub.muster-system.svc", "hub.test"} <= set(names)
+
+
+def test_the_policy_is_the_owners_and_a_change_of_it_restarts_the_spoke(render: Render) -> None:
+    def of(*values: str) -> tuple[ClusterPolicy, str]:
+        rendered = render("spoke", *SPOKE, *values)
+        (text,) = (one["data"]["policy.yaml"] for one in rendered if one["kind"] == "ConfigMap")
+        (pod,) = (one["spec"]["template"] for one in rendered if one["kind"] == "StatefulSet")
+        return policy.parse(yaml.safe_load(text), CATALOGUE), pod["metadata"]["annotations"]["checksum/policy"]
+
+    default, before = of()
+    assert default == policy.default(CATALOGUE)
+    strict, after = of("policy.jobs.level=restricted", "policy.jobs.namespaces={ml-*}", "policy.access={logs}")
+    assert (strict.jobs.level, strict.jobs.namespaces, strict.access) == (Level.RESTRICTED, ("ml-*",), ("logs",))
+    assert before != after

@@ -23,6 +23,7 @@ from spoke.cluster.fake import DEFAULT_KINDS, FakeCluster
 from spoke.cluster.port import Object, ObjectKey
 from spoke.kept_logs import KeptLogs
 from spoke.ledger import Ledger
+from spoke.policy import Guard
 from spoke.staging.port import Stager
 from wire.orders import Command, CommandAck, JobRef, Report, ReportAck, Start, Stop
 
@@ -125,6 +126,7 @@ class Stage:
     with_starts: stuck.Patience = stuck.PATIENCE
     stager: Stager | None = None
     keeps_logs: bool = False
+    guard: Guard | None = None
     reports: list[Report] = field(default_factory=list)
     acknowledge: bool = True
     agent: Agent = field(init=False)
@@ -149,6 +151,7 @@ class Stage:
             with_starts=self.with_starts,
             stager=self.stager,
             kept_logs=KeptLogs(self.directory / "logs") if self.keeps_logs else None,
+            guard=self.guard,
         )
         await self.agent.start()
         self._hub = asyncio.create_task(self._take_reports())

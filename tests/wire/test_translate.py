@@ -14,6 +14,8 @@ from placement.data import DataMove, Replica
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
 from placement.lifecycle import Event
 from placement.resources import Resources
+from placement.safety.levels import Level
+from placement.safety.policy import Exemption, Policy
 from placement.workload import (
     DeviceNeed,
     Hints,
@@ -132,6 +134,19 @@ node_classes = st.builds(
 )
 
 
+namespaces = tuples(st.sampled_from(["*", "team-*", "a"]))
+exemptions = st.builds(
+    Exemption,
+    namespaces,
+    tuples(st.sampled_from(["hostNetwork", "nodeName"])),
+    tuples(st.just("IPC_LOCK")),
+    tuples(st.just("/data")),
+    namespaces,
+)
+kinds = tuples(st.sampled_from(["*", "batch/v1/Job", "kubeflow.org/*"]))
+policies = st.builds(Policy, st.sampled_from(Level), namespaces, kinds, tuples(exemptions))
+
+
 @st.composite
 def summaries(draw: st.DrawFn) -> Summary:
     classes = draw(st.lists(node_classes, max_size=3))
@@ -152,6 +167,7 @@ def summaries(draw: st.DrawFn) -> Summary:
         gpus_total=draw(count),
         gpus_free=draw(count),
         nodes_total=draw(count),
+        policy=draw(st.none() | policies),
     )
 
 
@@ -180,6 +196,14 @@ def test_reports_come_back(report: Report) -> None:
 def test_summaries_come_back(summary: Summary) -> None:
     sent = pb.Summary.FromString(translate_summary.summary_to_wire(summary).SerializeToString())
     assert translate_summary.summary_from_wire(sent) == summary
+
+
+def test_a_control_that_a_newer_spoke_lifts_is_nothing_here() -> None:
+    lifted = pb.Exemption(namespaces=["*"], controls=["hostNetwork", "of-tomorrow"])
+    summary = pb.Summary(policy=pb.Policy(level="baseline", exemptions=[lifted]))
+    found = translate_summary.summary_from_wire(summary).policy
+    assert found is not None
+    assert found.exemptions == (Exemption(controls=("hostNetwork",)),)
 
 
 @given(refs, big, text, text)
@@ -288,6 +312,9 @@ def test_a_report_at_fault_is_set_aside_and_the_rest_is_read(path: str, value: o
     [
         (pb.Summary(shapes=[pb.Shape(node_class=0)]), "summary.shapes[0].node_class"),
         (pb.Summary(domains=[pb.DomainGroup(count=1)]), "summary.domains[0].level"),
+        (pb.Summary(policy=pb.Policy(level="tight")), "summary.policy.level"),
+        (pb.Summary(policy=pb.Policy(level="baseline", namespaces=["a*b*c*d*e*f*"])), "summary.policy.namespaces.0"),
+        (pb.Summary(policy=pb.Policy(level="baseline", kinds=["a/b"] * 1001)), "summary.policy"),
         (
             pb.Summary(domains=[pb.DomainGroup(level="rack", nodes=[pb.ShapeCount(shape=3)])]),
             "summary.domains[0].nodes.shape",

@@ -198,3 +198,17 @@ def test_of_a_start_that_is_put_off_with_every_decision_the_last_one_counts(back
     assert not backlog.wants_decisions
     backlog.on_change(Unqueued("head"))
     assert backlog.next_timer is None
+
+
+def test_what_a_clusters_owner_forbids_is_not_asked_again_by_a_new_summary() -> None:
+    backlog = Backlog(asyncio.Event())
+    backlog.load([pending("a")])
+    backlog.take(10)
+    backlog.refused("a", "east", "the policy", 7, T0, lasting=True)
+    assert backlog.refusals("a", lambda cluster: 8, at(3600)) == {"east": "the policy"}
+    assert not backlog.wants_decisions
+    backlog.forgive("west")
+    assert backlog.refusals("a", lambda cluster: 8, T0) == {"east": "the policy"}
+    backlog.forgive("east")  # its spoke began anew
+    assert backlog.refusals("a", lambda cluster: 8, T0) == {}
+    assert backlog.wants_decisions

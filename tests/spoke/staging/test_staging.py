@@ -187,8 +187,9 @@ async def test_what_is_no_name_of_a_claim_is_refused(tmp_path: Path, claim: str)
 
 async def test_nothing_is_copied_into_another_namespace(tmp_path: Path) -> None:
     async with stage(tmp_path, node("n1"), stager=Puppet()) as s:
-        await s.run("j-1", job_yaml("a"), moves=[move(place="pvc://others/theirs")])
-        assert "is in another namespace" in (await s.told("j-1", Event.REFUSE)).reason
+        ack = await s.run("j-1", job_yaml("a"), moves=[move(place="pvc://others/theirs")])
+        assert ack.refused_code == "policy"
+        assert "would be copied to pvc://others/theirs" in ack.refused_message
 
 
 async def test_cancelled_it_copies_no_longer(tmp_path: Path) -> None:
