@@ -53,6 +53,16 @@ def asks_facts(text: str) -> bool:
 
 def holds(text: str, obj: Mapping[str, Any], facts: Callable[[Any], int]) -> bool:
     """Whether it says true of the object; false where it cannot be evaluated, or answers anything else."""
+    return _answer(text, obj, facts) is True
+
+
+def count(text: str, obj: Mapping[str, Any]) -> int | None:
+    """The whole number that it comes to; None where it cannot be evaluated, or answers anything else."""
+    answer = _answer(text, obj, _no_facts)
+    return answer if isinstance(answer, int) and not isinstance(answer, bool) else None
+
+
+def _answer(text: str, obj: Mapping[str, Any], facts: Callable[[Any], int]) -> Any:
     program = _program(text)
     named: dict[str, Any] = {}
     for name in program.variables():
@@ -64,10 +74,13 @@ def holds(text: str, obj: Mapping[str, Any], facts: Callable[[Any], int]) -> boo
         elif name in FACTS:
             named[name] = facts(name)
     try:
-        answer = program.execute(named)
+        return program.execute(named)
     except Exception:  # the library has an exception for each sort of mismatch, and the object is not ours
-        return False
-    return answer is True
+        return None
+
+
+def _no_facts(name: Any) -> int:
+    raise LookupError(f"{name} is not known where the spec itself is being read")
 
 
 @lru_cache(maxsize=1024)

@@ -106,4 +106,6 @@ def _check(found: Findings, name: str, rule: str, path: str) -> None:
 
 
 def _supported(catalogue: Catalogue) -> str:
-    return "supported kinds: " + ", ".join(f"{kind.kind} ({kind.api_version})" for kind in catalogue.kinds)
+    """Each kind once; under which versions is said where somebody is near one."""
+    groups = {(kind.kind, kind.rules.group): None for kind in catalogue.kinds}
+    return "supported kinds: " + ", ".join(f"{kind} ({group or 'v1'})" for kind, group in sorted(groups))

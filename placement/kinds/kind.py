@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from placement.kinds import expressions, podforms
 from placement.kinds.conditions import STRICT, Condition, asks_facts
 from placement.kinds.emulation import Emulation
 from placement.kinds.paths import Path
@@ -17,10 +18,52 @@ from placement.lifecycle import Event
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
+    """How many pods a role has; paths begin at the role's entry, unless they say otherwise."""
+
     __pydantic_config__ = STRICT
-    path: Path
+    path: Path = ()
     default: int = 1
     at_most: Path | None = None  # Job: no more pods at once than completions
+    times: tuple[
+        Path, ...
+    ] = ()  # multiplied by these; each counts 1 where it is absent (JobSet: its Jobs × their pods)
+    outer: Path | None = None  # form inner: where the entry names none, in the one it lies in
+    of_object: Path | None = None  # where none of these names one, in the object
+    cel: str = ""  # instead of all that: a whole number, computed from the object
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if bool(self.cel) == bool(self.path):
+            raise ValueError("replicas are found by a path, or computed by cel")
+        if self.cel:
+            expressions.check(self.cel)
+            if expressions.asks_facts(self.cel):
+                raise ValueError(f"gang and pods follow from replicas: {self.cel!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRange:
+    """A range that the object names for its one elastic role (Spark's dynamicAllocation). Paths begin at the object."""
+
+    __pydantic_config__ = STRICT
+    minimum: Path
+    maximum: Path
+    when: Condition | None = None  # None: always
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A role's own elastic range (Ray's worker groups), multiplied as its replicas are; these are held to it.
+
+    Without a maximum the role is not elastic.
+    """
+
+    __pydantic_config__ = STRICT
+    minimum: Path = ()
+    maximum: Path = ()
+    least: int = 0  # where no minimum is given
+    maximum_annotation: str = ""  # of the object, where there is no maximum
+    of_object: WholeRange | None = None  # instead of the entry's own fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +71,8 @@ class Late:
     """Roles whose pods come only once the others run: room is kept for them, and no gang waits for them."""
 
     __pydantic_config__ = STRICT
-    roles: tuple[str, ...]
+    roles: tuple[str, ...] = ()
+    after_first: bool = False  # every role of the place but its first
     when: Condition | None = None  # None: always
 
 
@@ -36,9 +80,14 @@ class Late:
 class Roles:
     __pydantic_config__ = STRICT
     # one: `at` is the role itself, called `name`. map: its keys are role names. list: entries named by `name_path`.
-    form: Literal["one", "map", "list"]
+    # inner: each entry of a list holds another list, at `inner`: NAME-0, NAME-1 …
+    form: Literal["one", "map", "list", "inner"]
     at: Path
-    template: Path  # "" where the entry is itself the template (Pod)
+    template: Path = ()  # "" where the entry is itself the template (Pod)
+    pods: str = ""  # where pods are not written as a template: one of `podforms.FORMS`, which reads and marks them
+    optional: bool = False  # nothing there: no such role
+    unless: Condition | None = None  # no such role while this holds of the object
+    inner: Path = ()
     name: str = ""  # form list: the prefix of entries without a name, followed by their index
     name_path: Path = ()
     known: tuple[str, ...] = ()  # form map: the only keys there may be, in rank order
@@ -46,9 +95,19 @@ class Roles:
     late: Late | None = None  # MPIJob: a launcher that comes after its workers
     replicas: Replicas | None = None  # None: one pod
     minimum: Path | None = None  # Volcano: a task's own minAvailable
+    range: Range | None = None
     partitions: Path | None = None  # Volcano: a task's partitionPolicy
     container: str = ""  # a container of this name must be there
     restart_policies: tuple[str, ...] = ()  # allowed in the pod; () any. The first default is Kubernetes': Always
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if self.pods and self.pods not in podforms.FORMS:
+            raise ValueError(f"pods: {self.pods} is no form of pods; known: {', '.join(sorted(podforms.FORMS))}")
+        if (self.form == "inner") != bool(self.inner):
+            raise ValueError("inner: it belongs to the form of that name")
+        if asks_facts(self.unless) or (self.late is not None and asks_facts(self.late.when)):
+            raise ValueError("unless and late.when: gang and pods are known only to the rules of `status`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +153,9 @@ class KindFile:
     kind: str
     group: str  # "" for the core group
     versions: tuple[str, ...]
-    roles: Roles
+    roles: (
+        Roles | tuple[Roles, ...]
+    )  # where pods are; several places in rank order (Ray: a head, and groups of workers)
     gang: Gang
     status: tuple[StatusRule, ...]  # the first that holds speaks; none: the status says nothing
     mistaken_groups: tuple[str, ...] = ()  # groups that people write for this one
@@ -113,10 +174,13 @@ class KindFile:
     def __post_init__(self) -> None:
         """Raises ValueError."""
         of_spec = {"gang.all_when": self.gang.all_when, "suspended": self.suspended, "long_running": self.long_running}
-        of_spec["roles.late.when"] = self.roles.late.when if self.roles.late is not None else None
         for path, condition in of_spec.items():
             if asks_facts(condition):
                 raise ValueError(f"{path} asks for gang or pods, which only the rules of `status` know")
+
+    @property
+    def places(self) -> tuple[Roles, ...]:
+        return (self.roles,) if isinstance(self.roles, Roles) else self.roles
 
 
 @dataclass(frozen=True, slots=True, eq=False)

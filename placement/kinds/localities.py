@@ -231,10 +231,10 @@ def _tier(found: Findings, given: Mapping[str, Any], path: str) -> str:
 
 def _partition(found: Findings, rules: KindFile, role: RoleEntry) -> SliceRequest | None:
     """A task's `partitionPolicy`: partitions of so many pods each, each within a tier."""
-    if rules.roles.partitions is None:
+    if role.rules.partitions is None:
         return None
-    policy = paths.reach(found, role.entry, rules.roles.partitions, role.path)
-    at = paths.shown(rules.roles.partitions, role.path)
+    policy = paths.reach(found, role.entry, role.rules.partitions, role.path)
+    at = paths.shown(role.rules.partitions, role.path)
     if policy is None:
         return None
     if not isinstance(policy, dict):

@@ -15,7 +15,7 @@ from placement.workload import Role
 _DEFAULT_RESTART_POLICY = "Always"
 
 
-def role(found: Findings, rules: Roles, entry: RoleEntry) -> Role:
+def role(found: Findings, entry: RoleEntry) -> Role:
     """The role; where its pod has problems, what could be read of it."""
     at = join(entry.template_path, "spec")
     spec = entry.template.get("spec")
@@ -23,7 +23,7 @@ def role(found: Findings, rules: Roles, entry: RoleEntry) -> Role:
         if entry.template or spec is not None:  # a template that is wholly missing has been said already
             found.error(join(at, "containers"), "a pod has at least one container", "add the container")
         return Role(entry.name, entry.replicas, entry.minimum, Resources(), maximum=entry.maximum)
-    _check(found, rules, spec, at)
+    _check(found, entry.rules, spec, at)
     need, devices = requests.of_pod(found, spec, at)
     constraint, products = constraints.of_pod(found, spec, at)
     return Role(

@@ -145,7 +145,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         name=who.name,
         namespace=who.namespace,
         roles=tuple(
-            replace(pods.role(found, rules.roles, role), topology=wish.topology, slices=wish.slices)
+            replace(pods.role(found, role), topology=wish.topology, slices=wish.slices)
             for role, wish in zip(shape.roles, wanted.roles, strict=True)
         ),
         min_pods=shape.min_pods,

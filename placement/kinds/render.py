@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from placement.data import DataPlace
-from placement.kinds import datasets, paths, roles
+from placement.kinds import datasets, paths, podforms, roles
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import Object
 
@@ -66,8 +66,13 @@ def render(
         marks = {JOB: job, EPOCH: str(epoch)}
         _label(obj, marks)
         for role in roles.shape(kind.rules, obj).roles:
+            mine = {**marks, ROLE: role.name}
+            if role.rules.pods:
+                entry: Any = role.entry  # part of `obj`, as the template is
+                podforms.FORMS[role.rules.pods].mark(entry, mine, scheduler)
+                continue
             template: Any = role.template  # part of `obj`, which is this function's own copy
-            _label(template, {**marks, ROLE: role.name})
+            _label(template, mine)
             _mapping(template, "spec")["schedulerName"] = scheduler
         for path in kind.rules.scheduler:
             _put(obj, path, scheduler)

@@ -9,14 +9,14 @@ roles cannot make up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import fields, paths
+from placement.kinds import expressions, fields, paths, podforms
 from placement.kinds.conditions import Facts, spec_holds
 from placement.kinds.fields import Object, join
-from placement.kinds.kind import Elastic, KindFile, Roles
+from placement.kinds.kind import Elastic, KindFile, Range, Replicas, Roles
 from placement.kinds.problems import Findings, did_you_mean
 
 MAX_ROLES = 256
@@ -25,9 +25,10 @@ MIN_AVAILABLE = "muster.dev/min-available"
 
 @dataclass(frozen=True, slots=True)
 class RoleEntry:
-    """One role as the object holds it. `template` is part of the object, not a copy."""
+    """One role as the object holds it. `template` is part of the object, not a copy, unless `rules.pods` makes it."""
 
     name: str
+    rules: Roles
     path: str  # of the entry: "spec.pytorchReplicaSpecs.Worker"
     entry: Mapping[str, Any]
     template: Mapping[str, Any]
@@ -50,19 +51,19 @@ class Shape:
 def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
     """Without `found`, what is wrong is passed over: a field that cannot be read counts as absent."""
     found = found or Findings()
-    entries = tuple(_entries(rules.roles, obj, found))
-    explicit = {role.name: _own_minimum(rules.roles, role, found) for role in entries}
+    entries = tuple(_entries(rules.places, obj, found))
+    explicit = {role.name: _own_minimum(role, found) for role in entries}
     entries = _with_elastic(rules.elastic, entries, obj, found)
-    late = _late(rules.roles, obj)
-    if late:
-        explicit |= {role.name: 0 for role in entries if role.name in late}
-    min_pods, given_by = _min_pods(rules, obj, entries, explicit, found)
-    total = sum(role.replicas for role in entries if role.name not in late)
+    late = _late(entries, obj)
+    explicit |= dict.fromkeys(late, 0)
+    waited_for = tuple(role for role in entries if role.name not in late)
+    min_pods, given_by = _min_pods(rules, obj, waited_for, explicit, found)
+    total = sum(role.replicas for role in waited_for)
     if min_pods > total:
         mend = f"at most {total}, or more replicas"
         found.error(given_by, f"{min_pods} pods are to start together, there are {total}", mend)
         min_pods = total
-    return Shape(_with_minima(rules, entries, explicit, min_pods, late), min_pods)
+    return Shape(_with_minima(entries, explicit, min_pods, late), min_pods)
 
 
 def facts(rules: KindFile, obj: Object) -> Facts:
@@ -81,57 +82,95 @@ def facts(rules: KindFile, obj: Object) -> Facts:
     return ask
 
 
-def _late(roles: Roles, obj: Object) -> frozenset[str]:
+def _late(entries: Sequence[RoleEntry], obj: Object) -> frozenset[str]:
     """The roles for whose pods the gang does not wait: they are made once it runs."""
-    rule = roles.late
-    if rule is None or (rule.when is not None and not spec_holds(rule.when, obj)):
-        return frozenset()
-    return frozenset(rule.roles)
+    first: dict[Roles, str] = {}
+    for role in entries:
+        first.setdefault(role.rules, role.name)
+    return frozenset(
+        role.name
+        for role in entries
+        if (rule := role.rules.late) is not None
+        and (role.name in rule.roles or (rule.after_first and role.name != first[role.rules]))
+        and (rule.when is None or spec_holds(rule.when, obj))
+    )
 
 
-def _entries(roles: Roles, obj: Object, found: Findings) -> Iterator[RoleEntry]:
+def _entries(places: Sequence[Roles], obj: Object, found: Findings) -> Iterator[RoleEntry]:
     seen: set[str] = set()
-    for name, path, entry in _located(roles, obj, found):
-        if len(seen) == MAX_ROLES:
-            found.error(path, f"more than {MAX_ROLES} roles", "merge roles that are alike, or split the workload")
-            return
-        if name in seen:
-            found.error(path, f"two roles are called {name}", "give each its own name")
+    for rules in places:
+        if spec_holds(rules.unless, obj):
             continue
-        seen.add(name)
-        replicas = _replicas(roles, entry, path, found)
-        template = paths.reach(found, entry, roles.template, path)
-        template_path = paths.shown(roles.template, path)
-        if template is None:
-            found.error(join(template_path, "spec"), "there is no pod template", "add it, with at least one container")
-            template = {}
-        elif not isinstance(template, dict):
-            fields.wrong_type(found, template_path, "a mapping", template)
-            template = {}
-        yield RoleEntry(name, path, entry, template, template_path, replicas, 0)
+        for name, path, entry, outer in _located(rules, obj, found):
+            if len(seen) == MAX_ROLES:
+                found.error(path, f"more than {MAX_ROLES} roles", "merge roles that are alike, or split the workload")
+                return
+            if name in seen:
+                found.error(path, f"two roles are called {name}", "give each its own name")
+                continue
+            template, template_path = _template(rules, entry, obj, path, found)
+            if template is None:
+                continue
+            seen.add(name)
+            times = _times(rules.replicas, entry, path, found)
+            own = podforms.FORMS[rules.pods].replicas(entry) if rules.pods else None
+            replicas = _replicas(rules.replicas, entry, outer, obj, path, found) if own is None else own
+            role = RoleEntry(name, rules, path, entry, template, template_path, replicas, 0)
+            yield _ranged(role, obj, times, found)
 
 
-def _located(roles: Roles, obj: Object, found: Findings) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _template(
+    rules: Roles, entry: Mapping[str, Any], obj: Object, path: str, found: Findings
+) -> tuple[Mapping[str, Any] | None, str]:
+    """None where there is no such role; a template that is missing or wrong is told, and counts as empty."""
+    if rules.pods:
+        return podforms.FORMS[rules.pods].template(entry, obj, path, found), path
+    template = paths.reach(found, entry, rules.template, path)
+    template_path = paths.shown(rules.template, path)
+    if template is None:
+        if rules.optional:
+            return None, template_path
+        found.error(join(template_path, "spec"), "there is no pod template", "add it, with at least one container")
+        return {}, template_path
+    if not isinstance(template, dict):
+        fields.wrong_type(found, template_path, "a mapping", template)
+        return {}, template_path
+    return template, template_path
+
+
+_Located = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]  # name, path, entry, the entry that it lies in
+
+
+def _located(roles: Roles, obj: Object, found: Findings) -> Iterator[_Located]:
     at = paths.shown(roles.at)
     value = paths.reach(found, obj, roles.at)
     if value is None:
-        found.error(at, "is missing: the workload has no pods", f"add {at}")
-    elif roles.form == "list":
-        yield from _listed(roles, value, at, found)
+        if not roles.optional:
+            found.error(at, "is missing: the workload has no pods", f"add {at}")
+    elif roles.form in ("list", "inner"):
+        for name, path, entry in _listed(roles, value, at, found):
+            if roles.form == "list":
+                yield name, path, entry, {}
+                continue
+            inner = paths.reach(found, entry, roles.inner, path)
+            inside = fields.items(found, {"": inner}, "", "") if isinstance(inner, list) else ()
+            for index, (_, one) in enumerate(inside):
+                yield f"{name}-{index}", f"{paths.shown(roles.inner, path)}[{index}]", one, entry
     elif not isinstance(value, dict):
         fields.wrong_type(found, at, "a mapping", value)
     elif roles.form == "one":
-        yield roles.name, at, value
+        yield roles.name, at, value, {}
     else:
-        yield from _mapped(roles, value, at, found)
+        for name, path, entry in _mapped(roles, value, at, found):
+            yield name, path, entry, {}
 
 
 def _listed(roles: Roles, value: Any, at: str, found: Findings) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    if not value:
+    if not value and not roles.optional:
         found.error(at, "is empty: the workload has no pods", "add at least one entry")
     parent, _, key = at.rpartition(".")
     for index, (path, entry) in enumerate(fields.items(found, {key: value}, parent, key)):
-        name = paths.reach(found, entry, roles.name_path, path)
+        name = paths.reach(found, entry, roles.name_path, path) if roles.name_path else None
         if name is not None and not isinstance(name, str):
             fields.wrong_type(found, paths.shown(roles.name_path, path), "a string", name)
             name = None
@@ -155,11 +194,17 @@ def _mapped(
             yield name, path, value[name]
 
 
-def _replicas(roles: Roles, entry: Object, path: str, found: Findings) -> int:
-    rule = roles.replicas
+def _replicas(rule: Replicas | None, entry: Object, outer: Object, obj: Object, path: str, found: Findings) -> int:
     if rule is None:
         return 1
+    if rule.cel:
+        counted = expressions.count(rule.cel, obj)
+        return rule.default if counted is None else min(max(counted, 0), fields.MAX_INT32)
     given = fields.count(found, paths.reach(found, entry, rule.path, path), paths.shown(rule.path, path))
+    if given is None and rule.outer is not None:
+        given = fields.count(found, paths.find(outer, rule.outer), paths.shown(rule.outer, path))
+    if given is None and rule.of_object is not None:
+        given = fields.count(found, paths.find(obj, rule.of_object), paths.shown(rule.of_object))
     replicas = rule.default if given is None else given
     if rule.at_most is not None:
         most = fields.count(found, paths.reach(found, entry, rule.at_most, path), paths.shown(rule.at_most, path))
@@ -167,11 +212,59 @@ def _replicas(roles: Roles, entry: Object, path: str, found: Findings) -> int:
     return replicas
 
 
-def _own_minimum(roles: Roles, role: RoleEntry, found: Findings) -> int | None:
-    if roles.minimum is None:
+def _times(rule: Replicas | None, entry: Object, path: str, found: Findings) -> int:
+    product = 1
+    for each in rule.times if rule is not None else ():
+        factor = fields.count(found, paths.reach(found, entry, each, path), paths.shown(each, path))
+        product *= 1 if factor is None else factor
+    return product
+
+
+def _ranged(role: RoleEntry, obj: Object, times: int, found: Findings) -> RoleEntry:
+    """With its own elastic range, where it has one, and everything multiplied."""
+    replicas = role.replicas
+    if role.rules.range is None:
+        return replace(role, replicas=min(replicas * times, fields.MAX_INT32))
+    least, most, low = _bounds(role.rules.range, role, obj, found)
+    if most is not None and least > most:
+        found.error(low, f"{least} is more than the maximum {most}", "swap or correct them")
+        most = least
+    replicas = max(replicas, least) if most is None else min(max(replicas, least), max(most, 1))
+    return replace(
+        role,
+        replicas=min(replicas * times, fields.MAX_INT32),
+        minimum=min(least * times, fields.MAX_INT32),
+        maximum=None if most is None else min(most * times, fields.MAX_INT32),
+    )
+
+
+def _bounds(rule: Range, role: RoleEntry, obj: Object, found: Findings) -> tuple[int, int | None, str]:
+    """The least, the most where there is a most, and where the least is written."""
+    holder, prefix, minimum, maximum = role.entry, role.path, rule.minimum, rule.maximum
+    if (whole := rule.of_object) is not None:
+        if whole.when is not None and not spec_holds(whole.when, obj):
+            return rule.least, None, ""
+        holder, prefix, minimum, maximum = obj, "", whole.minimum, whole.maximum
+    low, high = paths.shown(minimum, prefix), paths.shown(maximum, prefix)
+    least = fields.count(found, paths.reach(found, holder, minimum, prefix), low) if minimum else None
+    most = fields.count(found, paths.reach(found, holder, maximum, prefix), high) if maximum else None
+    if most is None and rule.maximum_annotation:
+        most = _whole(paths.find(obj, ("metadata", "annotations", rule.maximum_annotation)))
+    return rule.least if least is None else least, most or None, low
+
+
+def _whole(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _own_minimum(role: RoleEntry, found: Findings) -> int | None:
+    rules = role.rules
+    if rules.range is not None:
+        return min(role.minimum, role.replicas)
+    if rules.minimum is None:
         return None
-    path = paths.shown(roles.minimum, role.path)
-    minimum = fields.count(found, paths.find(role.entry, roles.minimum), path)
+    path = paths.shown(rules.minimum, role.path)
+    minimum = fields.count(found, paths.find(role.entry, rules.minimum), path)
     if minimum is not None and minimum > role.replicas:
         found.error(path, f"{minimum} is more than the {role.replicas} replicas", f"at most {role.replicas}")
         return role.replicas
@@ -243,7 +336,6 @@ def _hinted(obj: Object, found: Findings) -> tuple[int, str] | None:
 
 
 def _with_minima(
-    rules: KindFile,
     entries: tuple[RoleEntry, ...],
     explicit: Mapping[str, int | None],
     min_pods: int,
@@ -252,7 +344,7 @@ def _with_minima(
     total = sum(role.replicas for role in entries if role.name not in late)
     # Volcano: a gang smaller than the tasks' own minima together sets them aside.
     own = sum(value for value in explicit.values() if value is not None) <= min_pods
-    always = frozenset(rules.roles.always) - late
+    always = frozenset(role.name for role in entries if role.name in role.rules.always) - late
     fixed = sum(role.replicas for role in entries if role.name in always)
 
     def minimum(role: RoleEntry) -> int:

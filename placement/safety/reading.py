@@ -85,7 +85,7 @@ def _all(obj: Mapping[str, Any], kind: Kind | None, reading: Reading) -> Iterato
         entries = roles.shape(kind.rules, obj).roles
         known = {join(entry.template_path, "metadata") for entry in entries}
         if not entries or not all(_is_pod(entry.template.get("spec")) for entry in entries):
-            at = paths.shown(kind.rules.roles.at) or "spec"
+            at = paths.shown(kind.rules.places[0].at) or "spec"
             yield Breach("unseen", Level.RESTRICTED, at, "its pods are made from what lies elsewhere")
     if reading.marks is not None:  # before that, `render` drops what nobody may say of an object itself
         known.clear()

@@ -58,7 +58,9 @@ class HostCluster:
     ) -> None:
         self._state = state
         self._clock = clock
-        self._kinds = frozenset(CLUSTER_WIDE | KEPT | {kind.resource_kind for kind in catalogue.kinds})
+        # A kind whose controller nobody plays here would be taken, and never run.
+        played = {k.resource_kind for k in catalogue.kinds if k.rules.emulate is not None or k.kind == "Pod"}
+        self._kinds = frozenset(CLUSTER_WIDE | KEPT | played)
         self._store = HostStore(state / "objects.sqlite", clock)
         self._runs = Runs(state)
         self._controllers = Controllers(self._store, catalogue, lambda pod: self._delete(pod, None))

@@ -286,7 +286,7 @@ def test_namespace_and_generated_names_are_written_out(catalogue: Catalogue) -> 
         ("kind: Pod", "apiVersion", "no apiVersion", "whole Kubernetes object"),
         ("Tools: {a: 1}", "apiVersion", "no apiVersion and kind", "whole Kubernetes object"),
         ("{apiVersion: 1, kind: Pod}", "apiVersion", "must be a string", "quoted"),
-        ("{apiVersion: ray.io/v1, kind: RayJob}", "kind", "not supported", "PyTorchJob (kubeflow.org/v1)"),
+        ("{apiVersion: ray.example.com/v1, kind: RayTune}", "kind", "not supported", "PyTorchJob (kubeflow.org)"),
         ("{apiVersion: kubeflow.org/v1, kind: PytorchJobs}", "kind", "not supported", "did you mean PyTorchJob?"),
         ("{apiVersion: apps/v1, kind: DaemonSet}", "kind", "every node", "supported kinds"),
         ("{apiVersion: storage.k8s.io/v1, kind: StorageClass}", "kind", "whole cluster", "supported kinds"),

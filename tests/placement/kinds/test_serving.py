@@ -1,0 +1,184 @@
+"""KServe's and Seldon's services: pods written into the service's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from placement.kinds.catalogue import Catalogue
+from placement.kinds.observe import observe
+from placement.kinds.podforms.kserve import FRAMEWORKS
+from placement.kinds.problems import Problem
+from placement.kinds.reader import Submission
+from placement.kinds.render import render
+from placement.lifecycle import Event
+
+Read = Callable[[str], Submission]
+
+
+def service(annotations: dict[str, str] | None = None, **spec: Any) -> str:
+    metadata = {"name": "m"} | ({"annotations": annotations} if annotations else {})
+    body = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": metadata}
+    return yaml.safe_dump(body | {"spec": spec})
+
+
+def server(gpus: int = 1, uri: str = "s3://bucket/model") -> dict[str, Any]:
+    return {"storageUri": uri, "resources": {"limits": {"nvidia.com/gpu": gpus, "memory": "8Gi"}}}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_server_by_framework_is_a_pod_and_its_model_is_data(read_one: Read, framework: str) -> None:
+    workload = read_one(service(predictor={framework: server()})).workload
+    assert [(role.name, role.replicas, role.gpus_per_pod) for role in workload.roles] == [("predictor", 1, 1)]
+    assert [use.name for use in workload.data] == ["s3://bucket/model"]
+    assert (workload.min_pods, workload.long_running) == (1, True)
+
+
+def test_replicas_are_a_range(read_one: Read) -> None:
+    workload = read_one(service(predictor={"model": server(4), "minReplicas": 2, "maxReplicas": 6})).workload
+    (role,) = workload.roles
+    assert (role.replicas, role.maximum, workload.total_gpus, workload.min_pods) == (2, 6, 8, 1)
+
+
+def test_knatives_annotations_are_a_range_too(read_one: Read) -> None:
+    bounds = {"autoscaling.knative.dev/minScale": "2", "autoscaling.knative.dev/maxScale": "10"}
+    (role,) = read_one(service(bounds, predictor={"model": server(4)})).workload.roles
+    assert (role.replicas, role.maximum) == (2, 10)
+
+
+def test_a_container_of_the_servers_name_counts_and_not_the_model_beside_it(read_one: Read) -> None:
+    own = {"name": "kserve-container", "image": "vllm", "resources": {"limits": {"nvidia.com/gpu": 4}}}
+    predictor = {
+        "model": {"modelFormat": {"name": "x"}, "storageUri": "s3://b/m"},
+        "containers": [own],
+        "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"},
+    }
+    workload = read_one(service(predictor=predictor)).workload
+    (role,) = workload.roles
+    assert (role.gpus_per_pod, role.products) == (4, ("NVIDIA-A100-SXM4-80GB",))
+    assert [use.name for use in workload.data] == ["s3://b/m"]
+    assert not workload.warnings
+
+
+def test_transformer_explainer_and_workers_are_roles(read_one: Read) -> None:
+    plain = {"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": 1}}}]}
+    workers = {"pipelineParallelSize": 3, "containers": [{"name": "w", "resources": {"limits": {"nvidia.com/gpu": 8}}}]}
+    predictor = {"model": server(8), "workerSpec": workers}
+    workload = read_one(service(predictor=predictor, transformer=plain, explainer={**plain, "minReplicas": 2})).workload
+    assert [(role.name, role.replicas) for role in workload.roles] == [
+        ("predictor", 1),
+        ("worker", 3),
+        ("transformer", 1),
+        ("explainer", 2),
+    ]
+
+
+def test_a_model_without_resources_is_said_to_be_unknown(read_one: Read) -> None:
+    model = {"modelFormat": {"name": "sklearn"}, "runtime": "kserve-sklearnserver", "storageUri": "gs://b/m"}
+    warnings = read_one(service(predictor={"model": model})).workload.warnings
+    assert any("runtime kserve-sklearnserver" in each and "not counted" in each for each in warnings)
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "said"),
+    [
+        ({}, "spec.predictor", "is missing"),
+        ({"predictor": {}}, "spec.predictor.spec.containers", "at least one container"),
+        ({"predictor": {"sklearn": server(), "onnx": server()}}, "spec.predictor.onnx", "a component has one"),
+        (
+            {"predictor": {"model": server(), "minReplicas": 5, "maxReplicas": 2}},
+            "spec.predictor.minReplicas",
+            "maximum",
+        ),
+        ({"predictor": {"containers": 3}}, "spec.predictor.containers", "must be a list"),
+    ],
+)
+def test_wrong_ones_say_where(
+    problems_of: Callable[[str], tuple[Problem, ...]], spec: dict[str, Any], path: str, said: str
+) -> None:
+    found = problems_of(service(**spec))
+    assert any(each.path == path and said in each.message for each in found), found
+
+
+def test_marks_are_written_where_kserve_hands_them_on(read_one: Read, catalogue: Catalogue) -> None:
+    given = read_one(service(predictor={"model": server(), "labels": {"team": "x"}}))
+    (rendered,) = render([given.manifest], catalogue, job="j-1", epoch=1)
+    predictor = rendered["spec"]["predictor"]
+    assert predictor["labels"]["team"] == "x"
+    assert predictor["labels"]["muster.dev/role"] == "predictor"
+    assert predictor["schedulerName"] == "muster"
+    assert "schedulerName" not in given.manifest["spec"]["predictor"]
+
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+BROKEN = {
+    "conditions": [{"type": "Ready", "status": "False"}],
+    "modelStatus": {
+        "transitionStatus": "BlockedByFailedLoad",
+        "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "no such bucket"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "event", "reason"),
+    [
+        (READY, Event.RUNNING, ""),
+        (BROKEN, Event.FAIL, "ModelLoadFailed: no such bucket"),
+        ({"conditions": [{"type": "PredictorReady", "status": "False", "message": "waits"}]}, Event.STARTING, "waits"),
+    ],
+)
+def test_status(catalogue: Catalogue, status: dict[str, Any], event: Event, reason: str) -> None:
+    kind = catalogue.find("serving.kserve.io/v1beta1", "InferenceService")
+    assert kind is not None
+    said = observe(kind, yaml.safe_load(service(predictor={"model": server()})) | {"status": status})
+    assert (said.event, said.reason) == (event, reason)
+
+
+def test_a_rollout_that_fails_while_the_old_model_serves_is_no_failure(catalogue: Catalogue) -> None:
+    kind = catalogue.find("serving.kserve.io/v1beta1", "InferenceService")
+    assert kind is not None
+    serves = BROKEN["modelStatus"] | {"states": {"activeModelState": "Loaded"}}
+    assert observe(
+        kind, yaml.safe_load(service(predictor={})) | {"status": {**BROKEN, "modelStatus": serves}}
+    ).event is (Event.STARTING)
+
+
+def seldon(**spec: Any) -> str:
+    body = {"apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", "metadata": {"name": "s"}}
+    return yaml.safe_dump(body | {"spec": spec})
+
+
+def component(gpus: int, **more: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": gpus}}}]}, **more}
+
+
+def test_replicas_of_seldon_are_those_of_the_nearest_level(read_one: Read) -> None:
+    predictors = [
+        {"name": "main", "componentSpecs": [component(1, replicas=5), component(2)], "replicas": 3},
+        {"name": "canary", "componentSpecs": [component(1)]},
+    ]
+    workload = read_one(seldon(predictors=predictors, replicas=2)).workload
+    assert [(role.name, role.replicas, role.gpus_per_pod) for role in workload.roles] == [
+        ("main-0", 5, 1),
+        ("main-1", 3, 2),
+        ("canary-0", 2, 1),
+    ]
+    assert workload.min_pods == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [
+        ({"state": "Available"}, Event.RUNNING),
+        ({"state": "Failed", "description": "no image"}, Event.FAIL),
+        ({"state": "Creating"}, Event.STARTING),
+    ],
+)
+def test_status_of_seldon(catalogue: Catalogue, status: dict[str, Any], event: Event) -> None:
+    kind = catalogue.find("machinelearning.seldon.io/v1", "SeldonDeployment")
+    assert kind is not None
+    assert observe(kind, yaml.safe_load(seldon(predictors=[])) | {"status": status}).event is event
