@@ -166,9 +166,9 @@ class _Reading:
 
     def _with_limits(self, container: Object, path: str) -> Object:
         """The Workflow is taken without them, and counted; but its pod will be refused, which is better said now."""
-        resources = container.get("resources")
-        asked = resources.get("requests") if isinstance(resources, dict) else None
-        limits = resources.get("limits") if isinstance(resources, dict) else None
+        given = container.get("resources")
+        resources = given if isinstance(given, dict) else {}
+        asked, limits = resources.get("requests"), resources.get("limits")
         there = limits if isinstance(limits, dict) else {}
         missing = {
             name: value
