@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from random import Random
 
@@ -22,6 +22,7 @@ from placement.resources import Resources
 from spoke import join as joining
 from spoke.link import Link
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start, Stop
+from wire.usage import JobUse, Usage
 
 GPU = "nvidia.com/gpu"
 GPUS_PER_NODE = 8
@@ -78,6 +79,9 @@ class Accepting:
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         raise KeyError("a simulated spoke has no logs")
+
+    async def usage(self, refs: Collection[JobRef]) -> Usage:
+        return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
 
     async def removed(self) -> None:
         pass

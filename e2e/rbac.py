@@ -41,8 +41,9 @@ def objects() -> list[dict[str, Any]]:
 
 
 def cluster_rules() -> list[dict[str, Any]]:
-    rules: list[dict[str, Any]] = yaml.safe_load((RULES / "cluster-rules.yaml").read_text())
-    return rules
+    """With those that an owner adds by rbac.metrics=true."""
+    texts = [(RULES / name).read_text() for name in ("cluster-rules.yaml", "metrics-rules.yaml")]
+    return [rule for text in texts for rule in yaml.safe_load(text)]
 
 
 def namespace_rules() -> Mapping[str, list[dict[str, Any]]]:

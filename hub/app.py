@@ -64,6 +64,7 @@ from hub.store.migrate import NewerDatabase
 from hub.store.store import Store
 from hub.tenants import TenantBook
 from hub.uplink import Uplink
+from hub.usage import Usages
 from placement import invariants, planner
 from placement.data import DataPlace
 from placement.kinds import reader, render
@@ -339,6 +340,7 @@ class Hub:
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
+            usages=Usages(parts.jobs, parts.directory),
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",

@@ -30,6 +30,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from hub.api import schemas
 from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
+from hub.api.usage_schemas import TopOut
 from placement.lifecycle import Phase
 
 M = TypeVar("M", bound=BaseModel)
@@ -226,6 +227,10 @@ class MusterClient:
             self._sleep(0.5)
 
     # --- clusters ---
+
+    def top(self, job: str | None = None) -> TopOut:
+        """What running jobs use; of one of them where it is named."""
+        return self._get(TopOut, "/top", {"job": job} if job is not None else None)
 
     def clusters(self) -> list[schemas.ClusterOut]:
         return self._get(schemas.ClusterListOut, "/clusters").clusters

@@ -101,6 +101,7 @@ class Job:
     spot: bool
     client_key: str | None
     checkpoint_at: datetime | None = None  # of the present attempt, as it told
+    stalled_since: datetime | None = None  # while it shows no progress for the time that it named
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,7 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
                 roles=report.roles,
                 pods=report.pods,
                 checkpoint_at=min(report.checkpoint_at, batch.at) if report.checkpoint_at else None,
+                stalled_since=min(report.stalled_since, batch.at) if report.stalled_since else None,
             )
             for batch, report in reports
         ],

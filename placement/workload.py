@@ -149,6 +149,8 @@ class Hints:
     preemptible: bool = True
     min_runtime_hours: float = 0.0  # not preempted before it has run so long
     grace_s: float = 30.0  # from the signal to the end, when it is evicted
+    stalled_after_s: float | None = None  # without progress for so long it stands still; None: it does not say
+    if_stalled: str = "flag"  # or "restart"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
@@ -32,8 +32,10 @@ from spoke.crew import Crew
 from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
+from spoke.gpus.dcgm import Reading
 from spoke.gpus.health import GpuHealth
 from spoke.gpus.memory import Memory
+from spoke.gpus.meter import Meter
 from spoke.handing_back import HandingBack
 from spoke.heartbeats import Heartbeats
 from spoke.holding import Holding, brings_claims
@@ -50,12 +52,14 @@ from spoke.policy import Guard
 from spoke.schedule import Scheduler
 from spoke.staging.port import NoStager, Stager
 from spoke.staging.staging import Staging
+from spoke.stall_watch import StallWatch
 from spoke.status import Reporter
 from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+from wire.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +94,7 @@ class Agent:
         with_gpus: book.Patience = book.PATIENCE,
         gpu_memory: Memory | None = None,
         guard: Guard | None = None,
+        local_gpus: tuple[str, Callable[[], Sequence[Reading]]] | None = None,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
@@ -145,6 +150,8 @@ class Agent:
         self._kept_logs = kept_logs
         self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
+        self._meter = Meter(port, self._jobs, self._gpus, lambda: self._kinds, clock=_loop_time, local=local_gpus)
+        self._stall_watch = StallWatch(port, self._jobs, self._meter.busy, clock=clock)
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
         self._ready = asyncio.Event()
@@ -165,6 +172,8 @@ class Agent:
         self._staging.staged = self._reconciler.poke
         self._staging.failed = self._handing_back.without_data
         self._stuck.changed = self._reporter.poke
+        self._stall_watch.changed = self._reporter.poke
+        self._stall_watch.restart = self._handing_back.stalled
         self._stuck.without_room = self._handing_back.without_room
         self._ingest.pods_told = self._pods_told
         self._ingest.nodes_gone = self._nodes_gone
@@ -197,6 +206,8 @@ class Agent:
         self.crew.spawn(self._summaries.run(), "summing up", vital=True)
         self.crew.spawn(self._lost_nodes.run(), "looking after nodes", vital=True)
         self.crew.spawn(self._gpus.run(), "looking after GPUs", vital=True)
+        self.crew.spawn(self._meter.run(), "measuring GPUs", vital=True)
+        self.crew.spawn(self._stall_watch.run(), "looking for jobs that stand still", vital=True)
         self.crew.spawn(self._stuck.run(), "looking at what does not start", vital=True)
         self.crew.spawn(self._look_at_kinds(), "looking for new kinds")
         log.info("the cluster is read: %d nodes, %d jobs", len(self._inventory.actual_nodes()), len(self._jobs))
@@ -385,6 +396,10 @@ class Agent:
         if known is None and (kept is None or not kept.has(query.ref)):
             raise KeyError(f"job {query.ref.job} is not in this cluster, and nothing of its logs is kept")
         return logs.of_job(self._port, lambda: self._jobs.of(query.ref), kept, query, self._rng)
+
+    async def usage(self, refs: Collection[JobRef]) -> Usage:
+        await self._ready.wait()
+        return await self._meter.ask(refs)
 
     async def removed(self) -> None:
         await self._ready.wait()

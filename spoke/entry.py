@@ -153,10 +153,11 @@ def reported(
     now: datetime,
     staging: Staging | None = None,
     checkpoint_at: datetime | None = None,
+    stalled_since: datetime | None = None,
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at)
+    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at, stalled_since)
     if last is not None and said == (
         last.event,
         last.reason,
@@ -164,9 +165,12 @@ def reported(
         last.pods,
         last.staging,
         last.checkpoint_at,
+        last.stalled_since,
     ):
         return entry
-    report = Report(entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), checkpoint_at, staging)
+    report = Report(
+        entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), checkpoint_at, staging, stalled_since
+    )
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))
 

@@ -18,6 +18,7 @@ from spoke.interruption import Interruption, WhyLost, WhySick
 from spoke.jobs import Assessment, Job, Jobs
 from spoke.ledger import Ledger
 from spoke.pods import PodFacts
+from spoke.stalls import Stall
 from spoke.status import Reporter
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,11 @@ class HandingBack:
         """What it reads cannot be brought here: the hub looks for another place."""
         if job.runs:
             self._begin(job, Interruption(Event.REFUSE, why, None))
+
+    def stalled(self, job: Job, stall: Stall) -> None:
+        """It stands still, and asks to be started anew then."""
+        if job.runs:
+            self._begin(job, Interruption(Event.INTERRUPTED, f"{stall.words}; the job is restarted whole", None))
 
     def _begin(self, job: Job, found: Interruption) -> None:
         job.hand_back, job.hand_back_reason = found.event, found.reason

@@ -13,10 +13,11 @@ from datetime import datetime
 
 from placement.lifecycle import Event
 from placement.workload import Role, Workload
-from spoke import checkpoints
+from spoke import checkpoints, stalls
 from spoke.cluster.port import Object, ObjectKey
 from spoke.entry import Desired, Entry
 from spoke.pods import PodFacts
+from spoke.stalls import Stall, Wish
 from wire.orders import JobRef, PodPlace, RoleCount, Staging
 
 OVER = frozenset({Event.SUCCEED, Event.FAIL})
@@ -32,6 +33,7 @@ class Assessment:
     pods: tuple[PodPlace, ...] = ()  # once the gang is bound
     staging: Staging | None = None  # while data is copied
     checkpoint_at: datetime | None = None
+    stalled_since: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -57,6 +59,8 @@ class Job:
     told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
     shortfall: str = ""  # why its pods are not bound
     stuck: str = ""  # why it has not begun to run for some time, as far as the cluster's events tell
+    stall_wish: Wish | None = None  # for how long it may stand still, where it says so
+    stall: Stall | None = None  # while it does
     staging: Staging | None = None  # while its data is brought here, and nothing of it was made yet
     staging_words: str = ""
     problem: str = ""  # what the API server said when objects were last applied or deleted
@@ -168,6 +172,7 @@ class Jobs:
             hand_back_reason=entry.stop_reason if entry.hand_back is not None else "",
             dependencies=frozenset(key_of(obj) for obj in entry.objects[:-1]),
             whole=entry.bound,
+            stall_wish=stalls.wish_of(entry.objects[-1]["metadata"]) if entry.objects else None,
             outcome=last.event if last is not None and last.event in OVER else None,
         )
         return job

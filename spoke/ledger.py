@@ -187,12 +187,13 @@ class Ledger:
         *,
         staging: Staging | None = None,
         checkpoint_at: datetime | None = None,
+        stalled_since: datetime | None = None,
     ) -> Report | None:
         """The report to send, numbered; None where it says nothing new or the epoch is not the present one here."""
         entry = self._current(ref)
         if entry is None:
             return None
-        after = rules.reported(entry, event, reason, roles, pods, now, staging, checkpoint_at)
+        after = rules.reported(entry, event, reason, roles, pods, now, staging, checkpoint_at, stalled_since)
         if after is entry:
             return None
         self._put(after)

@@ -25,12 +25,13 @@ from spoke import health, join
 from spoke import policy as policies
 from spoke.agent import Agent
 from spoke.cluster.host import HostCluster, StateInUse
-from spoke.cluster.host_nodes import NodesFileError
+from spoke.cluster.host_nodes import NodesFileError, this_node
 from spoke.cluster.host_nodes import load as load_nodes
 from spoke.cluster.kube import KubeCluster
 from spoke.cluster.port import ClusterError, ClusterPort
 from spoke.cluster.rest import BadKubeconfig
 from spoke.gpus.memory import Memory
+from spoke.gpus.nvml import Nvml
 from spoke.identity import BadIdentity
 from spoke.join import HubUnreachable, JoinRefused
 from spoke.kept_logs import KeptLogs, Limits
@@ -168,6 +169,7 @@ async def _run(
         keep_finished_s=settings.keep_finished_s,
         stager=_stager(settings, port),
         gpu_memory=Memory(settings.state_dir / "gpus.json"),
+        local_gpus=(this_node(), Nvml().read) if settings.cluster == "host" else None,
         tells_claims=settings.cluster == "kube",
         kept_logs=_kept_logs(settings),
         guard=Guard(rules, catalogue, settings.namespace),

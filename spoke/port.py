@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from placement.inventory import Summary
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck
+from wire.usage import Usage
 
 
 class AgentSide(Protocol):
@@ -34,6 +35,9 @@ class AgentSide(Protocol):
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         """Pods interleaved, whole lines; raises KeyError with a sentence where the job is not here."""
+
+    async def usage(self, refs: Collection[JobRef]) -> Usage:
+        """What these jobs use of their GPUs now, or all that run here where none is named."""
 
     async def removed(self) -> None:
         """The hub said that this cluster was removed: stop every job here, then the agent ends."""

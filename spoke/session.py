@@ -18,11 +18,12 @@ import grpc.aio
 
 from spoke.log_sender import LogSender
 from spoke.port import AgentSide
-from wire import capabilities, lanes, translate, translate_summary
+from wire import capabilities, lanes, translate, translate_summary, usage
 from wire import link_pb2 as pb
 from wire.checks import ProtocolError
 from wire.lanes import Mailbox, Outbox
 from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
+from wire.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ SUMMARY_INTERVAL_S = 1.0
 DATA_INTERVAL_S = 30.0
 # Waiting for the ledger. Beyond this many the stream's reader waits too, and with it the hub's writer, nobody else.
 COMMANDS_WAITING = 2048
+_USAGES_AT_ONCE = 16
 
 Call = grpc.aio.StreamStreamCall[pb.FromSpoke, pb.FromHub]
 
@@ -53,6 +55,7 @@ class Session:
         self._report_acks: Mailbox[ReportAck] = Mailbox(4 * lanes.REPORT_WINDOW)
         self._window = _Window(lanes.REPORT_WINDOW)
         self._logs = LogSender(side, self._outbox)
+        self._asked: set[asyncio.Task[None]] = set()
         self.welcomed = False
 
     async def run(self, *, version: str, session: str, welcome_s: float) -> Ended:
@@ -66,6 +69,8 @@ class Session:
         finally:
             self._call.cancel()
             await self._logs.close()
+            for task in self._asked:
+                task.cancel()
 
     async def _run(self, version: str, session: str, welcome_s: float) -> Ended:
         try:
@@ -135,12 +140,30 @@ class Session:
                 await self._report_acks.put(acks)
             case "log_request":
                 await self._logs.request(message.log_request)
+            case "usage_request":
+                self._answer_usage(message.usage_request)
             case "log_credit":
                 self._logs.grant(message.log_credit)
             case "log_stop":
                 self._logs.stop(message.log_stop)
             case _:  # of a newer hub
                 pass
+
+    def _answer_usage(self, request: pb.UsageRequest) -> None:
+        """Beside the reader: it takes as long as the slowest node."""
+        if len(self._asked) < _USAGES_AT_ONCE:
+            task = asyncio.create_task(self._tell_usage(request))
+            self._asked.add(task)
+            task.add_done_callback(self._asked.discard)
+
+    async def _tell_usage(self, request: pb.UsageRequest) -> None:
+        try:
+            found = await self._side.usage(frozenset(JobRef(ref.job, ref.epoch) for ref in request.jobs))
+        except Exception as error:  # whoever asks is told; the stream has other things to do
+            log.exception("what jobs use could not be measured")
+            found = Usage((), (f"the spoke could not measure it: {type(error).__name__}",))
+        for part in usage.to_wire(request.id, found):
+            await self._outbox.send(pb.FromSpoke(usage=part))
 
     async def _refuse(self, bad: Sequence[tuple[pb.Command, ProtocolError]]) -> None:
         refusals = []

@@ -43,7 +43,15 @@ def assess(job: Job) -> Assessment | None:
     tells_places = job.whole or event is not Event.STARTING
     places = job.places() if tells_places else ()
     checkpoint_at = job.checkpoint_at if event not in OVER else None
-    return Assessment(event, reason, job.role_counts(), places, checkpoint_at=checkpoint_at)
+    stall = job.stall if event is Event.RUNNING else None
+    return Assessment(
+        event,
+        "; ".join(filter(None, (stall.words if stall is not None else "", reason))),
+        job.role_counts(),
+        places,
+        checkpoint_at=checkpoint_at,
+        stalled_since=stall.since if stall is not None else None,
+    )
 
 
 def _event(job: Job) -> tuple[Event, str]:
@@ -134,6 +142,7 @@ class Reporter:
             self._clock(),
             staging=found.staging,
             checkpoint_at=found.checkpoint_at,
+            stalled_since=found.stalled_since,
         )
         if report is not None:
             self._outbox.append(report)

@@ -7,5 +7,6 @@ it looks here, and says which cluster's spoke is too old instead of waiting. A n
 from __future__ import annotations
 
 LOGS_RESUME = "logs-resume"  # LogRequest beyond `window`, LogChunk.position
+USAGE = "usage"  # UsageRequest
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME})
+OURS: frozenset[str] = frozenset({USAGE, LOGS_RESUME})

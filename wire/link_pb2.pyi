@@ -74,6 +74,7 @@ class FromSpoke(_message.Message):
     REPORTS_FIELD_NUMBER: _builtins.int
     LOG_CHUNK_FIELD_NUMBER: _builtins.int
     DATASETS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, once"""
@@ -94,6 +95,10 @@ class FromSpoke(_message.Message):
     def datasets(self) -> Global___Datasets:
         """whole, when something of it changed; at most one in half a minute"""
 
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """answers usage_request, in parts"""
+
     def __init__(
         self,
         *,
@@ -104,12 +109,13 @@ class FromSpoke(_message.Message):
         reports: Global___Reports | None = ...,
         log_chunk: Global___LogChunk | None = ...,
         datasets: Global___Datasets | None = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "usage"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -126,6 +132,7 @@ class FromHub(_message.Message):
     LOG_STOP_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
     LOG_CREDIT_FIELD_NUMBER: _builtins.int
+    USAGE_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """answers hello: what must be live here"""
@@ -148,6 +155,8 @@ class FromHub(_message.Message):
 
     @_builtins.property
     def log_credit(self) -> Global___LogCredit: ...
+    @_builtins.property
+    def usage_request(self) -> Global___UsageRequest: ...
     def __init__(
         self,
         *,
@@ -158,12 +167,13 @@ class FromHub(_message.Message):
         log_stop: Global___LogStop | None = ...,
         goodbye: Global___Goodbye | None = ...,
         log_credit: Global___LogCredit | None = ...,
+        usage_request: Global___UsageRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "usage_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -578,6 +588,7 @@ class Report(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_AT_FIELD_NUMBER: _builtins.int
     STAGING_FIELD_NUMBER: _builtins.int
+    STALLED_SINCE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
     event: _builtins.str
@@ -588,6 +599,8 @@ class Report(_message.Message):
     """seconds since the epoch, the spoke's clock"""
     checkpoint_at: _builtins.float
     """the job's last checkpoint, the same clock; 0: it has told of none"""
+    stalled_since: _builtins.float
+    """since when it shows no progress, where it named a time for that; 0: it goes on"""
     @_builtins.property
     def ref(self) -> Global___JobEpoch: ...
     @_builtins.property
@@ -612,10 +625,11 @@ class Report(_message.Message):
         at: _builtins.float = ...,
         checkpoint_at: _builtins.float = ...,
         staging: Global___Staging | None = ...,
+        stalled_since: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq", "staging", b"staging"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -926,6 +940,143 @@ class LogChunk(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogChunk: _TypeAlias = LogChunk  # noqa: Y015
+
+@_typing.final
+class UsageRequest(_message.Message):
+    """---- What jobs use of what they were given ----"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobEpoch]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        jobs: _abc.Iterable[Global___JobEpoch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageRequest: _TypeAlias = UsageRequest  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    end: _builtins.bool
+    """no more parts will come"""
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobUse]: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """for people: what could not be read"""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        jobs: _abc.Iterable[Global___JobUse] | None = ...,
+        end: _builtins.bool = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "id", b"id", "jobs", b"jobs", "notes", b"notes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class JobUse(_message.Message):
+    """wire.usage.JobUse; what nothing measures is absent"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    UTIL_PERCENT_FIELD_NUMBER: _builtins.int
+    ACTIVE_PERCENT_FIELD_NUMBER: _builtins.int
+    USED_MIB_FIELD_NUMBER: _builtins.int
+    TOTAL_MIB_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
+    CPU_MILLICORES_FIELD_NUMBER: _builtins.int
+    RAM_MIB_FIELD_NUMBER: _builtins.int
+    gpus: _builtins.int
+    measured: _builtins.int
+    util_percent: _builtins.float
+    active_percent: _builtins.float
+    used_mib: _builtins.float
+    total_mib: _builtins.float
+    power_w: _builtins.float
+    idle: _builtins.int
+    cpu_millicores: _builtins.float
+    ram_mib: _builtins.float
+    @_builtins.property
+    def ref(self) -> Global___JobEpoch: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___JobEpoch | None = ...,
+        gpus: _builtins.int = ...,
+        measured: _builtins.int = ...,
+        util_percent: _builtins.float | None = ...,
+        active_percent: _builtins.float | None = ...,
+        used_mib: _builtins.float | None = ...,
+        total_mib: _builtins.float | None = ...,
+        power_w: _builtins.float | None = ...,
+        idle: _builtins.int = ...,
+        cpu_millicores: _builtins.float | None = ...,
+        ram_mib: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_percent", b"_active_percent", "_cpu_millicores", b"_cpu_millicores", "_power_w", b"_power_w", "_ram_mib", b"_ram_mib", "_total_mib", b"_total_mib", "_used_mib", b"_used_mib", "_util_percent", b"_util_percent", "active_percent", b"active_percent", "cpu_millicores", b"cpu_millicores", "power_w", b"power_w", "ram_mib", b"ram_mib", "ref", b"ref", "total_mib", b"total_mib", "used_mib", b"used_mib", "util_percent", b"util_percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_percent", b"_active_percent", "_cpu_millicores", b"_cpu_millicores", "_power_w", b"_power_w", "_ram_mib", b"_ram_mib", "_total_mib", b"_total_mib", "_used_mib", b"_used_mib", "_util_percent", b"_util_percent", "active_percent", b"active_percent", "cpu_millicores", b"cpu_millicores", "gpus", b"gpus", "idle", b"idle", "measured", b"measured", "power_w", b"power_w", "ram_mib", b"ram_mib", "ref", b"ref", "total_mib", b"total_mib", "used_mib", b"used_mib", "util_percent", b"util_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active_percent: _TypeAlias = _typing.Literal["active_percent"]  # noqa: Y015
+    _WhichOneofArgType__active_percent: _TypeAlias = _typing.Literal["_active_percent", b"_active_percent"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_millicores: _TypeAlias = _typing.Literal["cpu_millicores"]  # noqa: Y015
+    _WhichOneofArgType__cpu_millicores: _TypeAlias = _typing.Literal["_cpu_millicores", b"_cpu_millicores"]  # noqa: Y015
+    _WhichOneofReturnType__power_w: _TypeAlias = _typing.Literal["power_w"]  # noqa: Y015
+    _WhichOneofArgType__power_w: _TypeAlias = _typing.Literal["_power_w", b"_power_w"]  # noqa: Y015
+    _WhichOneofReturnType__ram_mib: _TypeAlias = _typing.Literal["ram_mib"]  # noqa: Y015
+    _WhichOneofArgType__ram_mib: _TypeAlias = _typing.Literal["_ram_mib", b"_ram_mib"]  # noqa: Y015
+    _WhichOneofReturnType__total_mib: _TypeAlias = _typing.Literal["total_mib"]  # noqa: Y015
+    _WhichOneofArgType__total_mib: _TypeAlias = _typing.Literal["_total_mib", b"_total_mib"]  # noqa: Y015
+    _WhichOneofReturnType__used_mib: _TypeAlias = _typing.Literal["used_mib"]  # noqa: Y015
+    _WhichOneofArgType__used_mib: _TypeAlias = _typing.Literal["_used_mib", b"_used_mib"]  # noqa: Y015
+    _WhichOneofReturnType__util_percent: _TypeAlias = _typing.Literal["util_percent"]  # noqa: Y015
+    _WhichOneofArgType__util_percent: _TypeAlias = _typing.Literal["_util_percent", b"_util_percent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active_percent) -> _WhichOneofReturnType__active_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_millicores) -> _WhichOneofReturnType__cpu_millicores | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_w) -> _WhichOneofReturnType__power_w | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ram_mib) -> _WhichOneofReturnType__ram_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_mib) -> _WhichOneofReturnType__total_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_mib) -> _WhichOneofReturnType__used_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__util_percent) -> _WhichOneofReturnType__util_percent | None: ...
+
+Global___JobUse: _TypeAlias = JobUse  # noqa: Y015
 
 @_typing.final
 class Summary(_message.Message):

@@ -98,6 +98,7 @@ class Report:
     pods: tuple[PodPlace, ...] = ()
     checkpoint_at: datetime | None = None  # the job's last checkpoint, if it told of one
     staging: Staging | None = None
+    stalled_since: datetime | None = None  # while it shows no progress for the time that it named
 
 
 @dataclass(frozen=True, slots=True)

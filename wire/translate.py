@@ -228,6 +228,7 @@ def report_to_wire(report: Report) -> pb.Report:
         at=report.at.timestamp(),
         checkpoint_at=report.checkpoint_at.timestamp() if report.checkpoint_at else 0.0,
         staging=_staging_to_wire(report.staging) if report.staging else None,
+        stalled_since=report.stalled_since.timestamp() if report.stalled_since else 0.0,
     )
 
 
@@ -255,6 +256,7 @@ def report_from_wire(message: pb.Report) -> Report:
         roles=tuple(RoleCount(r.role, r.ready, r.succeeded, r.failed, r.total) for r in message.roles),
         pods=tuple(PodPlace(p.pod, p.role, p.node, tuple(p.gpus)) for p in message.pods),
         checkpoint_at=time_of(message.checkpoint_at, "report.checkpoint_at") if message.checkpoint_at else None,
+        stalled_since=time_of(message.stalled_since, "report.stalled_since") if message.stalled_since else None,
         staging=Staging(message.staging.done_bytes, message.staging.total_bytes, tuple(message.staging.staged))
         if message.HasField("staging")
         else None,

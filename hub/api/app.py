@@ -24,6 +24,7 @@ from hub.api import (
     queues,
     rebalancing,
     tenants,
+    usage,
     watching,
 )
 from hub.api.journal import Journal
@@ -60,7 +61,7 @@ def create_api(services: Services) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Journal)
     root = APIRouter(prefix=API_PREFIX, responses={"default": {"model": ErrorBody, "description": "Any refusal."}})
-    for part in (jobs, logs, watching, clusters, people, tenants, queues, datasets, costs, rebalancing, probes):
+    for part in (jobs, logs, watching, clusters, people, tenants, queues, datasets, costs, rebalancing, usage, probes):
         root.include_router(part.router)
     app.include_router(root)
     app.include_router(probes.root)

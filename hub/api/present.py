@@ -74,6 +74,7 @@ def job(one: Job) -> schemas.JobOut:
         started_at=one.started_at,
         finished_at=one.finished_at,
         checkpoint_at=one.checkpoint_at,
+        stalled_since=one.stalled_since,
         client_key=one.client_key,
     )
 

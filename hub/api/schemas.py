@@ -263,6 +263,9 @@ class JobOut(Wire):
     finished_at: datetime | None
     client_key: str | None
     checkpoint_at: datetime | None = Field(default=None, description="Of the present attempt, as the job told.")
+    stalled_since: datetime | None = Field(
+        default=None, description="While it shows no progress for the time that it names in muster.dev/stalled-after."
+    )
 
 
 class JobDetailOut(JobOut):

@@ -25,6 +25,7 @@ from hub.records import (
     Planned,
     UserRole,
 )
+from hub.usage import Top
 from placement.data import Dataset
 from placement.money import PriceBook
 from placement.queues.tree import Queue
@@ -198,6 +199,10 @@ class RebalancingPort(Protocol):
     async def plan(self, actor: Actor) -> Sequence[Proposal]: ...
 
 
+class UsagesPort(Protocol):
+    async def top(self, actor: Actor, ref: str | None = None) -> Top: ...
+
+
 class NotReady(Exception):
     """The hub cannot serve now, and the message says why in words for people."""
 
@@ -213,6 +218,7 @@ class Services:
     costs: CostsPort
     datasets: DatasetsPort
     rebalancing: RebalancingPort
+    usages: UsagesPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

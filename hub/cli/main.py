@@ -24,6 +24,7 @@ from hub.cli import (
     session,
     submitting,
     tenants,
+    top,
     watching,
 )
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     epilog=exits.HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (submitting, jobs, watching, rebalancing):
+for part in (submitting, jobs, watching, rebalancing, top):
     app.add_typer(part.app)
 app.add_typer(clusters.app, name="cluster")
 app.add_typer(queues.app, name="queue")

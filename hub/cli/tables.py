@@ -42,7 +42,7 @@ def jobs(found: Sequence[schemas.JobOut], now: datetime, width: int) -> Renderab
     for job in found:
         row: list[RenderableType] = [job.id, _cut(job.name)]
         row += [Text(job.kind)] if width >= _WIDER else []
-        row += [_phase(job), _cut(job.cluster or "–"), str(job.total_gpus), pods(job), age(job.submitted_at, now)]
+        row += [_phase(job, now), _cut(job.cluster or "–"), str(job.total_gpus), pods(job), age(job.submitted_at, now)]
         row += [_cut(job.reason, "dim")] if width >= _WITH_WHY else []
         table.add_row(*row)
     return table
@@ -63,7 +63,7 @@ def submitted(found: Sequence[schemas.SubmittedOut]) -> RenderableType:
             _cut(one.job.name),
             _cut(one.job.kind),
             str(one.job.total_gpus),
-            _phase(one.job),
+            Text(one.job.phase, phase_style(one.job.phase)),
             Text(note, "dim"),
         )
     return table
@@ -138,7 +138,7 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
     facts: list[tuple[str, RenderableType]] = [
         ("Job", Text.assemble((one.name, "bold"), f"  {one.kind} in namespace {one.namespace}")),
         ("Id", Text(one.id + (f"  (key {one.client_key})" if _was_given(one.client_key) else ""))),
-        ("Phase", _phase(one)),
+        ("Phase", _phase(one, now)),
         *([("Why", Text(one.reason))] if one.reason else []),
         ("Cluster", Text(one.cluster or "–")),
         ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all")),
@@ -159,7 +159,9 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
 def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> RenderableType:
     # Why it waits is what the candidates tell.
     why = "" if one.decision is not None and one.job.phase == "QUEUED" else f"  {one.job.reason}".rstrip()
-    parts: list[RenderableType] = [Text.assemble((one.job.name, "bold"), f"  {one.job.id}  ", _phase(one.job), why)]
+    parts: list[RenderableType] = [
+        Text.assemble((one.job.name, "bold"), f"  {one.job.id}  ", _phase(one.job, now), why)
+    ]
     if one.decision is None:
         parts += ["", Text("Nothing was decided about it yet: the hub looks at it in its next cycle.", "dim")]
     else:
@@ -417,8 +419,11 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
-def _phase(one: schemas.JobOut) -> Text:
-    return Text(one.phase, phase_style(one.phase))
+def _phase(one: schemas.JobOut, now: datetime) -> Text:
+    shown = Text(one.phase, phase_style(one.phase))
+    if one.stalled_since is not None:
+        shown.append(f" STALLED {age(one.stalled_since, now)}", "bold yellow")
+    return shown
 
 
 def _health(one: schemas.ClusterOut) -> Text:
@@ -442,6 +447,7 @@ def _times(one: schemas.JobOut, now: datetime) -> str:
         ("placed", one.placed_at),
         ("started", one.started_at),
         ("saved", one.checkpoint_at),
+        ("without progress since", one.stalled_since),
         ("ended", one.finished_at),
     )
     return ", ".join(f"{word} {age(at, now)} ago" for word, at in steps if at is not None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 
 from hub.link.stream import Stream
+from hub.link.usage_flow import UsageBroken
+from wire import capabilities
 from wire import link_pb2 as pb
-from wire.orders import LogLines, LogQuery
+from wire.orders import JobRef, LogLines, LogQuery
+from wire.usage import Usage
 
 
 class NotConnected(Exception):
@@ -45,6 +48,12 @@ class Directory:
         reader's pace: the spoke waits.
         """
         return self._stream(cluster).open_logs(next(self._requests), query)
+
+    async def usage(self, cluster: str, refs: Collection[JobRef]) -> Usage:
+        """What these jobs use. Raises NotConnected, `hub.link.usage_flow.UsageBroken`."""
+        if not self.can(cluster, capabilities.USAGE):
+            raise UsageBroken(f"{cluster}: its spoke is too old to measure what jobs use; upgrade it")
+        return await self._stream(cluster).usage(next(self._requests), refs)
 
     def close(self, cluster: str, code: str, message: str) -> bool:
         """Ends the live stream at once, with a goodbye (the codes are link.proto's); False where there is none.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,13 +19,15 @@ import grpc.aio
 
 from hub.link.log_flow import LogBroken, LogFlow
 from hub.link.port import Attached, HubSide, NotWelcome
+from hub.link.usage_flow import OPEN_USAGES, UsageBroken, UsageFlow
 from placement.inventory import Summary
 from wire import lanes, translate, translate_summary
 from wire import link_pb2 as pb
 from wire.certificates import ClusterCertificate
 from wire.checks import ProtocolError
 from wire.lanes import Mailbox, Outbox
-from wire.orders import Command, CommandAck, DataFound, LogLines, LogQuery, Report
+from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report
+from wire.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Stream:
         self._data: Mailbox[Sequence[DataFound]] = Mailbox(1)
         self._heartbeats: Mailbox[None] = Mailbox(1)
         self._logs: dict[int, LogFlow] = {}
+        self._usages: dict[int, UsageFlow] = {}
         self._ending = asyncio.Event()
 
     async def run(self, attached: Attached) -> None:
@@ -80,6 +83,8 @@ class Stream:
         finally:
             for flow in self._logs.values():
                 flow.end(f"the connection to cluster {self.cluster} was lost")
+            for asked in self._usages.values():
+                asked.broken(f"the connection to cluster {self.cluster} was lost")
 
     def end(self, code: str, message: str) -> None:
         """Says goodbye and ends, at once: what else waits to be sent is dropped (another stream sends it again)."""
@@ -106,6 +111,18 @@ class Stream:
 
     def _grant(self, request_id: int, amount: int) -> None:
         self._outbox.push(pb.FromHub(log_credit=pb.LogCredit(id=request_id, amount=amount)))
+
+    async def usage(self, request_id: int, refs: Collection[JobRef]) -> Usage:
+        """Raises UsageBroken."""
+        if len(self._usages) >= OPEN_USAGES:
+            raise UsageBroken(f"{self.cluster}: {OPEN_USAGES} ask what its jobs use already; try again")
+        flow = self._usages[request_id] = UsageFlow()
+        wanted = [translate.ref_to_wire(ref) for ref in refs]
+        try:
+            await self._outbox.send(pb.FromHub(usage_request=pb.UsageRequest(id=request_id, jobs=wanted)))
+            return await flow.answer()
+        finally:
+            del self._usages[request_id]
 
     async def _while_welcome(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -154,6 +171,10 @@ class Stream:
                 self._data.replace(found)
             case "log_chunk":
                 self._take_log(message.log_chunk)
+            case "usage":
+                asked = self._usages.get(message.usage.id)
+                if asked is not None:
+                    asked.feed(message.usage)
             case "hello":
                 raise ProtocolError("hello", "came a second time")
             case _:  # of a newer agent

@@ -418,4 +418,5 @@ def _job(row: Row[Any]) -> Job:
         spot=row.spot,
         client_key=row.client_key,
         checkpoint_at=row.checkpoint_at,
+        stalled_since=row.stalled_since,
     )

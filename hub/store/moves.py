@@ -60,6 +60,7 @@ class Move:
     stages: bool = False  # with ACCEPT: its data is brought first
     stop: Stop | None = None  # with EVICT and CANCEL: sent to the cluster that holds the job, if one does
     checkpoint_at: datetime | None = None  # of a report
+    stalled_since: datetime | None = None  # of a report
     evicted_for: str = ""  # with EVICT: the job that gets its room
 
 
@@ -94,6 +95,7 @@ class _Job:
     queue: str
     queued_at: datetime | None
     checkpoint_at: datetime | None
+    stalled_since: datetime | None
     evicted_for: str | None
     promised: str | None
     owner: str = ""
@@ -166,6 +168,7 @@ _HOT = (
     rows.jobs.c.spot,
     rows.jobs.c.queued_at,
     rows.jobs.c.checkpoint_at,
+    rows.jobs.c.stalled_since,
     rows.jobs.c.evicted_for,
     rows.jobs.c.promised,
 )
@@ -220,6 +223,7 @@ def _job(row: Row[Any]) -> _Job:
         owner=row.owner,
         name=row.name,
         checkpoint_at=row.checkpoint_at,
+        stalled_since=row.stalled_since,
         evicted_for=row.evicted_for,
         promised=row.promised,
         held_uses=codec.uses_of(row.held_uses_json) if row.held_uses_json else (),
@@ -313,6 +317,8 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
     if move.checkpoint_at is not None and (job.checkpoint_at is None or move.checkpoint_at > job.checkpoint_at):
         job.checkpoint_at = move.checkpoint_at
         job.progressed = True
+    if move.seq is not None or after is not before:
+        job.stalled_since = move.stalled_since if after is Phase.RUNNING else None
     if after in _STOPPING and before not in _STOPPING:
         job.evicted_for = move.evicted_for or None
         job.leaves = True
@@ -374,6 +380,7 @@ def _write_jobs(session: Session, jobs: Sequence[_Job]) -> None:
                 "spot": job.spot,
                 "queued_at": job.queued_at,
                 "checkpoint_at": job.checkpoint_at,
+                "stalled_since": job.stalled_since,
                 "evicted_for": job.evicted_for,
                 "promised": job.promised,
             }

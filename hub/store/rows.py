@@ -154,6 +154,7 @@ class JobRow(Row, table=True):
     client_key: str | None = Field(sa_column=Column(String(253)))
     queued_at: datetime | None = Field(sa_column=Column(Utc))  # when it was last put back; None: when it was submitted
     checkpoint_at: datetime | None = Field(sa_column=Column(Utc))  # of the present attempt, as it told
+    stalled_since: datetime | None = Field(sa_column=Column(Utc))  # while it shows no progress for the time it named
     evicted_for: str | None = Field(sa_column=Column(String(16)))  # while it is stopped: who gets its room
     promised: str | None = Field(sa_column=Column(String(253)))  # while it waits: where room was made for it
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from placement.inventory import DEFAULT_LEVELS
-from placement.kinds import fields, paths
+from placement.kinds import durations, fields, paths
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.fields import Object, join
 from placement.kinds.kind import KindFile
@@ -44,6 +44,8 @@ KNOWN = (
     "muster.dev/preemptible",
     "muster.dev/min-runtime-hours",
     "muster.dev/grace-seconds",
+    "muster.dev/stalled-after",
+    "muster.dev/if-stalled",
 )
 # A role's own, on its pod template: see `localities`.
 ON_TEMPLATES = (
@@ -107,6 +109,8 @@ def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
         preemptible=_parsed(found, hints, "preemptible", _boolean, default.preemptible),
         min_runtime_hours=_parsed(found, hints, "min-runtime-hours", _hours, default.min_runtime_hours),
         grace_s=_parsed(found, hints, "grace-seconds", _grace, default.grace_s),
+        stalled_after_s=_parsed(found, hints, "stalled-after", durations.seconds, default.stalled_after_s),
+        if_stalled=_if_stalled(found, hints),
     )
 
 
@@ -195,6 +199,19 @@ def _datasets(text: str) -> tuple[str, ...]:
         if not _DATASET.fullmatch(name):
             raise ValueError(f"{name[:60]!r} is neither a dataset's name nor a URI like s3://bucket/prefix")
     return names
+
+
+def _if_stalled(found: Findings, hints: _Given) -> str:
+    key = f"{PREFIX}if-stalled"
+    if key in hints and f"{PREFIX}stalled-after" not in hints:
+        found.error(hints[key][1], "says what to do and not when", f"add {PREFIX}stalled-after, as in 30m")
+    return _parsed(found, hints, "if-stalled", _flag_or_restart, Hints().if_stalled)
+
+
+def _flag_or_restart(text: str) -> str:
+    if text not in ("flag", "restart"):
+        raise ValueError('write "flag" or "restart"')
+    return text
 
 
 def _minutes(text: str) -> float:

@@ -31,6 +31,7 @@ from spoke.cluster.port import (
     Selection,
     Snapshot,
     Upsert,
+    bounded,
 )
 
 CLUSTER_WIDE = frozenset(
@@ -70,6 +71,7 @@ class FakeCluster:
         self.faults: list[Fault] = []
         self.calls: dict[str, int] = {}
         self.pod_logs: dict[tuple[str, str], list[bytes]] = {}
+        self.pod_pages: dict[tuple[str, str, int, str], bytes] = {}  # (namespace, pod, port, path) -> what is answered
         self.ended_logs: set[tuple[str, str]] = set()
         self._kinds = frozenset(kinds)
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
@@ -187,6 +189,13 @@ class FakeCluster:
                 return
             self._log_grew.clear()
             await self._log_grew.wait()
+
+    async def proxy_get(self, namespace: str, pod: str, port: int, path: str, *, limit: int) -> bytes:
+        await self._call("proxy_get", ObjectKey("v1", "Pod", namespace, pod))
+        served = self.pod_pages.get((namespace, pod, port, path))
+        if served is None:
+            raise NotFound(f'pods "{pod}" does not listen on {port}')
+        return bounded(served, limit)
 
     async def close(self) -> None:
         """Nothing is held."""

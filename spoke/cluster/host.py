@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from placement.kinds.catalogue import Catalogue
-from spoke.cluster import host_logs, host_pods
+from spoke.cluster import host_logs, host_pages, host_pods
 from spoke.cluster.host_controllers import Controllers
 from spoke.cluster.host_kubelet import DEFAULT_GRACE_S, Kubelet
 from spoke.cluster.host_runs import Runs
@@ -181,6 +181,13 @@ class HostCluster:
         async with aclosing(source) as parts:
             async for part in parts:
                 yield part
+
+    async def proxy_get(self, namespace: str, pod: str, port: int, path: str, *, limit: int) -> bytes:
+        """Pods here share this machine's network."""
+        found = await self.get(ObjectKey("v1", "Pod", namespace, pod))
+        if (found.get("status") or {}).get("phase") != "Running":
+            raise NotFound(f"pod {namespace}/{pod} does not run")
+        return await host_pages.get(port, path, limit)
 
     def _container(self, namespace: str, pod: str, container: str) -> tuple[Object, str]:
         """The pod and the name of its container; "" is the first one's. Raises NotFound."""

@@ -96,12 +96,17 @@ def detected(detect: Detect, find_cards: Callable[[], Sequence[Card]] | None = N
     if detect == "gpus" and not cards:
         return ()
     memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    name = socket.gethostname().lower().replace("_", "-").strip(".-") or "this-machine"
     gpus = None
     if cards:
         product, card_mib = cards[0]  # a machine of mixed cards is named after the first, as GFD does
         gpus = DeclaredGpus(product=product.replace(" ", "-"), count=len(cards), memory_mib=card_mib)
-    return (_node(name, DeclaredNode(name="this", cpu=os.cpu_count() or 1, memory=f"{memory_mib}Mi", gpus=gpus)),)
+    declared = DeclaredNode(name="this", cpu=os.cpu_count() or 1, memory=f"{memory_mib}Mi", gpus=gpus)
+    return (_node(this_node(), declared),)
+
+
+def this_node() -> str:
+    """The name of this machine as a node."""
+    return socket.gethostname().lower().replace("_", "-").strip(".-") or "this-machine"
 
 
 def _read(file: Path) -> NodesFile:

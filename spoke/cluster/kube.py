@@ -36,12 +36,14 @@ from spoke.cluster.port import (
     Snapshot,
     Unavailable,
     Upsert,
+    bounded,
 )
 from spoke.cluster.rest import Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect, read_json
 
 FIELD_MANAGER = "muster"
 _PAGE = 500
 _WATCH_S = 60
+_PROXY_S = 10.0
 _SILENCE_S = _WATCH_S + 15.0
 _PODS = Served("v1", "Pod", "pods", namespaced=True)
 
@@ -177,6 +179,17 @@ class KubeCluster:
         async with aclosing(kube_logs.read(self._rest, found, asked)) as parts:
             async for part in parts:
                 yield part
+
+    async def proxy_get(self, namespace: str, pod: str, port: int, path: str, *, limit: int) -> bytes:
+        url = f"{_PODS.path(namespace, pod)}:{port}/proxy/{path}"
+        answer = b""
+        try:
+            async with self._rest.stream(url, silence_s=_PROXY_S) as chunks:
+                async for chunk in chunks:
+                    answer = bounded(answer + chunk, limit)
+        except (NotServed, NotFound) as error:
+            raise NotFound(f"pod {namespace}/{pod} has no /{path} on port {port}: {error}") from error
+        return answer
 
     async def close(self) -> None:
         await self._rest.close()

@@ -155,4 +155,18 @@ class ClusterPort(Protocol):
         Refused where `after` is no position.
         """
 
+    async def proxy_get(self, namespace: str, pod: str, port: int, path: str, *, limit: int) -> bytes:
+        """What a pod answers to an HTTP GET of `path` (without a leading slash) on that port, through the cluster.
+
+        Raises NotFound (no such pod, or nothing of it listens), Unavailable, and Refused where it may not be done or
+        the answer is longer than `limit` bytes.
+        """
+
     async def close(self) -> None: ...
+
+
+def bounded(answer: bytes, limit: int) -> bytes:
+    """Raises Refused where it is longer."""
+    if len(answer) > limit:
+        raise Refused(f"the answer is longer than {limit} bytes")
+    return answer

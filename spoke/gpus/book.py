@@ -21,6 +21,7 @@ from spoke.gpus.signs import EVERY, Card, Sign
 
 AT_MOST = 64  # signs of one source about one node
 _OWNER = "owner"
+_COUNTERS = "counters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Marks:
     cards: Mapping[int, str] = field(default_factory=dict)
     pods: Mapping[tuple[str, str], str] = field(default_factory=dict)
     missing: int = 0
+    owned: frozenset[int] = frozenset()  # of `cards`, those of which it is known whose they are
 
     def __bool__(self) -> bool:
         return bool(self.every or self.cards or self.missing)
@@ -76,6 +78,7 @@ class _Node:
     told: dict[str, tuple[Sign, ...]] = field(default_factory=dict)  # by source, what it says now
     fading: dict[tuple[str, Sign], float] = field(default_factory=dict)  # said no more; until when it counts
     happened: dict[Sign, Happened] = field(default_factory=dict)
+    excused: set[tuple[Card, str]] = field(default_factory=set)
     names: dict[int, Names] = field(default_factory=dict)
     missing: int = 0
     missing_since: float = 0.0
@@ -112,6 +115,8 @@ class Book:
         known = self._node(signs.node)
         if (known.boot, known.repaired_at) != (signs.boot, signs.repaired_at):
             known.fading.clear()
+            # Counters keep the last Xid until their exporter is started anew: what they tell already is excused.
+            known.excused = {(sign.card, sign.why) for sign in known.told.pop(_COUNTERS, ())}
         known.boot, known.repaired_at = signs.boot, signs.repaired_at
         known.happened = {sign: one for sign, one in known.happened.items() if _still_counts(one, known)}
         if signs.missing != known.missing:
@@ -129,14 +134,20 @@ class Book:
         self._nodes.pop(node, None)
         self._restless.discard(node)
 
-    def measured(self, node: str, source: str, found: Sequence[Sign], names: Mapping[int, Names], now: float) -> bool:
-        """All that one source says of the node's cards now, and what it calls them."""
+    def measured(self, node: str, found: Sequence[Sign], names: Mapping[int, Names], now: float) -> bool:
+        """All that counters say of the node's cards now, and what they are called."""
         known = self._nodes.get(node)
         if known is None:
             return False
         known.names.update(names)
-        self._say(known, source, found, now)
+        known.excused &= {(sign.card, sign.why) for sign in found}
+        counted = [sign for sign in found if (sign.card, sign.why) not in known.excused]
+        self._say(known, _COUNTERS, counted, now)
         return self._renew(node, now)
+
+    def counted_unfit(self) -> set[str]:
+        """The nodes of which counters say something bad: they must be read on, to see it end."""
+        return {name for name, known in self._nodes.items() if known.told.get(_COUNTERS)}
 
     def event(self, event: NodeEvent, now: float, wall: datetime) -> bool:
         """`wall`: the time of day, for an event that does not say when."""
@@ -192,16 +203,19 @@ def _marks(signs: Iterable[Sign], names: Mapping[int, Names], missing: int) -> M
     every: list[str] = []
     cards: dict[int, list[str]] = {}
     pods: dict[tuple[str, str], str] = {}
+    owned: set[int] = set()
     for sign in signs:
         index = _index(sign.card, names)
         if index is not None:
             cards.setdefault(index, []).append(sign.why)
+            owned.update([index] if sign.pods else ())
         else:
             # A card by a name that goes with no index: until it does, it may be any of them.
             every.append(sign.why if sign.card.every else f"{sign.card}: {sign.why}")
         for pod in sign.pods:
             pods.setdefault(pod, sign.why)
-    return Marks(_together(every), {index: _together(whys) for index, whys in sorted(cards.items())}, pods, missing)
+    by_index = {index: _together(whys) for index, whys in sorted(cards.items())}
+    return Marks(_together(every), by_index, pods, missing, frozenset(owned))
 
 
 def _index(card: Card, names: Mapping[int, Names]) -> int | None:

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from spoke.cluster.port import Object
 from spoke.device_book import DeviceBook
 from spoke.gpus import claimed, event_signs, node_signs
-from spoke.gpus.book import PATIENCE, Book, Marks, Patience
+from spoke.gpus.book import PATIENCE, Book, Marks, Names, Patience
 from spoke.gpus.incident import LIMIT, Incident, Limit
 from spoke.gpus.memory import Memory
+from spoke.gpus.signs import Sign
 from spoke.inventory import Inventory
 from spoke.pods import PodFacts
 from spoke.watch import Sink, take_each
@@ -74,6 +75,10 @@ class GpuHealth:
 
     def node_gone(self, name: str) -> None:
         self.book.drop(name)
+
+    def measured(self, node: str, found: Sequence[Sign], names: Mapping[int, Names]) -> None:
+        """What the counters of its cards say now, and what they are called."""
+        self._renewed(node, self.book.measured(node, found, names, self._clock()))
 
     def events(self) -> Sink:
         """Of Events about nodes; one that is gone is merely old."""
@@ -133,7 +138,7 @@ class GpuHealth:
         if why:
             return f"a GPU of {pod.node}: {why}"
         for index in pod.gpus:
-            if index in marks.cards:
+            if index in marks.cards and index not in marks.owned:
                 return f"GPU {index} of {pod.node}: {marks.cards[index]}"
         if marks.every:
             return f"GPUs of {pod.node}: {marks.every}"

@@ -300,3 +300,21 @@ async def test_a_drained_job_runs_again_elsewhere_only_after_it_was_stopped(hub:
     await hub.placing.settle()
     job = await show(hub, ref)
     assert (job.phase, job.cluster, job.epoch) == (Phase.PLACED, "west", 2)
+
+
+async def test_a_job_that_stands_still_is_shown_until_it_goes_on(hub: Hub, spoke: FakeSpoke) -> None:
+    ref = await placed(hub)
+    await spoke.obey(hub)
+    since = START_OF_TIME - timedelta(hours=1)
+    still = Report(ref, 2, Event.RUNNING, "stalled: no progress for 30m", since, stalled_since=since)
+    await hub.uplink.reported("east", [report(ref, 1, Event.RUNNING), still])
+    shown = await show(hub, ref)
+    assert (shown.phase, shown.stalled_since, shown.reason) == (Phase.RUNNING, since, "stalled: no progress for 30m")
+    told = await hub.jobs.explain(ADMIN, ref.job)
+    assert "stalled: no progress for 30m" in [event.message for event in told.history]
+    await hub.uplink.reported("east", [Report(ref, 3, Event.RUNNING, "", since)])
+    assert (await show(hub, ref)).stalled_since is None
+    await hub.uplink.reported("east", [Report(ref, 4, Event.RUNNING, "stalled", since, stalled_since=since)])
+    await hub.uplink.reported("east", [Report(ref, 5, Event.INTERRUPTED, "stalled", since)])
+    shown = await show(hub, ref)
+    assert (shown.epoch, shown.stalled_since) == (2, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -38,6 +38,7 @@ from wire.orders import (
     Start,
     Stop,
 )
+from wire.usage import JobUse, Usage
 
 WORKLOAD = Workload("batch/v1", "Job", "train", "default", (Role("worker", 2, 2, Resources({"nvidia.com/gpu": 4})),), 2)
 OBJECTS: tuple[Object, ...] = ({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train"}},)
@@ -251,6 +252,9 @@ class FakeAgent:
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         return self.log(query)
+
+    async def usage(self, refs: Collection[JobRef]) -> Usage:
+        return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
 
     async def removed(self) -> None:
         self.was_removed.set()

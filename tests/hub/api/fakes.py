@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hub.api.services import Services
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
+from hub.link.directory import NotConnected
 from hub.queues import DeviceUse, QueueState
 from hub.records import (
     Actor,
@@ -28,6 +29,7 @@ from hub.records import (
     UserRole,
 )
 from hub.roles import admins_only
+from hub.usage import Usages
 from placement.costs import Cost
 from placement.data import Dataset
 from placement.fleet import Reservation
@@ -40,7 +42,8 @@ from placement.resources import Resources
 from placement.safety.tenants import Tenant, undescribed
 from placement.verdict import Candidate, Decision, DeviceMissing, Placed, Rejected, Score, TopologyShort, Waiting
 from placement.workload import DeviceNeed, Role, Workload
-from wire.orders import PodPlace, RoleCount
+from wire.orders import JobRef, PodPlace, RoleCount
+from wire.usage import Usage
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -544,6 +547,20 @@ PROPOSAL = Proposal(
 )
 
 
+@dataclass
+class FakeUsages:
+    """What the spoke of each cluster answers; one that is missing is not connected."""
+
+    answers: dict[str, Usage] = field(default_factory=dict)
+    asked: list[tuple[str, list[JobRef]]] = field(default_factory=list)
+
+    async def usage(self, cluster: str, refs: Collection[JobRef]) -> Usage:
+        self.asked.append((cluster, list(refs)))
+        if cluster not in self.answers:
+            raise NotConnected(cluster)
+        return self.answers[cluster]
+
+
 class FakeRebalancing:
     async def plan(self, actor: Actor) -> Sequence[Proposal]:
         _admin(actor)
@@ -568,6 +585,7 @@ class FakeHub:
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
+    usages: FakeUsages = field(default_factory=lambda: FakeUsages())
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -582,6 +600,7 @@ class FakeHub:
             costs=self.costs,
             datasets=self.datasets,
             rebalancing=self.rebalancing,
+            usages=Usages(self.jobs, self.usages),
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

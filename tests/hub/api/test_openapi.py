@@ -33,6 +33,7 @@ GET /v1/readyz
 GET /v1/rebalance
 GET /v1/tenants
 GET /v1/tenants/{name}
+GET /v1/top
 GET /v1/users
 GET /v1/whoami
 POST /v1/apply

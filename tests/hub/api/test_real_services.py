@@ -11,9 +11,11 @@ import pytest
 
 from hub.api.app import create_api
 from hub.api.services import Services
+from hub.link.directory import Directory
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
 from hub.tenants import TenantBook
+from hub.usage import Usages
 from tests.hub.loops.rig import FakeSpoke, Hub, a_hub, manifest
 
 YAML = {"Content-Type": "application/yaml"}
@@ -44,6 +46,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         costs=hub.costs,
         datasets=hub.datasets,
         rebalancing=rebalancing,
+        usages=Usages(hub.jobs, Directory()),
         ca_pem=b"CA",
         last_event=lambda: 0,
         grpc_address=":8443",

@@ -73,6 +73,12 @@ def test_a_long_cluster_name_takes_nothing_from_the_columns_that_must_be_whole()
     assert line.endswith("9m")
 
 
+def test_a_job_that_stands_still_is_marked() -> None:
+    still = replace(job(1), stalled_since=NOW - timedelta(minutes=45))
+    assert "RUNNING STALLED 45m" in drawn(tables.jobs([present.job(still)], NOW, 120), 120)
+    assert "without progress since 45m ago" in drawn(tables.job(present.job_detail(still), NOW, 120), 120)
+
+
 def test_a_plan_that_is_placed() -> None:
     planned = Planned(workload(warnings=("product A100-SXM4-80GB: did you mean NVIDIA-A100-SXM4-80GB?",)), decision())
     assert drawn(tables.plan(present.plan(planned)), 80) == golden(

@@ -13,6 +13,7 @@ import pytest
 from hub.link import stream as stream_module
 from hub.link.directory import Directory, NotConnected
 from hub.link.log_flow import LogBroken, LogFlow
+from hub.link.usage_flow import UsageBroken
 from tests.hub.link.raw_spoke import RawSpoke
 from tests.wire.fakes import FakeAgent, Federation
 from wire import capabilities, lanes
@@ -205,3 +206,17 @@ async def test_many_tiny_chunks_fill_the_window_as_well() -> None:
     for _ in range(lanes.LOG_WINDOW // 128):
         flow.feed(LogLines("p", b"\n"))
     assert flow.ended
+
+
+async def test_what_jobs_use_is_asked_across_the_link(federation: Federation) -> None:
+    await connected_agent(federation)
+    refs = [JobRef("j-a", 1), JobRef("j-b", 2)]
+    found = await federation.streams.usage("a", refs)
+    assert [use.ref for use in found.jobs] == refs
+    assert federation.server is not None
+    async with RawSpoke(federation.server.port, federation.member("old")) as old:
+        await old.hello()
+        with pytest.raises(UsageBroken, match="old: its spoke is too old"):
+            await federation.streams.usage("old", refs)
+    with pytest.raises(NotConnected):
+        await federation.streams.usage("nobody", refs)

@@ -206,6 +206,10 @@ class ClusterContract:
         found = await asyncio.gather(*(arena.port.get(arena.key("ConfigMap", f"c{i}")) for i in range(50)))
         assert [obj["data"]["n"] for obj in found] == [str(i) for i in range(50)]
 
+    async def test_a_page_of_no_pod_is_not_found(self, arena: Arena) -> None:
+        with pytest.raises(NotFound):
+            await arena.port.proxy_get(arena.namespace, "nobody", 9400, "metrics", limit=1000)
+
     async def test_logs_of_no_pod_are_not_found(self, arena: Arena) -> None:
         with pytest.raises(NotFound):
             await anext(arena.port.logs(arena.namespace, "nobody", follow=False))

@@ -86,7 +86,7 @@ def test_a_card_by_a_name_that_nobody_knows_is_every_card_until_it_is_known() ->
     book = Book()
     book.node(said(Sign(Card(pci="0000:0f:00"), "Xid 79")), 0)
     assert book.marks("n1").every == "the GPU at PCI 0000:0f:00: Xid 79"
-    assert book.measured("n1", "dcgm", (), {3: Names(pci="0000:0f:00")}, 1)
+    assert book.measured("n1", (), {3: Names(pci="0000:0f:00")}, 1)
     assert book.marks("n1") == Marks(cards={3: "Xid 79"})
 
 
@@ -116,9 +116,9 @@ def test_a_mark_is_there_whenever_somebody_says_so(steps: list[tuple[int, bool, 
         now += wait
         says[index] = bad
         signs = [Sign(Card(index=i), "x") for i, is_bad in says.items() if is_bad]
-        book.measured("n1", "m", signs, {}, now)
+        book.measured("n1", signs, {}, now)
         assert {i for i, is_bad in says.items() if is_bad} <= set(book.marks("n1").cards)
-    book.measured("n1", "m", (), {}, now)
+    book.measured("n1", (), {}, now)
     book.settle(now + 31)
     assert not book.marks("n1")
 
@@ -166,3 +166,16 @@ def test_every_card_is_unfit_where_nobody_says_which() -> None:
     book = Book()
     book.node(said(Sign(EVERY, "GPUMissing is True")), 0)
     assert book.marks("n1").every == "GPUMissing is True"
+
+
+def test_a_counter_that_keeps_its_last_xid_is_excused_once_it_is_repaired() -> None:
+    book = Book()
+    book.node(said(), 0)
+    assert book.measured("n1", [BAD], {}, 1)
+    assert book.counted_unfit() == {"n1"}
+    assert book.node(said(repaired_at=T0), 2)
+    assert not book.measured("n1", [BAD], {}, 3)
+    assert book.measured("n1", [BAD, Sign(Card(index=4), "Xid 48")], {}, 4)
+    assert set(book.marks("n1").cards) == {4}
+    book.measured("n1", [], {}, 5)
+    assert book.measured("n1", [BAD], {}, 6)  # it came again
