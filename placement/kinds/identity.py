@@ -24,6 +24,7 @@ _RULES: Mapping[str, tuple[re.Pattern[str], int, str]] = {
     "label-1035": (_LABEL_1035, 63, "lower-case letters, digits and -, a letter first, no - at the end"),
 }
 _SUFFIX_LENGTH = 5
+DISTRIBUTE = "put it into the clusters by itself: muster distribute FILE --to SELECTOR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def type_of(found: Findings, obj: Object) -> tuple[str, str] | None:
 def refuse_type(found: Findings, catalogue: Catalogue, api_version: str, kind: str) -> None:
     """Says why an object of this type cannot be submitted, and what can."""
     if other := catalogue.refused(api_version, kind):
-        found.error("kind", f"{kind} cannot be submitted: {other.because}", _supported(catalogue))
+        mend = DISTRIBUTE if other.distribute else _supported(catalogue)
+        found.error("kind", f"{kind} cannot be submitted: {other.because}", mend)
         return
     if versions := catalogue.versions_of(kind):
         meant = catalogue.meant_by(api_version, kind)

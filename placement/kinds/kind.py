@@ -208,6 +208,7 @@ class OtherKind:
     kind: str
     versions: tuple[str, ...]  # whole apiVersions
     because: str = ""  # why it cannot be submitted; "" for dependencies
+    distribute: bool = False  # it goes into clusters by itself, with `muster distribute`
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def test_with_several_each_takes_what_it_uses(catalogue: Catalogue) -> None:
     assert names(second) == ["shared", "data", "to-b", "both", "hpa"]
     for each in (first, second):
         assert each.workload.warnings == (
-            "ConfigMap default/idle is used by no workload of the file and is not applied",
+            "ConfigMap default/idle is used by no workload of the file and is not applied;"
+            " what configures a cluster goes by muster distribute",
         )
         assert each.workload.references == ()
 
