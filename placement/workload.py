@@ -117,6 +117,9 @@ class Role:
     maximum: int | None = None  # elastic upper bound; None when not elastic
     topology: TopologyRequest | None = None  # this role's pods together, within what the workload's request says
     slices: SliceRequest | None = None
+    # Its pods are made by those of the other roles (Spark's executors): its minimum needs room from the start, and yet
+    # a cluster that waited for them before it let the others begin would wait for ever.
+    late: bool = False
 
     @property
     def gpus_per_pod(self) -> int:
@@ -194,6 +197,11 @@ class Workload:
     @property
     def pods(self) -> int:
         return sum(role.replicas for role in self.roles)
+
+    @property
+    def awaited_pods(self) -> int:
+        """How many of the gang a cluster waits for before it lets any of them begin."""
+        return self.min_pods - sum(role.minimum for role in self.roles if role.late)
 
     @property
     def total_gpus(self) -> int:

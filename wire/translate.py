@@ -338,7 +338,7 @@ def _workload_to_wire(workload: Workload) -> pb.Workload:
         name=workload.name,
         namespace=workload.namespace,
         roles=[_role_to_wire(role) for role in workload.roles],
-        min_pods=workload.min_pods,
+        min_pods=workload.awaited_pods,
         topology_level=workload.topology.level if workload.topology else "",
         topology_mode=workload.topology.mode if workload.topology else "",
         long_running=workload.long_running,
@@ -351,7 +351,7 @@ def _role_to_wire(role: Role) -> pb.Role:
     return pb.Role(
         name=role.name,
         replicas=role.replicas,
-        minimum=role.minimum,
+        minimum=0 if role.late else role.minimum,  # the spoke is told what to wait for
         requests=dict(role.requests),
         devices=[pb.DeviceNeed(resource=d.resource, amount=d.amount, is_share=d.is_share) for d in role.devices],
         constraint=_constraint_to_wire(role.constraint),

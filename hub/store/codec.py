@@ -163,6 +163,7 @@ def _role(row: Json) -> Role:
         constraint=_constraint(row["constraint"]),
         products=tuple(row["products"]),
         maximum=row["maximum"],
+        late=row.get("late", False),
         topology=_topology(row.get("topology")),
         slices=SliceRequest(**slices) if (slices := row.get("slices")) else None,
     )

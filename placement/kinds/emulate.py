@@ -65,12 +65,12 @@ def status(kind: Kind, obj: Object, existing: Sequence[Object]) -> dict[str, Any
     shape = roles.shape(kind.rules, obj)
     there = slots.present(existing)
     total = _counters(there)
-    gang = max(shape.min_pods, 1)
+    gang = max(shape.awaited, 1)
     going = "running" if total["ready"] + total["succeeded"] >= gang else "pending"
     state = slots.outcome(rules, obj, shape, there) or going
     words: dict[str, Any] = {
         **total,
-        "gang": shape.min_pods,
+        "gang": shape.awaited,
         "generation": paths.find(obj, ("metadata", "generation")) or 1,
         **_failure(there),
     }

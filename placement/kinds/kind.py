@@ -68,7 +68,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Roles whose pods come only once the others run: room is kept for them, and no gang waits for them."""
+    """Roles whose pods come only once the others run: room is kept for them, and no gang waits for them.
+
+    Those that have a range of their own count with its least in the gang that is planned for.
+    """
 
     __pydantic_config__ = STRICT
     roles: tuple[str, ...] = ()

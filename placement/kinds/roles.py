@@ -36,12 +36,18 @@ class RoleEntry:
     replicas: int
     minimum: int
     maximum: int | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     roles: tuple[RoleEntry, ...]  # in rank order
-    min_pods: int
+    min_pods: int  # with what late roles have at least
+
+    @property
+    def awaited(self) -> int:
+        """Of `min_pods`, those that no others have to make first."""
+        return self.min_pods - sum(role.minimum for role in self.roles if role.late)
 
     @property
     def pods(self) -> int:
@@ -55,6 +61,7 @@ def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
     explicit = {role.name: _own_minimum(role, found) for role in entries}
     entries = _with_elastic(rules.elastic, entries, obj, found)
     late = _late(entries, obj)
+    later = {name: explicit[name] or 0 for name in late}
     explicit |= dict.fromkeys(late, 0)
     waited_for = tuple(role for role in entries if role.name not in late)
     min_pods, given_by = _min_pods(rules, obj, waited_for, explicit, found)
@@ -63,7 +70,7 @@ def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
         mend = f"at most {total}, or more replicas"
         found.error(given_by, f"{min_pods} pods are to start together, there are {total}", mend)
         min_pods = total
-    return Shape(_with_minima(entries, explicit, min_pods, late), min_pods)
+    return Shape(_with_minima(entries, explicit, min_pods, later), min_pods + sum(later.values()))
 
 
 def facts(rules: KindFile, obj: Object) -> Facts:
@@ -76,7 +83,7 @@ def facts(rules: KindFile, obj: Object) -> Facts:
     def ask(fact: str) -> int:
         if not known:
             read = shape(rules, obj)
-            known.update(gang=max(read.min_pods, 1), pods=max(read.pods, 1))
+            known.update(gang=max(read.awaited, 1), pods=max(read.pods, 1))
         return known[fact]
 
     return ask
@@ -339,19 +346,19 @@ def _with_minima(
     entries: tuple[RoleEntry, ...],
     explicit: Mapping[str, int | None],
     min_pods: int,
-    late: frozenset[str],
+    late: Mapping[str, int],
 ) -> tuple[RoleEntry, ...]:
     total = sum(role.replicas for role in entries if role.name not in late)
     # Volcano: a gang smaller than the tasks' own minima together sets them aside.
     own = sum(value for value in explicit.values() if value is not None) <= min_pods
-    always = frozenset(role.name for role in entries if role.name in role.rules.always) - late
+    always = frozenset(role.name for role in entries if role.name in role.rules.always) - late.keys()
     fixed = sum(role.replicas for role in entries if role.name in always)
 
     def minimum(role: RoleEntry) -> int:
         if role.name in late:
-            return 0
+            return late[role.name]
         if role.name in always:
             return role.replicas
         return max(explicit[role.name] or 0 if own else 0, min_pods - max(total - role.replicas, fixed), 0)
 
-    return tuple(replace(role, minimum=minimum(role)) for role in entries)
+    return tuple(replace(role, minimum=minimum(role), late=role.name in late) for role in entries)

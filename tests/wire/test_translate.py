@@ -389,3 +389,11 @@ def test_claims_come_back_and_what_is_none_is_dropped() -> None:
     taken, errors = translate.found_from_wire(message)
     assert taken == found
     assert len(errors) == 5
+
+
+def test_a_spoke_is_told_to_wait_for_what_is_there_to_wait_for() -> None:
+    """Not for pods that others of the gang have to make first."""
+    driver, executor = Role("driver", 1, 1, Resources()), Role("executor", 50, 5, Resources(), late=True)
+    workload = Workload("sparkoperator.k8s.io/v1beta2", "SparkApplication", "s", "default", (driver, executor), 6)
+    told = translate.command_to_wire(Command(1, JobRef("j", 1), Start((), workload))).start.workload
+    assert (told.min_pods, [role.minimum for role in told.roles]) == (1, [1, 0])

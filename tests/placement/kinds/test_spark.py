@@ -34,6 +34,16 @@ def test_the_driver_starts_and_room_is_kept_for_its_executors(read_one: Read) ->
     assert (workload.min_pods, workload.total_gpus) == (1, 6)
 
 
+def test_the_least_of_dynamic_allocation_belongs_to_the_gang_and_is_not_waited_for(read_one: Read) -> None:
+    dynamic = {"enabled": True, "minExecutors": 5, "maxExecutors": 100}
+    workload = read_one(spark({}, {"instances": 50}, dynamicAllocation=dynamic)).workload
+    assert [(role.name, role.minimum, role.replicas, role.maximum, role.late) for role in workload.roles] == [
+        ("driver", 1, 1, None, False),
+        ("executor", 5, 50, 100, True),
+    ]
+    assert (workload.min_pods, workload.awaited_pods) == (6, 1)
+
+
 @pytest.mark.parametrize(
     ("executor", "spec", "cpu", "mib"),
     [
