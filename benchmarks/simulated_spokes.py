@@ -21,7 +21,9 @@ from placement.inventory import DeviceClass, DeviceForm, JobEpoch, Node, Summary
 from placement.resources import Resources
 from spoke import join as joining
 from spoke.link import Link
+from spoke.reaching import Reached, TunnelRefused
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start, Stop
+from wire.tunnels import TunnelQuery
 from wire.usage import JobUse, Usage
 
 GPU = "nvidia.com/gpu"
@@ -76,6 +78,9 @@ class Accepting:
     async def wait_for_data(self, after_revision: int) -> tuple[int, Sequence[DataFound]]:
         await asyncio.Event().wait()
         return 0, ()
+
+    async def reach(self, query: TunnelQuery) -> Reached:
+        raise TunnelRefused("no-pod", "a simulated cluster has no processes")
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         raise KeyError("a simulated spoke has no logs")

@@ -41,9 +41,10 @@ def objects() -> list[dict[str, Any]]:
 
 
 def cluster_rules() -> list[dict[str, Any]]:
-    """With those that an owner adds by rbac.metrics=true."""
+    """With those that an owner adds by rbac.metrics=true, and those for all that `policy.access` may give."""
     texts = [(RULES / name).read_text() for name in ("cluster-rules.yaml", "metrics-rules.yaml")]
-    return [rule for text in texts for rule in yaml.safe_load(text)]
+    into_pods = {"apiGroups": [""], "resources": ["pods/exec", "pods/portforward"], "verbs": ["get", "create"]}
+    return [*(rule for text in texts for rule in yaml.safe_load(text)), into_pods]
 
 
 def namespace_rules() -> Mapping[str, list[dict[str, Any]]]:

@@ -63,6 +63,7 @@ from hub.store.leadership import Candidate, Deposed, Term
 from hub.store.migrate import NewerDatabase
 from hub.store.store import Store
 from hub.tenants import TenantBook
+from hub.tunnels import Tunnels
 from hub.uplink import Uplink
 from hub.usage import Usages
 from placement import invariants, planner
@@ -340,6 +341,7 @@ class Hub:
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
+            tunnels=parts.tunnels,
             usages=Usages(parts.jobs, parts.directory),
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
@@ -379,6 +381,7 @@ class _Parts:
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
+    tunnels: Tunnels
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -415,12 +418,14 @@ def _assemble(
     token_life = timedelta(seconds=settings.join_token_life_s)
     clusters = Clusters(store, federation, authority, directory, clock=clock, token_life=token_life)
     planning = Planning(planner.Planner().plan, invariants.check, rendered)
+    jobs = Jobs(
+        store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
+    )
     return _Parts(
         copies=copies,
         directory=directory,
-        jobs=Jobs(
-            store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
-        ),
+        jobs=jobs,
+        tunnels=Tunnels(store, jobs, directory, clock=clock),
         clusters=clusters,
         access=Access(store, clock=clock),
         prices=Prices(store, federation),

@@ -79,11 +79,13 @@ class MusterClient:
         """`ca`: a PEM file to trust instead of the system's. `patience_s`: how long failed connections, and a hub
         that does not lead yet, are tried again."""
         self.url = url.rstrip("/")
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.tls = ssl.create_default_context(cafile=str(ca) if ca else None)
         self._patience_s = patience_s
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=self.url + schemas.API_PREFIX,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            headers=self.headers,
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
             verify=ssl.create_default_context(cafile=str(ca)) if ca else True,
             transport=transport,
@@ -191,8 +193,10 @@ class MusterClient:
                 for line in self._logs_once(ref, body | {"after": after}, follow):
                     if line.end:
                         return
-                    after[line.pod] = line.position
-                    resumable = resumable and bool(line.position)  # an older spoke gives none
+                    if line.position:
+                        after[line.pod] = line.position
+                    elif line.pod not in after:  # an older spoke gives none
+                        resumable = False
                     yield line
                     broken_at = time.monotonic()
                 problem: ApiError | HubUnreachable = HubUnreachable(self.url, "it ended the log before its end")
@@ -225,6 +229,11 @@ class MusterClient:
                 if not follow or time.monotonic() - broken_at > patience_s:
                     raise
             self._sleep(0.5)
+
+    def audit(self, *, before: int | None = None, limit: int = 100) -> list[schemas.AccessOut]:
+        """Who reached into which job's pods, the newest first."""
+        params = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})
+        return self._get(schemas.AuditOut, "/audit", params).accesses
 
     # --- clusters ---
 

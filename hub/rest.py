@@ -55,6 +55,10 @@ class RestServer:
             access_log=False,
             server_header=False,
             timeout_keep_alive=75,
+            ws="websockets-sansio",
+            ws_max_size=1 << 20,
+            ws_ping_timeout=60,  # a pong waits behind what a slow reader has not read yet
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=GRACE_S,
         )
         self._server = _Server(self._config)

@@ -20,7 +20,7 @@ from placement.inventory import Summary
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import claim_facts, heartbeats, logs, lost_nodes, policy, stuck
+from spoke import claim_facts, heartbeats, logs, lost_nodes, policy, reaching, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
@@ -49,6 +49,7 @@ from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
 from spoke.policy import Guard
+from spoke.reaching import Reached, TunnelRefused
 from spoke.schedule import Scheduler
 from spoke.staging.port import NoStager, Stager
 from spoke.staging.staging import Staging
@@ -59,6 +60,7 @@ from spoke.summaries import INTERVAL_S, Summaries
 from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+from wire.tunnels import Process, TunnelQuery
 from wire.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -400,6 +402,14 @@ class Agent:
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         await self._ready.wait()
         return await self._meter.ask(refs)
+
+    async def reach(self, query: TunnelQuery) -> Reached:
+        await self._ready.wait()
+        job = self._jobs.of(query.ref)
+        namespace = job.workload.namespace if job is not None and job.workload is not None else ""
+        if forbidden := self._guard.of_access("exec" if isinstance(query.to, Process) else "port-forward", namespace):
+            raise TunnelRefused("forbidden-here", forbidden)
+        return await reaching.reach(self._port, lambda: self._jobs.of(query.ref), query)
 
     async def removed(self) -> None:
         await self._ready.wait()

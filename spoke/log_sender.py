@@ -67,21 +67,29 @@ class LogSender:
             await self._end(request_id, "")
 
     async def _send_lines(self, request_id: int, query: LogQuery, credit: _Credit) -> None:
-        lines = self._side.logs(query)
+        parts = self._side.logs(query)
         try:
-            async for part in lines:
-                for data in whole_lines(part.data, lanes.LOG_CHUNK_BYTES):
-                    await credit.spend(lanes.log_cost(data))
-                    chunk = translate.log_lines_to_wire(request_id, LogLines(part.pod, data))
+            async for part in parts:
+                for lines in _pieces(part):
+                    await credit.spend(lanes.log_cost(lines.data))
+                    chunk = translate.log_lines_to_wire(request_id, lines)
                     await self._outbox.send_bulk(pb.FromSpoke(log_chunk=chunk))
         finally:
             # Closed here and now rather than whenever it is collected: it may hold a connection to the cluster.
-            if inspect.isasyncgen(lines):
-                await lines.aclose()
+            if inspect.isasyncgen(parts):
+                await parts.aclose()
 
     async def _end(self, request_id: int, error: str) -> None:
         # By the same lane as the chunks: it must not overtake them.
         await self._outbox.send_bulk(pb.FromSpoke(log_chunk=pb.LogChunk(id=request_id, end=True, error=error)))
+
+
+def _pieces(part: LogLines) -> Iterator[LogLines]:
+    """Only the last piece of a part can be resumed after: one that has a position is cut where it must be."""
+    limit = lanes.LOG_PART_BYTES if part.position else lanes.LOG_CHUNK_BYTES
+    pieces = list(whole_lines(part.data, limit))
+    for number, data in enumerate(pieces, 1):
+        yield LogLines(part.pod, data, part.position if number == len(pieces) else "")
 
 
 def whole_lines(data: bytes, limit: int) -> Iterator[bytes]:

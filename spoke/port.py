@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from placement.inventory import Summary
+from spoke.reaching import Reached
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck
+from wire.tunnels import TunnelQuery
 from wire.usage import Usage
 
 
@@ -35,6 +37,9 @@ class AgentSide(Protocol):
 
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         """Pods interleaved, whole lines; raises KeyError with a sentence where the job is not here."""
+
+    async def reach(self, query: TunnelQuery) -> Reached:
+        """Into a pod of the job. Raises TunnelRefused, ClusterError."""
 
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         """What these jobs use of their GPUs now, or all that run here where none is named."""

@@ -18,6 +18,7 @@ import grpc.aio
 
 from spoke.log_sender import LogSender
 from spoke.port import AgentSide
+from spoke.tunnel_server import TunnelServer
 from wire import capabilities, lanes, translate, translate_summary, usage
 from wire import link_pb2 as pb
 from wire.checks import ProtocolError
@@ -55,6 +56,7 @@ class Session:
         self._report_acks: Mailbox[ReportAck] = Mailbox(4 * lanes.REPORT_WINDOW)
         self._window = _Window(lanes.REPORT_WINDOW)
         self._logs = LogSender(side, self._outbox)
+        self._tunnels = TunnelServer(side, self._outbox)
         self._asked: set[asyncio.Task[None]] = set()
         self.welcomed = False
 
@@ -69,6 +71,7 @@ class Session:
         finally:
             self._call.cancel()
             await self._logs.close()
+            await self._tunnels.close()
             for task in self._asked:
                 task.cancel()
 
@@ -146,6 +149,16 @@ class Session:
                 self._logs.grant(message.log_credit)
             case "log_stop":
                 self._logs.stop(message.log_stop)
+            case "tunnel_open":
+                self._tunnels.open(message.tunnel_open)
+            case "tunnel_data":
+                self._tunnels.data(message.tunnel_data)
+            case "tunnel_credit":
+                self._tunnels.credit(message.tunnel_credit)
+            case "tunnel_resize":
+                self._tunnels.resize(message.tunnel_resize)
+            case "tunnel_close":
+                self._tunnels.closed(message.tunnel_close)
             case _:  # of a newer hub
                 pass
 

@@ -7,6 +7,8 @@ it looks here, and says which cluster's spoke is too old instead of waiting. A n
 from __future__ import annotations
 
 LOGS_RESUME = "logs-resume"  # LogRequest beyond `window`, LogChunk.position
+EXEC = "exec"  # TunnelOpen.process
+PORT_FORWARD = "port-forward"  # TunnelOpen.port
 USAGE = "usage"  # UsageRequest
 
-OURS: frozenset[str] = frozenset({USAGE, LOGS_RESUME})
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, USAGE})

@@ -24,6 +24,7 @@ REPORTS_PER_MESSAGE = 512
 COMMANDS_PER_MESSAGE = 256
 ACKS_PER_MESSAGE = 1024
 LOG_CHUNK_BYTES = 64 * 1024
+LOG_PART_BYTES = 512 * 1024  # what can be resumed after only at its end; a longer line is cut
 LOG_WINDOW = 1024 * 1024
 
 # Both ends: a summary of a large cluster, or 256 commands with large manifests, in one message.

@@ -74,6 +74,10 @@ class FromSpoke(_message.Message):
     REPORTS_FIELD_NUMBER: _builtins.int
     LOG_CHUNK_FIELD_NUMBER: _builtins.int
     DATASETS_FIELD_NUMBER: _builtins.int
+    TUNNEL_OPENED_FIELD_NUMBER: _builtins.int
+    TUNNEL_DATA_FIELD_NUMBER: _builtins.int
+    TUNNEL_CREDIT_FIELD_NUMBER: _builtins.int
+    TUNNEL_CLOSE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
@@ -96,6 +100,14 @@ class FromSpoke(_message.Message):
         """whole, when something of it changed; at most one in half a minute"""
 
     @_builtins.property
+    def tunnel_opened(self) -> Global___TunnelOpened: ...
+    @_builtins.property
+    def tunnel_data(self) -> Global___TunnelData: ...
+    @_builtins.property
+    def tunnel_credit(self) -> Global___TunnelCredit: ...
+    @_builtins.property
+    def tunnel_close(self) -> Global___TunnelClose: ...
+    @_builtins.property
     def usage(self) -> Global___Usage:
         """answers usage_request, in parts"""
 
@@ -109,13 +121,17 @@ class FromSpoke(_message.Message):
         reports: Global___Reports | None = ...,
         log_chunk: Global___LogChunk | None = ...,
         datasets: Global___Datasets | None = ...,
+        tunnel_opened: Global___TunnelOpened | None = ...,
+        tunnel_data: Global___TunnelData | None = ...,
+        tunnel_credit: Global___TunnelCredit | None = ...,
+        tunnel_close: Global___TunnelClose | None = ...,
         usage: Global___Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "usage"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "tunnel_opened", "tunnel_data", "tunnel_credit", "tunnel_close", "usage"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -132,6 +148,11 @@ class FromHub(_message.Message):
     LOG_STOP_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
     LOG_CREDIT_FIELD_NUMBER: _builtins.int
+    TUNNEL_OPEN_FIELD_NUMBER: _builtins.int
+    TUNNEL_DATA_FIELD_NUMBER: _builtins.int
+    TUNNEL_CREDIT_FIELD_NUMBER: _builtins.int
+    TUNNEL_CLOSE_FIELD_NUMBER: _builtins.int
+    TUNNEL_RESIZE_FIELD_NUMBER: _builtins.int
     USAGE_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
@@ -156,6 +177,16 @@ class FromHub(_message.Message):
     @_builtins.property
     def log_credit(self) -> Global___LogCredit: ...
     @_builtins.property
+    def tunnel_open(self) -> Global___TunnelOpen: ...
+    @_builtins.property
+    def tunnel_data(self) -> Global___TunnelData: ...
+    @_builtins.property
+    def tunnel_credit(self) -> Global___TunnelCredit: ...
+    @_builtins.property
+    def tunnel_close(self) -> Global___TunnelClose: ...
+    @_builtins.property
+    def tunnel_resize(self) -> Global___TunnelResize: ...
+    @_builtins.property
     def usage_request(self) -> Global___UsageRequest: ...
     def __init__(
         self,
@@ -167,13 +198,18 @@ class FromHub(_message.Message):
         log_stop: Global___LogStop | None = ...,
         goodbye: Global___Goodbye | None = ...,
         log_credit: Global___LogCredit | None = ...,
+        tunnel_open: Global___TunnelOpen | None = ...,
+        tunnel_data: Global___TunnelData | None = ...,
+        tunnel_credit: Global___TunnelCredit | None = ...,
+        tunnel_close: Global___TunnelClose | None = ...,
+        tunnel_resize: Global___TunnelResize | None = ...,
         usage_request: Global___UsageRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "usage_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -940,6 +976,243 @@ class LogChunk(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogChunk: _TypeAlias = LogChunk  # noqa: Y015
+
+@_typing.final
+class TunnelOpen(_message.Message):
+    """---- Tunnels (capabilities "exec", "port-forward"): see wire/tunnels.py ----"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REF_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    role: _builtins.str
+    """"" means any"""
+    rank: _builtins.int
+    """within the role; without one over all roles"""
+    container: _builtins.str
+    """"" means the pod's main one"""
+    @_builtins.property
+    def ref(self) -> Global___JobEpoch: ...
+    @_builtins.property
+    def process(self) -> Global___TunnelProcess: ...
+    @_builtins.property
+    def port(self) -> Global___TunnelPort: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        ref: Global___JobEpoch | None = ...,
+        role: _builtins.str = ...,
+        rank: _builtins.int | None = ...,
+        container: _builtins.str = ...,
+        process: Global___TunnelProcess | None = ...,
+        port: Global___TunnelPort | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rank", b"_rank", "port", b"port", "process", b"process", "rank", b"rank", "ref", b"ref", "to", b"to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rank", b"_rank", "container", b"container", "id", b"id", "port", b"port", "process", b"process", "rank", b"rank", "ref", b"ref", "role", b"role", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["process", "port"]  # noqa: Y015
+    _WhichOneofArgType_to: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_to) -> _WhichOneofReturnType_to | None: ...
+
+Global___TunnelOpen: _TypeAlias = TunnelOpen  # noqa: Y015
+
+@_typing.final
+class TunnelProcess(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    TTY_FIELD_NUMBER: _builtins.int
+    STDIN_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    tty: _builtins.bool
+    stdin: _builtins.bool
+    columns: _builtins.int
+    rows: _builtins.int
+    @_builtins.property
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        command: _abc.Iterable[_builtins.str] | None = ...,
+        tty: _builtins.bool = ...,
+        stdin: _builtins.bool = ...,
+        columns: _builtins.int = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "command", b"command", "rows", b"rows", "stdin", b"stdin", "tty", b"tty"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TunnelProcess: _TypeAlias = TunnelProcess  # noqa: Y015
+
+@_typing.final
+class TunnelPort(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    service: _builtins.str
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        service: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TunnelPort: _TypeAlias = TunnelPort  # noqa: Y015
+
+@_typing.final
+class TunnelOpened(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    POD_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    pod: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        pod: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "pod", b"pod"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TunnelOpened: _TypeAlias = TunnelOpened  # noqa: Y015
+
+@_typing.final
+class TunnelData(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    channel: _builtins.int
+    """0 to the pod; 1 from it; 2 from it, standard error"""
+    data: _builtins.bytes
+    end: _builtins.bool
+    """nothing more of this channel"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        channel: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        end: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "data", b"data", "end", b"end", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TunnelData: _TypeAlias = TunnelData  # noqa: Y015
+
+@_typing.final
+class TunnelCredit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    amount: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TunnelCredit: _TypeAlias = TunnelCredit  # noqa: Y015
+
+@_typing.final
+class TunnelResize(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    columns: _builtins.int
+    rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "id", b"id", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TunnelResize: _TypeAlias = TunnelResize  # noqa: Y015
+
+@_typing.final
+class TunnelClose(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    code: _builtins.str
+    """"" where it came to its end"""
+    message: _builtins.str
+    exit_code: _builtins.int
+    """of the process"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+        exit_code: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "code", b"code", "exit_code", b"exit_code", "id", b"id", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+
+Global___TunnelClose: _TypeAlias = TunnelClose  # noqa: Y015
 
 @_typing.final
 class UsageRequest(_message.Message):

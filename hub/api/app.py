@@ -24,6 +24,7 @@ from hub.api import (
     queues,
     rebalancing,
     tenants,
+    tunnels,
     usage,
     watching,
 )
@@ -61,7 +62,22 @@ def create_api(services: Services) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Journal)
     root = APIRouter(prefix=API_PREFIX, responses={"default": {"model": ErrorBody, "description": "Any refusal."}})
-    for part in (jobs, logs, watching, clusters, people, tenants, queues, datasets, costs, rebalancing, usage, probes):
+    parts = (
+        jobs,
+        logs,
+        watching,
+        clusters,
+        people,
+        tenants,
+        queues,
+        datasets,
+        costs,
+        rebalancing,
+        tunnels,
+        usage,
+        probes,
+    )
+    for part in parts:
         root.include_router(part.router)
     app.include_router(root)
     app.include_router(probes.root)

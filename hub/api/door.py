@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, WebSocket
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from hub.api.services import Services
@@ -25,15 +25,26 @@ Served = Annotated[Services, Depends(services)]
 async def caller(
     request: Request, served: Served, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Actor:
+    actor = await _actor(served, credentials)
+    request.state.user = actor.user  # for the journal
+    return actor
+
+
+async def _actor(served: Services, credentials: HTTPAuthorizationCredentials | None) -> Actor:
     if credentials is None:
         raise Unauthenticated(
             "the request has no bearer token",
             code="no-token",
             mend="send the header Authorization: Bearer TOKEN (muster login)",
         )
-    actor = await served.access.authenticate(credentials.credentials)
-    request.state.user = actor.user  # for the journal
-    return actor
+    return await served.access.authenticate(credentials.credentials)
+
+
+async def caller_of_socket(socket: WebSocket, served: Services) -> Actor:
+    """As `caller`, for what is no request. Raises Unauthenticated."""
+    scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+    credentials = HTTPAuthorizationCredentials(scheme=scheme, credentials=token.strip()) if token else None
+    return await _actor(served, credentials if scheme.lower() == "bearer" else None)
 
 
 Caller = Annotated[Actor, Depends(caller)]

@@ -327,6 +327,21 @@ class LogLineOut(Wire):
     end: bool = Field(default=False, description="The log has ended here, and was not cut off. Only where resumable.")
 
 
+class AccessOut(Wire):
+    seq: int
+    at: datetime
+    user: str
+    tenant: str
+    action: str
+    job: str
+    cluster: str
+    detail: str
+
+
+class AuditOut(Wire):
+    accesses: list[AccessOut]
+
+
 # --- clusters -------------------------------------------------------------------------------------------------------
 
 

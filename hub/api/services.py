@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
@@ -31,6 +32,7 @@ from placement.money import PriceBook
 from placement.queues.tree import Queue
 from placement.rebalance.proposals import Proposal
 from placement.safety.tenants import Tenant
+from wire.tunnels import Closed, Piece, Port, Process, Resize
 
 
 class SubmittedJob(Protocol):
@@ -199,6 +201,51 @@ class RebalancingPort(Protocol):
     async def plan(self, actor: Actor) -> Sequence[Proposal]: ...
 
 
+class OpenTunnel(Protocol):
+    """One end of a tunnel to a pod."""
+
+    @property
+    def pod(self) -> str: ...
+    @property
+    def closed(self) -> Closed | None: ...
+    async def write(self, channel: int, data: bytes, *, end: bool = False) -> None: ...
+    async def read(self) -> Piece | Resize | None: ...
+    async def resize(self, columns: int, rows: int) -> None: ...
+
+
+class KnownAccess(Protocol):
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def job(self) -> str: ...
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class TunnelsPort(Protocol):
+    def open(
+        self,
+        actor: Actor,
+        ref: str,
+        to: Process | Port,
+        *,
+        role: str = "",
+        rank: int | None = None,
+        container: str = "",
+    ) -> AbstractAsyncContextManager[OpenTunnel]: ...
+    async def audit(self, actor: Actor, *, before: int | None = None, limit: int = 100) -> Sequence[KnownAccess]: ...
+
+
 class UsagesPort(Protocol):
     async def top(self, actor: Actor, ref: str | None = None) -> Top: ...
 
@@ -218,6 +265,7 @@ class Services:
     costs: CostsPort
     datasets: DatasetsPort
     rebalancing: RebalancingPort
+    tunnels: TunnelsPort
     usages: UsagesPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event

@@ -27,7 +27,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._api is not None:
             await self._api(scope, receive, send)
-        elif scope["type"] == "http":
+        elif scope["type"] in ("http", "websocket"):
             await self._answer(str(scope["path"]))(scope, receive, send)
 
     def _answer(self, path: str) -> JSONResponse:

@@ -16,6 +16,7 @@ from hub.cli import (
     datasets,
     exits,
     jobs,
+    operating,
     people,
     prices,
     queues,
@@ -36,7 +37,7 @@ app = typer.Typer(
     epilog=exits.HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (submitting, jobs, watching, rebalancing, top):
+for part in (submitting, jobs, watching, operating, rebalancing, top):
     app.add_typer(part.app)
 app.add_typer(clusters.app, name="cluster")
 app.add_typer(queues.app, name="queue")

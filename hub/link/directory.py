@@ -6,10 +6,12 @@ import itertools
 from collections.abc import AsyncGenerator, Collection
 
 from hub.link.stream import Stream
+from hub.link.tunnel_streams import LinkTunnel
 from hub.link.usage_flow import UsageBroken
 from wire import capabilities
 from wire import link_pb2 as pb
 from wire.orders import JobRef, LogLines, LogQuery
+from wire.tunnels import TunnelQuery
 from wire.usage import Usage
 
 
@@ -48,6 +50,10 @@ class Directory:
         reader's pace: the spoke waits.
         """
         return self._stream(cluster).open_logs(next(self._requests), query)
+
+    async def open_tunnel(self, cluster: str, query: TunnelQuery) -> LinkTunnel:
+        """Returns once the pod's end is there. Raises NotConnected, `hub.link.tunnel_failed.TunnelFailed`."""
+        return await self._stream(cluster).tunnels.open(next(self._requests), query)
 
     async def usage(self, cluster: str, refs: Collection[JobRef]) -> Usage:
         """What these jobs use. Raises NotConnected, `hub.link.usage_flow.UsageBroken`."""

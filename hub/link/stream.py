@@ -19,6 +19,7 @@ import grpc.aio
 
 from hub.link.log_flow import LogBroken, LogFlow
 from hub.link.port import Attached, HubSide, NotWelcome
+from hub.link.tunnel_streams import TunnelStreams
 from hub.link.usage_flow import OPEN_USAGES, UsageBroken, UsageFlow
 from placement.inventory import Summary
 from wire import lanes, translate, translate_summary
@@ -62,6 +63,7 @@ class Stream:
         self._data: Mailbox[Sequence[DataFound]] = Mailbox(1)
         self._heartbeats: Mailbox[None] = Mailbox(1)
         self._logs: dict[int, LogFlow] = {}
+        self.tunnels = TunnelStreams(self.cluster, self._outbox)
         self._usages: dict[int, UsageFlow] = {}
         self._ending = asyncio.Event()
 
@@ -83,6 +85,7 @@ class Stream:
         finally:
             for flow in self._logs.values():
                 flow.end(f"the connection to cluster {self.cluster} was lost")
+            self.tunnels.end()
             for asked in self._usages.values():
                 asked.broken(f"the connection to cluster {self.cluster} was lost")
 
@@ -171,6 +174,8 @@ class Stream:
                 self._data.replace(found)
             case "log_chunk":
                 self._take_log(message.log_chunk)
+            case "tunnel_opened" | "tunnel_data" | "tunnel_credit" | "tunnel_close":
+                self.tunnels.take(message)
             case "usage":
                 asked = self._usages.get(message.usage.id)
                 if asked is not None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from hub.federation import Federation
 from hub.loops.resume import REMEMBERED
-from hub.store import attempts, clusters, cost_days, retention
+from hub.store import attempts, audit, clusters, cost_days, retention
 from hub.store.store import Store, StoreClosed
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ TOKENS_KEPT = timedelta(days=1)
 ACKNOWLEDGED_KEPT = timedelta(days=1)
 KEEP_ENDED_DAYS = 30.0
 # Thirteen months and a few days: a month is told beside the same one of the year before.
+AUDIT_KEPT = timedelta(days=400)
 COST_DAYS_KEPT = timedelta(days=400)
 # A tick's share, so that other writes never wait long: every five seconds, that is fifty million jobs a month.
 JOBS_A_TICK = 100
@@ -67,6 +68,7 @@ class HealthLoop:
         def forget(session: Session) -> None:
             retention.forget_jobs(session, now - self._keep_ended, JOBS_A_TICK)
             retention.forget_commands(session, now - ACKNOWLEDGED_KEPT, COMMANDS_A_TICK)
+            audit.forget(session, now - max(self._keep_ended, AUDIT_KEPT), COMMANDS_A_TICK)
             attempts.forget(session, now - max(self._keep_ended, REMEMBERED))
             cost_days.forget(session, now - max(self._keep_ended, COST_DAYS_KEPT))
 

@@ -376,6 +376,20 @@ class LeadershipRow(Row, table=True):
     )  # the number, in this term, of the last transaction
 
 
+class AuditRow(Row, table=True):
+    """Who reached into which job's pods."""
+
+    __tablename__ = "audit"
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    at: datetime = Field(sa_column=Column(Utc, nullable=False, index=True))
+    user: str = Field(sa_column=Column(String(253), nullable=False))
+    tenant: str = Field(sa_column=Column(String(253), nullable=False))
+    action: str = Field(sa_column=Column(String(32), nullable=False))
+    job: str = Field(sa_column=Column(String(16), nullable=False))
+    cluster: str = Field(sa_column=Column(String(253), nullable=False))
+    detail: str = Field(sa_column=Column(Text, nullable=False))
+
+
 def table_of(row: type[Row]) -> Table:
     """For Core statements, which the hot paths use: several times faster than flushing objects."""
     return cast(Table, cast(Any, row).__table__)
@@ -400,3 +414,4 @@ datasets = table_of(DatasetRow)
 attempts = table_of(AttemptRow)
 cost_days = table_of(CostDayRow)
 leadership = table_of(LeadershipRow)
+audit = table_of(AuditRow)

@@ -27,12 +27,14 @@ from spoke.cluster.port import (
     Object,
     ObjectKey,
     PodBinding,
+    PodStream,
     Refused,
     Selection,
     Snapshot,
     Upsert,
     bounded,
 )
+from wire.tunnels import STDOUT, Process
 
 CLUSTER_WIDE = frozenset(
     {
@@ -73,6 +75,7 @@ class FakeCluster:
         self.pod_logs: dict[tuple[str, str], list[bytes]] = {}
         self.pod_pages: dict[tuple[str, str, int, str], bytes] = {}  # (namespace, pod, port, path) -> what is answered
         self.ended_logs: set[tuple[str, str]] = set()
+        self.streams: list[FakeStream] = []
         self._kinds = frozenset(kinds)
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._watchers: list[tuple[Selection, asyncio.Queue[Change]]] = []
@@ -190,6 +193,20 @@ class FakeCluster:
             self._log_grew.clear()
             await self._log_grew.wait()
 
+    async def execute(self, namespace: str, pod: str, process: Process, *, container: str = "") -> PodStream:
+        return await self._stream("execute", namespace, pod)
+
+    async def forward(self, namespace: str, pod: str, port: int, *, container: str = "") -> PodStream:
+        return await self._stream("forward", namespace, pod)
+
+    async def _stream(self, verb: str, namespace: str, pod: str) -> PodStream:
+        key = ObjectKey("v1", "Pod", namespace, pod)
+        await self._call(verb, key)
+        if key not in self._objects:
+            raise NotFound(f'pods "{pod}" not found')
+        self.streams.append(FakeStream())
+        return self.streams[-1]
+
     async def proxy_get(self, namespace: str, pod: str, port: int, path: str, *, limit: int) -> bytes:
         await self._call("proxy_get", ObjectKey("v1", "Pod", namespace, pod))
         served = self.pod_pages.get((namespace, pod, port, path))
@@ -281,6 +298,35 @@ class FakeCluster:
                 changes.put_nowait(Upsert(after))
             elif before is not None and _matches(selection, before):
                 changes.put_nowait(Gone(before))
+
+
+class FakeStream:
+    """Whatever it is: it says again what it is told, and ends well once it is told no more."""
+
+    def __init__(self) -> None:
+        self.exit_code: int | None = None
+        self.sizes: list[tuple[int, int]] = []
+        self.is_closed = False
+        self._told: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+
+    async def write(self, data: bytes) -> None:
+        await self._told.put(data)
+
+    async def write_end(self) -> None:
+        await self._told.put(None)
+
+    async def resize(self, columns: int, rows: int) -> None:
+        self.sizes.append((columns, rows))
+
+    async def read(self) -> tuple[int, bytes] | None:
+        data = await self._told.get()
+        if data is not None:
+            return STDOUT, data
+        self.exit_code = 0
+        return None
+
+    async def close(self) -> None:
+        self.is_closed = True
 
 
 def key_of(obj: Object) -> ObjectKey:

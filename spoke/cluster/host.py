@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from placement.kinds.catalogue import Catalogue
-from spoke.cluster import host_logs, host_pages, host_pods
+from spoke.cluster import host_logs, host_pages, host_pods, host_streams
 from spoke.cluster.host_controllers import Controllers
 from spoke.cluster.host_kubelet import DEFAULT_GRACE_S, Kubelet
-from spoke.cluster.host_runs import Runs
+from spoke.cluster.host_runs import Run, Runs
 from spoke.cluster.host_store import HostStore, key_of, rfc3339
 from spoke.cluster.port import (
     Change,
@@ -34,9 +34,12 @@ from spoke.cluster.port import (
     Object,
     ObjectKey,
     PodBinding,
+    PodStream,
     Refused,
     Selection,
+    Unavailable,
 )
+from wire.tunnels import Process
 
 TICK_S = 0.1  # how often processes are looked at while there are any
 CLUSTER_WIDE = frozenset({"v1/Node", "v1/Namespace"})
@@ -197,6 +200,26 @@ class HostCluster:
         if name not in names:
             raise NotFound(f'container "{name}" not found in pod "{pod}"; it has {", ".join(names)}')
         return found, name
+
+    async def execute(self, namespace: str, pod: str, process: Process, *, container: str = "") -> PodStream:
+        return await host_streams.execute(self._run_of(namespace, pod, container), process)
+
+    async def forward(self, namespace: str, pod: str, port: int, *, container: str = "") -> PodStream:
+        found = self._store.get(ObjectKey("v1", "Pod", namespace, pod))
+        names = [container] if container else [one["name"] for one in found["spec"]["containers"]]
+        runs = [self._run_of(namespace, pod, name) for name in names]
+        for run in runs[:-1]:
+            if port in await asyncio.to_thread(host_streams.listened, run.directory):
+                return await host_streams.forward(run, port)
+        return await host_streams.forward(runs[-1], port)
+
+    def _run_of(self, namespace: str, pod: str, container: str) -> Run:
+        """Raises NotFound, Unavailable."""
+        found, name = self._container(namespace, pod, container)
+        run = self._runs.of_pod(found["metadata"]["uid"]).get(name)
+        if run is None:
+            raise Unavailable(f'pod "{pod}" has not started yet')
+        return run
 
     # ---- what arrives ----
 

@@ -21,7 +21,7 @@ from spoke.cluster.host_runs import Run, RunState
 from spoke.cluster.port import LogPart, NotFound, Refused, Unavailable
 
 POLL_S = 0.1
-CHUNK = 1 << 16
+CHUNK = 1 << 15  # of lines; with the time of each it stays below what the link sends in one piece
 _POSITION = re.compile(r"o(\d{1,9}):(\d{1,18})")
 _NOTE = struct.Struct("<dQ")  # as pod_shim writes it: seconds since the epoch, bytes
 

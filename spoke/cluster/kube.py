@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from spoke.cluster import kube_logs
+from spoke.cluster import kube_logs, kube_streams
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.discovery import Discovery, Served
 from spoke.cluster.kube_logs import Asked
@@ -31,6 +31,7 @@ from spoke.cluster.port import (
     Object,
     ObjectKey,
     PodBinding,
+    PodStream,
     Refused,
     Selection,
     Snapshot,
@@ -39,6 +40,7 @@ from spoke.cluster.port import (
     bounded,
 )
 from spoke.cluster.rest import Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect, read_json
+from wire.tunnels import Process
 
 FIELD_MANAGER = "muster"
 _PAGE = 500
@@ -179,6 +181,15 @@ class KubeCluster:
         async with aclosing(kube_logs.read(self._rest, found, asked)) as parts:
             async for part in parts:
                 yield part
+
+    async def execute(self, namespace: str, pod: str, process: Process, *, container: str = "") -> PodStream:
+        found = await self.get(ObjectKey("v1", "Pod", namespace, pod))
+        name = kube_logs.container_of(found, container)
+        return await kube_streams.execute(self._rest, found, name, process)
+
+    async def forward(self, namespace: str, pod: str, port: int, *, container: str = "") -> PodStream:
+        found = await self.get(ObjectKey("v1", "Pod", namespace, pod))
+        return await kube_streams.forward(self._rest, found, port)
 
     async def proxy_get(self, namespace: str, pod: str, port: int, path: str, *, limit: int) -> bytes:
         url = f"{_PODS.path(namespace, pod)}:{port}/proxy/{path}"

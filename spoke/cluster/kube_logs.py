@@ -17,6 +17,8 @@ from spoke.cluster.log_times import BadPosition, Counted, Place
 from spoke.cluster.port import LogPart, NotFound, Object, Refused, Unavailable
 from spoke.cluster.rest import Rest
 
+_PIECE = 32 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -31,9 +33,7 @@ class Asked:
 
 
 async def read(rest: Rest, pod: Object, asked: Asked) -> AsyncGenerator[LogPart, None]:
-    container = asked.container or main_container(pod)
-    if container not in (names := _containers(pod)):
-        raise NotFound(f'container "{container}" not found in pod "{_name(pod)}"; it has {", ".join(names)}')
+    container = container_of(pod, asked.container)
     restarts = _restarts(pod, container)
     place = _place(asked)
     path = f"/api/v1/namespaces/{quote(pod['metadata']['namespace'], safe='')}/pods/{quote(_name(pod), safe='')}/log"
@@ -63,10 +63,14 @@ async def read(rest: Rest, pod: Object, asked: Asked) -> AsyncGenerator[LogPart,
             yield part
 
 
-def main_container(pod: Object) -> str:
+def container_of(pod: Object, asked: str) -> str:
+    """The container that is asked for, "" being the pod's main one. Raises NotFound."""
+    names = _containers(pod)
     annotations = pod["metadata"].get("annotations") or {}
-    first: str = pod["spec"]["containers"][0]["name"]
-    return str(annotations.get("kubectl.kubernetes.io/default-container", first))
+    name = str(asked or annotations.get("kubectl.kubernetes.io/default-container", names[0]))
+    if name not in names:
+        raise NotFound(f'container "{name}" not found in pod "{_name(pod)}"; it has {", ".join(names)}')
+    return name
 
 
 async def _run(
@@ -79,8 +83,9 @@ async def _run(
         async with rest.stream(f"{path}?{urlencode(query)}", silence_s=None if follow else 60.0) as chunks:
             async for chunk in chunks:
                 lines, newline, kept = (kept + chunk).rpartition(b"\n")
-                if newline and (fresh := counted.fresh(lines + newline)):
-                    yield LogPart(fresh, counted.place().text())
+                for piece in _pieces(lines + newline):
+                    if fresh := counted.fresh(piece):
+                        yield LogPart(fresh, counted.place().text())
     except Refused as refusal:
         if "previous" in query:
             raise NotFound(str(refusal)) from refusal
@@ -88,6 +93,15 @@ async def _run(
         raise Unavailable(str(refusal)) from refusal
     if kept and (fresh := counted.fresh(kept + b"\n")):
         yield LogPart(fresh, counted.place().text())
+
+
+def _pieces(lines: bytes) -> Iterator[bytes]:
+    """Whole lines, some _PIECE bytes each: a part is what can be resumed after, and is not to be cut on its way."""
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", min(start + _PIECE, len(lines)) - 1) + 1 or len(lines)
+        yield lines[start:end]
+        start = end
 
 
 def _name(pod: Object) -> str:

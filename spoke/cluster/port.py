@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from wire.tunnels import Process
+
 Object = Mapping[str, Any]
 
 
@@ -97,6 +99,35 @@ class NotFound(ClusterError):
     """No such object."""
 
 
+class PodStream(Protocol):
+    """A process in a pod, or a connection to a port of it, that somebody holds at the other end. Close it.
+
+    One task reads and one writes. Neither goes on while the other side is slow: nothing piles up in between.
+    """
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of a process, once `read` has answered None."""
+
+    async def write(self, data: bytes) -> None:
+        """To its standard input, or to the port. Raises Unavailable where the connection broke."""
+
+    async def write_end(self) -> None:
+        """Nothing more is to be read there. Where the cluster has no word for it, without effect."""
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Of its terminal, if it has one."""
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """STDOUT or STDERR (`wire.tunnels`) and what came there; None at its end.
+
+        Raises Unavailable where the connection broke, Refused where there is nothing at the other end.
+        """
+
+    async def close(self) -> None:
+        """Ends the process with all that it has started, or the connection."""
+
+
 class ClusterPort(Protocol):
     async def kinds(self) -> frozenset[str]:
         """What the API serves now, as `apiVersion/Kind` ("v1/Pod", "kubeflow.org/v1/PyTorchJob")."""
@@ -154,6 +185,16 @@ class ClusterPort(Protocol):
         Raises NotFound (no such pod, container, or run before), Unavailable (not started, does not answer now), and
         Refused where `after` is no position.
         """
+
+    async def execute(self, namespace: str, pod: str, process: Process, *, container: str = "") -> PodStream:
+        """Starts a process beside those of a running container, with its environment.
+
+        Raises NotFound (no such pod or container), Refused (it does not run, or that may not be done), Unavailable.
+        A command that is not there is told by the process' end, or as Refused by `PodStream.read`.
+        """
+
+    async def forward(self, namespace: str, pod: str, port: int, *, container: str = "") -> PodStream:
+        """Raises NotFound, Refused, Unavailable; where nobody listens, only `PodStream.read` may."""
 
     async def proxy_get(self, namespace: str, pod: str, port: int, path: str, *, limit: int) -> bytes:
         """What a pod answers to an HTTP GET of `path` (without a leading slash) on that port, through the cluster.

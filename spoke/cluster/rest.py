@@ -14,7 +14,7 @@ import asyncio
 import os
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,6 +35,7 @@ JSON = "application/json"
 _AT_ONCE = 64  # requests in flight, watches and logs not counted
 _TIMEOUT_S = 60
 _TIMEOUT = aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=10)
+_LARGEST_MESSAGE = 4 * 1024 * 1024  # bytes, of a WebSocket
 _RENEW_S = 240  # exec plugins' tokens live for a quarter of an hour and more
 _READ_AGAIN_S = 60.0  # token files, as in-cluster ones
 
@@ -147,6 +148,25 @@ class Rest:
         async with self._answered("GET", path, {"Accept": "*/*"}, None, timeout) as response:
             yield response.content.iter_any()
 
+    async def websocket(self, path: str, protocols: Sequence[str]) -> aiohttp.ClientWebSocketResponse:
+        """Raises NotFound, Refused, Unavailable. The caller closes it."""
+        headers: dict[str, str] = {}
+        await self._authorize(headers)
+        try:
+            return await self._sessions.current().ws_connect(
+                URL(self._base + path, encoded=True),
+                protocols=protocols,
+                headers=headers,
+                timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+                max_msg_size=_LARGEST_MESSAGE,
+                proxy=self._configuration.proxy or None,
+                server_hostname=self._configuration.tls_server_name or None,
+            )
+        except aiohttp.WSServerHandshakeError as error:  # aiohttp does not read what the server says about it
+            raise _refused_handshake(error.status, path.partition("?")[0]) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{self._base}: {str(error) or type(error).__name__}") from error
+
     async def close(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
@@ -249,6 +269,20 @@ def error_of(code: int, body: bytes) -> ClusterError | Expired:
     if code == 429 or code >= 500 or _is_passing(status):
         return Unavailable(message)
     return Forbidden(message) if code == 403 and " cannot " in message else Refused(message)
+
+
+def _refused_handshake(code: int, path: str) -> ClusterError:
+    what = f"{path.rpartition('/')[2]} of pod {path.split('/')[-2]}"
+    match code:
+        case 403:
+            return Forbidden(f"the API server forbids this spoke {what}: its role lacks pods/{path.rpartition('/')[2]}")
+        case 404:
+            return NotFound(f"{what}: the API server knows no such pod")
+        case 401 | 429:
+            return Unavailable(f"{what}: the API server answers {code}")
+    if code >= 500:
+        return Unavailable(f"{what}: the API server cannot reach it (HTTP {code}); does its container run?")
+    return Refused(f"{what}: the API server refuses it (HTTP {code})")
 
 
 def _absent(status: Mapping[str, Any], message: str) -> ClusterError:

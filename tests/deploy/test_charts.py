@@ -75,7 +75,12 @@ def test_everything_is_labelled_and_of_this_version(render: Render, chart: str, 
 def test_the_spokes_rights_are_those_of_the_files(render: Render) -> None:
     found = render("spoke", *SPOKE)
     files = DEPLOY / "spoke" / "files"
-    assert only(found, "ClusterRole")["rules"] == yaml.safe_load((files / "cluster-rules.yaml").read_text())
+    always = yaml.safe_load((files / "cluster-rules.yaml").read_text())
+    rules = only(found, "ClusterRole")["rules"]
+    assert rules[: len(always)] == always
+    assert [rule["resources"] for rule in rules[len(always) :]] == [["pods/exec"], ["pods/portforward"]]
+    closed = render("spoke", *SPOKE, "policy.access={logs,events}")
+    assert only(closed, "ClusterRole")["rules"] == always
     by_namespace = yaml.safe_load((files / "namespace-rules.yaml").read_text())
     roles = {one["metadata"]["namespace"]: one["rules"] for one in found if one["kind"] == "Role"}
     assert roles == by_namespace

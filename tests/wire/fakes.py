@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -25,6 +25,7 @@ from spoke import identity
 from spoke.identity import Identity
 from spoke.ledger import Ledger
 from spoke.link import Link, Pace
+from spoke.reaching import Reached, TunnelRefused
 from wire.orders import (
     Command,
     CommandAck,
@@ -38,6 +39,7 @@ from wire.orders import (
     Start,
     Stop,
 )
+from wire.tunnels import TunnelQuery
 from wire.usage import JobUse, Usage
 
 WORKLOAD = Workload("batch/v1", "Job", "train", "default", (Role("worker", 2, 2, Resources({"nvidia.com/gpu": 4})),), 2)
@@ -182,6 +184,7 @@ class FakeAgent:
         self.was_removed = asyncio.Event()
         self.present = Summary(1, (), (), (), (), frozenset({"v1/Pod"}))
         self.log: Callable[[LogQuery], AsyncIterator[LogLines]] = _no_log
+        self.reached: Callable[[TunnelQuery], Awaitable[Reached]] = _nowhere
         self.data: Sequence[DataFound] = ()
         self.data_revision = 0
         self._fresh: list[Report] = []
@@ -253,6 +256,9 @@ class FakeAgent:
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         return self.log(query)
 
+    async def reach(self, query: TunnelQuery) -> Reached:
+        return await self.reached(query)
+
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
 
@@ -263,6 +269,10 @@ class FakeAgent:
 async def _no_log(query: LogQuery) -> AsyncIterator[LogLines]:
     raise KeyError(f"{query.ref.job} is not on this cluster")
     yield
+
+
+async def _nowhere(query: TunnelQuery) -> Reached:
+    raise TunnelRefused("no-pod", f"{query.ref.job} is not on this cluster")
 
 
 class Federation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from hub.records import (
     UserRole,
 )
 from hub.roles import admins_only
+from hub.store.audit import Access
 from hub.usage import Usages
 from placement.costs import Cost
 from placement.data import Dataset
@@ -43,9 +45,11 @@ from placement.safety.tenants import Tenant, undescribed
 from placement.verdict import Candidate, Decision, DeviceMissing, Placed, Rejected, Score, TopologyShort, Waiting
 from placement.workload import DeviceNeed, Role, Workload
 from wire.orders import JobRef, PodPlace, RoleCount
+from wire.tunnels import STDOUT, Closed, Piece, Port, Process, Tunnel
 from wire.usage import Usage
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
 PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 ADMIN = Actor("root", "platform", UserRole.ADMIN)
@@ -290,6 +294,54 @@ class FakeJobs:
                 await asyncio.Event().wait()
         finally:
             self.closed += 1
+
+
+class EchoTunnel(Tunnel):
+    """A process that says on standard output what it is told, in capitals, and ends with 7 once it is told no more."""
+
+    def __init__(self) -> None:
+        super().__init__(self._echo, lambda amount: None)
+        self.pod = "m-0"
+        self.sizes: list[tuple[int, int]] = []
+
+    async def _echo(self, piece: Piece) -> None:
+        if piece.data:
+            self.feed(Piece(STDOUT, piece.data.upper()))
+        self.granted(len(piece.data) + 128)
+        if piece.end:
+            self.close(Closed(exit_code=7))
+
+    async def resize(self, columns: int, rows: int) -> None:
+        self.sizes.append((columns, rows))
+
+
+class FakeTunnels:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Process | Port, str, int | None, str]] = []
+        self.opened: list[EchoTunnel] = []
+        self.found: list[Access] = []
+
+    @asynccontextmanager
+    async def open(
+        self,
+        actor: Actor,
+        ref: str,
+        to: Process | Port,
+        *,
+        role: str = "",
+        rank: int | None = None,
+        container: str = "",
+    ) -> AsyncIterator[EchoTunnel]:
+        self.asked.append((actor.user, ref, to, role, rank, container))
+        if ref == "broken":
+            raise ConflictError("onprem-a: no pod runs", code="not-running", mend="wait until it runs")
+        tunnel = EchoTunnel()
+        self.opened.append(tunnel)
+        yield tunnel
+        tunnel.close(Closed("left", "whoever opened it has gone"))
+
+    async def audit(self, actor: Actor, *, before: int | None = None, limit: int = 100) -> Sequence[Access]:
+        return self.found
 
 
 def _may_submit(actor: Actor) -> None:
@@ -585,6 +637,7 @@ class FakeHub:
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
+    tunnels: FakeTunnels = field(default_factory=lambda: FakeTunnels())
     usages: FakeUsages = field(default_factory=lambda: FakeUsages())
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
@@ -600,6 +653,7 @@ class FakeHub:
             costs=self.costs,
             datasets=self.datasets,
             rebalancing=self.rebalancing,
+            tunnels=self.tunnels,
             usages=Usages(self.jobs, self.usages),
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),

@@ -14,6 +14,7 @@ DELETE /v1/datasets/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
 DELETE /v1/users/{name}
+GET /v1/audit
 GET /v1/ca
 GET /v1/clusters
 GET /v1/clusters/{name}

@@ -15,6 +15,7 @@ from hub.link.directory import Directory
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
 from hub.tenants import TenantBook
+from hub.tunnels import Tunnels
 from hub.usage import Usages
 from tests.hub.loops.rig import FakeSpoke, Hub, a_hub, manifest
 
@@ -46,6 +47,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         costs=hub.costs,
         datasets=hub.datasets,
         rebalancing=rebalancing,
+        tunnels=Tunnels(hub.store, hub.jobs, hub.streams, clock=hub.clock),
         usages=Usages(hub.jobs, Directory()),
         ca_pem=b"CA",
         last_event=lambda: 0,

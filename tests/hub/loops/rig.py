@@ -19,6 +19,7 @@ from hub.datasets import Datasets
 from hub.federation import Federation
 from hub.jobs import Jobs
 from hub.link.directory import NotConnected
+from hub.link.tunnel_failed import TunnelFailed
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
@@ -51,7 +52,9 @@ from placement.workload import (
     TopologyRequest,
     Workload,
 )
+from wire import capabilities
 from wire.orders import CommandAck, JobRef, LogLines, LogQuery, PodPlace, Report, RoleCount, Start
+from wire.tunnels import Closed, Piece, Tunnel, TunnelQuery
 
 KIND = "batch/v1/Job"
 CATALOGUE = Catalogue.builtin()
@@ -156,11 +159,40 @@ class FakeAuthority:
         return SignedCertificate(f"{cluster} #{self.serials}".encode(), f"{self.serials}", now + timedelta(hours=24))
 
 
+class FakeTunnel(Tunnel):
+    """Takes everything and says nothing."""
+
+    pod = "p-0"
+
+    def __init__(self) -> None:
+        super().__init__(self._drop, lambda amount: None)
+
+    async def _drop(self, piece: Piece) -> None: ...
+
+    async def resize(self, columns: int, rows: int) -> None: ...
+
+
 @dataclass
 class FakeStreams:
     closed: list[tuple[str, str]] = field(default_factory=list)
     logs: dict[str, list[LogLines]] = field(default_factory=dict)
     asked: list[tuple[str, LogQuery]] = field(default_factory=list)
+
+    abilities: frozenset[str] = capabilities.OURS
+    tunnels: dict[str, FakeTunnel | Closed] = field(default_factory=dict)
+    tunnels_asked: list[tuple[str, TunnelQuery]] = field(default_factory=list)
+
+    def can(self, cluster: str, capability: str) -> bool:
+        if cluster not in self.logs and cluster not in self.tunnels:
+            raise NotConnected(cluster)
+        return capability in self.abilities
+
+    async def open_tunnel(self, cluster: str, query: TunnelQuery) -> FakeTunnel:
+        self.tunnels_asked.append((cluster, query))
+        found = self.tunnels[cluster]
+        if isinstance(found, Closed):
+            raise TunnelFailed(found)
+        return found
 
     def close(self, cluster: str, code: str, message: str) -> None:
         self.closed.append((cluster, code))

@@ -1,7 +1,8 @@
 """What every ClusterPort must do. A test module derives a class from `ClusterContract` and gives the `arena` fixture.
 
 `Arena.nodes` are two nodes that pods may be bound to; `namespace` is one that nothing else uses and that need not exist
-yet; `runs_pods` says that a bound pod really runs its command, so that its logs can be read.
+yet; `runs_pods` says that a bound pod really runs its command, so that its logs can be read and
+others run beside it.
 """
 
 from __future__ import annotations
@@ -25,10 +26,23 @@ from spoke.cluster.port import (
     Refused,
     Selection,
     Snapshot,
+    Unavailable,
     Upsert,
 )
+from wire.tunnels import STDERR, STDOUT, Process
 
 PATIENCE_S = 20.0
+# Says its port, and then each line that it is told again, in capitals.
+SHOUTS = """
+import socketserver
+class Shouts(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+server = socketserver.ThreadingTCPServer(('127.0.0.1', 0), Shouts)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class Arena:
     nodes: tuple[str, str]
     namespace: str
     runs_pods: bool = False
+    image: str = ""  # that has python3; what runs processes needs none
 
     def pod(self, name: str, *, labels: dict[str, str] | None = None, shell: str = "sleep 30") -> dict[str, Any]:
         return {
@@ -70,6 +85,22 @@ class Arena:
                 except NotFound:
                     return
                 await asyncio.sleep(0.02)
+
+    async def running(self, name: str, shell: str, env: dict[str, str] | None = None) -> str:
+        """A pod that runs, its name. Skips the test where none does."""
+        if not self.runs_pods:
+            pytest.skip("no pod runs here")
+        pod = self.pod(name, shell=shell)
+        pod["spec"]["containers"][0]["env"] = [{"name": key, "value": value} for key, value in (env or {}).items()]
+        if self.image:
+            pod["spec"]["containers"][0] |= {"image": self.image, "imagePullPolicy": "IfNotPresent"}
+        made = await self.made(pod)
+        await self.port.bind(self.binding(made, self.nodes[0]))
+        async with asyncio.timeout(3 * PATIENCE_S):
+            changes = self.port.watch(Selection("v1", "Pod", self.namespace))
+            while (await following(changes, Upsert, name)).get("status", {}).get("phase") != "Running":
+                pass
+        return name
 
     def binding(self, pod: Object, node: str, **annotations: str) -> PodBinding:
         metadata = pod["metadata"]
@@ -228,3 +259,91 @@ class ClusterContract:
         assert b"".join(part.plain for part in followed) == b"one\ntwo\nthree\n"
         assert b"".join(part.plain for part in tail) == b"two\nthree\n"
         assert all(part.stamped.endswith(b"\n") for part in [*followed, *tail])
+
+    async def test_a_command_beside_the_pods_own(self, arena: Arena) -> None:
+        pod = await arena.running("p", "export COLOUR; exec sleep 60", env={"COLOUR": "blue"})
+        shell = "cat; echo $COLOUR; echo oops >&2; exit 3"
+        stream = await arena.port.execute(arena.namespace, pod, Process(("sh", "-c", shell), stdin=True))
+        found: dict[int, bytes] = {}
+
+        async def read() -> None:
+            while (received := await stream.read()) is not None:
+                found[received[0]] = found.get(received[0], b"") + received[1]
+
+        async with asyncio.timeout(PATIENCE_S):
+            reading = asyncio.create_task(read())
+            await stream.write(b"hello\n" * 50_000)
+            await stream.write_end()
+            await reading
+        await stream.close()
+        assert found == {STDOUT: b"hello\n" * 50_000 + b"blue\n", STDERR: b"oops\n"}
+        assert stream.exit_code == 3
+
+    async def test_a_command_with_a_terminal(self, arena: Arena) -> None:
+        pod = await arena.running("p", "exec sleep 60")
+        process = Process(("sh",), tty=True, stdin=True, columns=91, rows=17)
+        stream = await arena.port.execute(arena.namespace, pod, process, container="main")
+        seen = b""
+        async with asyncio.timeout(PATIENCE_S):
+            await stream.write(b"stty size\n")
+            while b"17 91" not in seen:
+                received = await stream.read()
+                assert received is not None, seen
+                seen += received[1]
+            await stream.resize(100, 30)
+            await asyncio.sleep(0.2)
+            await stream.write(b"stty size; exit 4\n")
+            while (received := await stream.read()) is not None:
+                assert received[0] == STDOUT
+                seen += received[1]
+        await stream.close()
+        assert b"30 100" in seen
+        assert stream.exit_code == 4
+
+    async def test_a_command_ends_with_its_stream(self, arena: Arena) -> None:
+        pod = await arena.running("p", "exec sleep 60")
+        stream = await arena.port.execute(arena.namespace, pod, Process(("sh", "-c", "echo on; exec sleep 8762")))
+        async with asyncio.timeout(PATIENCE_S):
+            assert await stream.read() == (STDOUT, b"on\n")
+            await stream.close()
+
+    async def test_where_no_command_can_run(self, arena: Arena) -> None:
+        if not arena.runs_pods:
+            pytest.skip("no pod runs here")
+        with pytest.raises(NotFound):
+            await arena.port.execute(arena.namespace, "nobody", Process(("true",)))
+        pod = await arena.running("p", "exec sleep 60")
+        with pytest.raises(NotFound, match="main"):
+            await arena.port.execute(arena.namespace, pod, Process(("true",)), container="side")
+
+    async def test_a_connection_to_a_port(self, arena: Arena) -> None:
+        pod = await arena.running("p", f'exec python3 -c "{SHOUTS}"')
+        async with asyncio.timeout(PATIENCE_S):
+            port = 0
+            while not port:
+                lines = [part.plain async for part in arena.port.logs(arena.namespace, pod, follow=False)]
+                port = int(b"".join(lines) or 0)
+            one, two = [await arena.port.forward(arena.namespace, pod, port) for _ in range(2)]
+            await two.write(b"second\n")
+            await one.write(b"first\n" * 20_000)
+            got = b""
+            while len(got) < 120_000:
+                received = await one.read()
+                assert received is not None
+                got += received[1]
+            assert got == b"FIRST\n" * 20_000
+            assert await two.read() == (STDOUT, b"SECOND\n")
+            for stream in (one, two):
+                await stream.close()
+
+    async def test_a_port_that_nobody_listens_on(self, arena: Arena) -> None:
+        pod = await arena.running("p", "exec sleep 60")
+
+        async def reach() -> None:
+            stream = await arena.port.forward(arena.namespace, pod, 1)
+            await stream.write(b"x")
+            while await stream.read() is not None:
+                pass
+
+        with pytest.raises((Refused, Unavailable)):
+            await asyncio.wait_for(reach(), PATIENCE_S)
