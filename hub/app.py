@@ -43,6 +43,7 @@ from hub.costs import Costs
 from hub.datasets import Datasets
 from hub.errors import Unauthenticated
 from hub.federation import Federation
+from hub.happenings import Happenings
 from hub.jobs import Jobs
 from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
@@ -343,6 +344,7 @@ class Hub:
             rebalancing=parts.rebalancing,
             tunnels=parts.tunnels,
             usages=Usages(parts.jobs, parts.directory),
+            happenings=parts.happenings,
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -382,6 +384,7 @@ class _Parts:
     datasets: Datasets
     rebalancing: Rebalancing
     tunnels: Tunnels
+    happenings: Happenings
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
@@ -426,6 +429,7 @@ def _assemble(
         directory=directory,
         jobs=jobs,
         tunnels=Tunnels(store, jobs, directory, clock=clock),
+        happenings=Happenings(jobs, directory),
         clusters=clusters,
         access=Access(store, clock=clock),
         prices=Prices(store, federation),

@@ -230,6 +230,39 @@ class MusterClient:
                     raise
             self._sleep(0.5)
 
+    def happenings(
+        self, ref: str, *, follow: bool = False, told: Callable[[str], None] = lambda words: None
+    ) -> Iterator[schemas.HappeningOut]:
+        """What Muster and its cluster say about a job, in the order of time. While following, a broken stream is taken
+        up again; what was seen does not come twice."""
+        seen: dict[str, int] = {}
+        patience_s, broken_at = self._patience_s * 12, time.monotonic()
+        while True:
+            try:
+                for one in self._happenings_once(ref, follow):
+                    if one is None:
+                        return
+                    if seen.get(one.id) != one.count:
+                        seen[one.id] = one.count
+                        yield one
+                    broken_at = time.monotonic()
+                problem = HubUnreachable(self.url, "it ended the events before their end")
+            except HubUnreachable as error:
+                problem = error
+            if not follow or time.monotonic() - broken_at > patience_s:
+                raise problem
+            told(str(problem))
+            self._sleep(0.5)
+
+    def _happenings_once(self, ref: str, follow: bool) -> Iterator[schemas.HappeningOut | None]:
+        """None at its end."""
+        params, read_s = {"follow": str(follow).lower()}, None if follow else 60.0
+        with self._streaming(f"/jobs/{_part(ref)}/events", params, read_s=read_s) as answer:
+            for line in filter(None, answer.iter_lines()):
+                if line.startswith('{"error"'):
+                    raise self._broken_off(line)
+                yield None if line.startswith('{"end"') else self._parse(schemas.HappeningOut, line)
+
     def audit(self, *, before: int | None = None, limit: int = 100) -> list[schemas.AccessOut]:
         """Who reached into which job's pods, the newest first."""
         params = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})

@@ -10,5 +10,6 @@ LOGS_RESUME = "logs-resume"  # LogRequest beyond `window`, LogChunk.position
 EXEC = "exec"  # TunnelOpen.process
 PORT_FORWARD = "port-forward"  # TunnelOpen.port
 USAGE = "usage"  # UsageRequest
+EVENTS = "events"  # LogRequest.of
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, USAGE})
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE})

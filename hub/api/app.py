@@ -17,6 +17,7 @@ from hub.api import (
     costs,
     datasets,
     failures,
+    happenings,
     jobs,
     logs,
     people,
@@ -65,6 +66,7 @@ def create_api(services: Services) -> FastAPI:
     parts = (
         jobs,
         logs,
+        happenings,
         watching,
         clusters,
         people,

@@ -327,6 +327,18 @@ class LogLineOut(Wire):
     end: bool = Field(default=False, description="The log has ended here, and was not cut off. Only where resumable.")
 
 
+class HappeningOut(Wire):
+    at: datetime = Field(description="When it was last seen.")
+    first_at: datetime
+    count: int
+    source: str = Field(description='"muster", or the component of the cluster that says it.')
+    warning: bool
+    reason: str
+    message: str
+    object: str = Field(description='"Pod train-0"; of Muster\'s own the phase that the job is in then.')
+    id: str = Field(description="The same for what is said again with another count.")
+
+
 class AccessOut(Wire):
     seq: int
     at: datetime

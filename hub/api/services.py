@@ -232,6 +232,31 @@ class KnownAccess(Protocol):
     def detail(self) -> str: ...
 
 
+class KnownHappening(Protocol):
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def first_at(self) -> datetime: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def warning(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def object(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+
+
+class HappeningsPort(Protocol):
+    def of(self, actor: Actor, ref: str, *, follow: bool) -> AsyncIterator[KnownHappening]: ...
+
+
 class TunnelsPort(Protocol):
     def open(
         self,
@@ -267,6 +292,7 @@ class Services:
     rebalancing: RebalancingPort
     tunnels: TunnelsPort
     usages: UsagesPort
+    happenings: HappeningsPort
     ca_pem: bytes
     last_event: Callable[[], int]  # the number of the newest event
     grpc_address: str  # where spokes find the link; ":PORT" means the host they joined at

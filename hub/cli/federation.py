@@ -111,6 +111,10 @@ class Federation:
         """Raises FederationFailed."""
         self._until(site.name, lambda: client.cluster(site.name).health == "ready", "to join and report")
 
+    def pid_of(self, name: str) -> int:
+        """Of a process that was started: the hub's or a spoke's."""
+        return self._processes[name].pid
+
     def check(self) -> None:
         """Raises FederationFailed where a process has ended."""
         for name, process in self._processes.items():

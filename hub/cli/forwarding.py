@@ -59,6 +59,8 @@ class _Forwarding:
             try:
                 async with self._room:
                     await self._carry(reader, writer, remote)
+            except asyncio.CancelledError:  # we end; asyncio's streams (3.11) would call it an error
+                return
             finally:
                 writer.close()
 

@@ -88,6 +88,14 @@ def _pauses() -> Callable[[str], None]:
 @app.command(epilog=exits.HELP)
 def events(
     ctx: typer.Context,
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[REF]",
+            help="A job's id or name: with what its cluster says of its objects and pods.",
+            autocompletion=completion.jobs,
+        ),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on for ever; else what has happened so far.")
     ] = False,
@@ -97,11 +105,17 @@ def events(
 ) -> None:
     """Print what happens to jobs.
 
-    So far, or from now on with --follow; with -o json one object per line.
+    So far, or from now on with --follow; with -o json one object per line. Of one job (REF), Muster's own and its
+    cluster's in one order, what was there first; with --follow until it has ended.
     """
     from hub.cli import tables
 
     console = screen.console()
+    if ref is not None:
+        if job is not None or after is not None:
+            exits.stop("REF goes without --job and --after", "leave them out", exits.USAGE)
+        _happenings(ctx, ref, follow, output)
+        return
     with connect(ctx) as muster:
         if after is None and follow and job is None:
             after = muster.jobs(limit=1).as_of  # only what is new
@@ -112,6 +126,20 @@ def events(
                 typer.echo(event.model_dump_json())
             else:
                 screen.emit(output, [event])
+
+
+def _happenings(ctx: typer.Context, ref: str, follow: bool, output: screen.Format) -> None:
+    from hub.cli import happenings
+
+    console = screen.console()
+    with connect(ctx) as muster:
+        for one in muster.happenings(ref, follow=follow, told=_pauses()):
+            if output is screen.Format.TABLE:
+                console.print(happenings.line(one), soft_wrap=True)
+            elif output is screen.Format.JSON:
+                typer.echo(one.model_dump_json())
+            else:
+                screen.emit(output, [one])
 
 
 def redraw(

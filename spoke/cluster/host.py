@@ -22,6 +22,7 @@ from pathlib import Path
 from placement.kinds.catalogue import Catalogue
 from spoke.cluster import host_logs, host_pages, host_pods, host_streams
 from spoke.cluster.host_controllers import Controllers
+from spoke.cluster.host_events import HostEvents
 from spoke.cluster.host_kubelet import DEFAULT_GRACE_S, Kubelet
 from spoke.cluster.host_runs import Run, Runs
 from spoke.cluster.host_store import HostStore, key_of, rfc3339
@@ -44,7 +45,8 @@ from wire.tunnels import Process
 TICK_S = 0.1  # how often processes are looked at while there are any
 CLUSTER_WIDE = frozenset({"v1/Node", "v1/Namespace"})
 KEPT = frozenset(
-    f"v1/{kind}" for kind in ("Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim")
+    f"v1/{kind}"
+    for kind in ("Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim", "Event")
 )
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -67,7 +69,8 @@ class HostCluster:
         self._store = HostStore(state / "objects.sqlite", clock)
         self._runs = Runs(state)
         self._controllers = Controllers(self._store, catalogue, lambda pod: self._delete(pod, None))
-        self._kubelet = Kubelet(self._store, self._runs, state / "claims", clock)
+        self._events = HostEvents(self._store, clock)
+        self._kubelet = Kubelet(self._store, self._runs, state / "claims", clock, self._events)
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lock: int | None = None
@@ -156,6 +159,8 @@ class HostCluster:
                 "spec": {**pod["spec"], "nodeName": binding.node},
             }
         )
+        words = f"Successfully assigned {binding.namespace}/{binding.pod} to {binding.node}"
+        self._events.tell(pod, "Scheduled", words, by="scheduler")
         self._woken.set()
 
     async def logs(
@@ -267,6 +272,9 @@ class HostCluster:
         metadata = pod["metadata"]
         grace = pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_S) if grace_s is None else grace_s
         grace = min(grace, metadata.get("deletionGracePeriodSeconds", grace))  # asked again: never longer
+        if not host_pods.is_ending(pod):
+            names = ", ".join(one["name"] for one in pod["spec"]["containers"])
+            self._events.tell(pod, "Killing", f"Stopping container {names}")
         ending = {"deletionGracePeriodSeconds": grace, "deletionTimestamp": rfc3339(self._clock())}
         self._store.put({**pod, "metadata": {**metadata, **ending}})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from spoke import checkpoints
 from spoke.cluster import host_pods, host_volumes, pod_shim
 from spoke.cluster.host_env import ConfigError, NoCommand, Place, checkpoint_file, command_of
+from spoke.cluster.host_events import HostEvents
 from spoke.cluster.host_pods import ToStart, Trouble
 from spoke.cluster.host_runs import Runs
 from spoke.cluster.host_store import HostStore, key_of, rfc3339
@@ -22,8 +23,11 @@ _log = logging.getLogger(__name__)
 
 
 class Kubelet:
-    def __init__(self, store: HostStore, runs: Runs, claims: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: HostStore, runs: Runs, claims: Path, clock: Callable[[], datetime], events: HostEvents
+    ) -> None:
         self._store = store
+        self._events = events
         self._runs = runs
         self._claims = claims
         self._clock = clock
@@ -63,6 +67,7 @@ class Kubelet:
             self._runs.remove(uid)
             return
         status = host_pods.status(pod, runs, troubles, now, _notes(pod))
+        self._events.of_status(pod, pod.get("status") or {}, status)
         self._store.put({**self._with_checkpoint(pod), "status": status})
 
     def _with_checkpoint(self, pod: Object) -> Object:

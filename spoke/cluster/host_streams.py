@@ -15,6 +15,7 @@ import os
 import pty
 import signal
 import struct
+import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator, Mapping
@@ -41,21 +42,9 @@ async def execute(run: Run, process: Process) -> PodStream:
     words = [sys.executable, "-I", "-S", exec_shim.__file__, str(os.getpid()), *process.command]
     env, cwd = {**spec["env"], **({"TERM": "xterm"} if process.tty else {})}, spec["cwd"]
     try:
-        if process.tty:
-            return await _with_terminal(words, env, cwd, process)
-        started = await asyncio.create_subprocess_exec(
-            *words,
-            env=env,
-            cwd=cwd,
-            stdin=asyncio.subprocess.PIPE if process.stdin else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            limit=_PIECE,
-        )
+        return _with_terminal(words, env, cwd, process) if process.tty else _with_pipes(words, env, cwd, process)
     except (OSError, ValueError) as error:
         raise Refused(f"the process cannot be started: {error}") from error
-    return _Piped(started)
 
 
 async def forward(run: Run, port: int) -> PodStream:
@@ -69,149 +58,168 @@ async def forward(run: Run, port: int) -> PodStream:
     return _Connection(reader, writer)
 
 
-async def _with_terminal(words: list[str], env: Mapping[str, str], cwd: str, process: Process) -> PodStream:
+def _with_terminal(words: list[str], env: Mapping[str, str], cwd: str, process: Process) -> PodStream:
     master, slave = pty.openpty()
     try:
-        os.set_blocking(master, False)
         _set_size(master, process.columns or 80, process.rows or 24)
-        started = await asyncio.create_subprocess_exec(
-            *words, env=env, cwd=cwd, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-        )
+        child = _started(words, env, cwd, stdin=slave, stdout=slave, stderr=slave)
     except BaseException:
         os.close(master)
         raise
     finally:
         os.close(slave)
-    return _Terminal(started, master)
+    return _Child(child, master, {master: STDOUT}, terminal=master)
+
+
+def _with_pipes(words: list[str], env: Mapping[str, str], cwd: str, process: Process) -> PodStream:
+    to_child, stdin_fd = os.pipe() if process.stdin else (subprocess.DEVNULL, None)
+    (stdout, to_stdout), (stderr, to_stderr) = os.pipe(), os.pipe()
+    ours = [file for file in (stdin_fd, stdout, stderr) if file is not None]
+    try:
+        child = _started(words, env, cwd, stdin=to_child, stdout=to_stdout, stderr=to_stderr)
+    except BaseException:
+        for file in ours:
+            os.close(file)
+        raise
+    finally:
+        for file in (to_child, to_stdout, to_stderr):
+            if file != subprocess.DEVNULL:
+                os.close(file)
+    return _Child(child, stdin_fd, {stdout: STDOUT, stderr: STDERR})
+
+
+def _started(
+    words: list[str], env: Mapping[str, str], cwd: str, *, stdin: int, stdout: int, stderr: int
+) -> subprocess.Popen[bytes]:
+    """By Popen and not by the event loop: that forks, and gRPC's handlers of forks end the child now and then."""
+    return subprocess.Popen(
+        words, env=dict(env), cwd=cwd, start_new_session=True, stdin=stdin, stdout=stdout, stderr=stderr
+    )
 
 
 class _Child:
-    exit_code: int | None = None
+    """Its descriptors are never waited for in a thread: there may be hundreds, and each may last for days."""
 
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        stdin: int | None,
+        outputs: dict[int, int],
+        *,
+        terminal: int | None = None,
+    ) -> None:
+        """`outputs`: the channel of each descriptor. With a terminal it is the only one, and `stdin` too."""
+        self.exit_code: int | None = None
         self._child = child
-
-    async def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, signal.SIGHUP)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5 if self._child.returncode is None else 0.0):
-                await self._child.wait()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, signal.SIGKILL)
-        await self._child.wait()
-
-    async def _ended(self) -> None:
-        code = await self._child.wait()
-        self.exit_code = code if code >= 0 else 128 - code
-
-
-class _Piped(_Child):
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
-        super().__init__(child)
-        self._pieces: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(2)
-        self._readers = [
-            asyncio.create_task(self._pump(STDOUT, child.stdout)),
-            asyncio.create_task(self._pump(STDERR, child.stderr)),
-        ]
-        self._open = len(self._readers)
-
-    async def write(self, data: bytes) -> None:
-        if self._child.stdin is not None:
-            with contextlib.suppress(ConnectionError):  # it reads no more, as a pipe's reader may
-                self._child.stdin.write(data)
-                await self._child.stdin.drain()
-
-    async def write_end(self) -> None:
-        if self._child.stdin is not None:
-            self._child.stdin.close()
-
-    async def resize(self, columns: int, rows: int) -> None:
-        """There is no terminal."""
-
-    async def read(self) -> tuple[int, bytes] | None:
-        while self._open:
-            channel, data = await self._pieces.get()
-            if data:
-                return channel, data
-            self._open -= 1
-        await self._ended()
-        return None
-
-    async def close(self) -> None:
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
-        if self._child.stdin is not None:
-            self._child.stdin.close()
-        await super().close()
-
-    async def _pump(self, channel: int, source: asyncio.StreamReader | None) -> None:
-        data = b"-"
-        while data and source is not None:
-            data = await source.read(_PIECE)
-            await self._pieces.put((channel, data))
-
-
-class _Terminal(_Child):
-    def __init__(self, child: asyncio.subprocess.Process, master: int) -> None:
-        super().__init__(child)
-        self._master = master
+        self._stdin = stdin
+        self._outputs = dict(outputs)
+        self._terminal = terminal
         self._loop = asyncio.get_running_loop()
-        self._is_closed = False
-        self._waiting = asyncio.create_task(self._ended())
+        self._files = {*outputs, *([stdin] if stdin is not None else [])}
+        for file in self._files:
+            os.set_blocking(file, False)
+        self._waiting = asyncio.create_task(self._wait())
 
     async def write(self, data: bytes) -> None:
-        while data and not self._is_closed:
+        while data and self._stdin is not None:
             try:
-                data = data[os.write(self._master, data) :]
+                data = data[os.write(self._stdin, data) :]
             except BlockingIOError:
-                await self._until(self._loop.add_writer, self._loop.remove_writer)
-            except OSError:  # nobody has the terminal any more
+                await self._until({self._stdin}, self._loop.add_writer, self._loop.remove_writer)
+            except OSError:  # it reads no more, as a pipe's reader may
                 return
 
     async def write_end(self) -> None:
-        await self.write(_END_OF_INPUT)
+        if self._terminal is not None:
+            await self.write(_END_OF_INPUT)
+        elif self._stdin is not None:
+            self._close(self._stdin)
+            self._stdin = None
 
     async def resize(self, columns: int, rows: int) -> None:
-        with contextlib.suppress(OSError):
-            _set_size(self._master, columns, rows)
+        if self._terminal is not None and self._terminal in self._files:
+            with contextlib.suppress(OSError):
+                _set_size(self._terminal, columns, rows)
 
     async def read(self) -> tuple[int, bytes] | None:
-        while not self._is_closed:
+        while self._outputs:
             ended = self._waiting.done()  # asked before reading: what it wrote last is there by then
-            try:
-                data = os.read(self._master, _PIECE)
-            except BlockingIOError:
-                if ended:
-                    break  # what it left behind in the background has the terminal still
-                await self._until(self._loop.add_reader, self._loop.remove_reader)
-                continue
-            except OSError:  # nobody has the terminal any more
-                break
-            if not data:
-                break
-            return STDOUT, data
+            for file, channel in list(self._outputs.items()):
+                try:
+                    data = os.read(file, _PIECE)
+                except BlockingIOError:
+                    continue
+                except OSError:  # nobody has the terminal any more
+                    data = b""
+                if data:
+                    return channel, data
+                del self._outputs[file]
+            if ended:
+                break  # what it left behind in the background may have them still
+            if self._outputs:
+                await self._until(set(self._outputs), self._loop.add_reader, self._loop.remove_reader)
         await self._waiting
         return None
 
     async def close(self) -> None:
-        await super().close()
-        self._waiting.cancel()
-        if not self._is_closed:
-            self._is_closed = True
-            os.close(self._master)
+        self._signal(signal.SIGHUP)
+        if not self._waiting.done():
+            await asyncio.wait({self._waiting}, timeout=0.5)
+        self._signal(signal.SIGKILL)
+        await self._waiting
+        self._outputs.clear()
+        self._stdin = None
+        for file in list(self._files):
+            self._close(file)
 
-    async def _until(self, add: Callable[[int, Callable[[], object]], None], remove: Callable[[int], object]) -> None:
-        """That the terminal can be read, or written; or that its process has ended."""
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, number)
+
+    def _close(self, file: int) -> None:
+        self._files.discard(file)
+        self._loop.remove_reader(file)
+        self._loop.remove_writer(file)
+        os.close(file)
+
+    async def _wait(self) -> None:
+        while (code := self._child.poll()) is None:
+            await _child_changed(self._child.pid)
+        self.exit_code = code if code >= 0 else 128 - code
+
+    async def _until(
+        self, files: set[int], add: Callable[[int, Callable[[], object]], None], remove: Callable[[int], object]
+    ) -> None:
+        """That one of them can be read, or written; or that the process has ended."""
         ready = asyncio.Event()
         waiting = asyncio.create_task(ready.wait())
-        add(self._master, ready.set)
+        for file in files:
+            add(file, ready.set)
         try:
             await asyncio.wait({waiting, self._waiting}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            remove(self._master)
+            for file in files & self._files:
+                remove(file)
             waiting.cancel()
+
+
+async def _child_changed(pid: int) -> None:
+    """Returns when it has ended, or after a moment where the kernel cannot tell."""
+    if not hasattr(os, "pidfd_open"):
+        await asyncio.sleep(0.05)
+        return
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        await asyncio.sleep(0.05)
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
 
 
 class _Connection:

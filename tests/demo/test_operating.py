@@ -272,6 +272,15 @@ def test_ports_of_pods_are_reached_from_here(lab: Lab, serving: tuple[str, int])
     assert "listens on port 1" in unreached.communicate(timeout=20)[1]
 
 
+def test_what_happened_comes_in_one_order(lab: Lab, serving: tuple[str, int]) -> None:
+    job, _ = serving
+    lines = lab.run("events", job).stdout.decode().splitlines()
+    assert lines == sorted(lines, key=lambda line: line[:19]), lines
+    words = [" ".join(line.split()[2:]) for line in lines]
+    assert words[0].startswith("muster submit")
+    assert sum("kubelet Started Pod" in line for line in words) == 2, words
+
+
 def test_who_was_there_is_noted_and_who_may_only_look_is_not_let_in(lab: Lab, serving: tuple[str, int]) -> None:
     job, port = serving
     token = lab.muster.add_user("vera", role="viewer").token

@@ -82,9 +82,9 @@ async def test_what_cannot_be_asked_for(hub: Hub, to: Process | Port) -> None:
 async def test_why_it_cannot_be_opened(hub: Hub) -> None:
     hub.streams.abilities = frozenset({capabilities.EXEC})
     assert (await refused(hub, ANN, to=Port(80))).message == "the spoke of east is too old for port-forward"
-    hub.streams.tunnels["east"] = Closed("switched-off", "the owner of this cluster has switched exec off")
+    hub.streams.tunnels["east"] = Closed("forbidden-here", "the owner of this cluster has switched exec off")
     error = await refused(hub, ANN)
-    assert (error.code, error.message) == ("switched-off", "east: the owner of this cluster has switched exec off")
+    assert (error.code, error.message) == ("forbidden-here", "east: the owner of this cluster has switched exec off")
     del hub.streams.tunnels["east"]
     assert (await refused(hub, ANN)).code == "cluster-not-connected"
     await hub.jobs.submit(ANN, manifest("waits", gpus=64))

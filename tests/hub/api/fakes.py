@@ -12,6 +12,7 @@ from typing import Any
 
 from hub.api.services import Services
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
+from hub.happenings import Happening
 from hub.link.directory import NotConnected
 from hub.queues import DeviceUse, QueueState
 from hub.records import (
@@ -313,6 +314,17 @@ class EchoTunnel(Tunnel):
 
     async def resize(self, columns: int, rows: int) -> None:
         self.sizes.append((columns, rows))
+
+
+class FakeHappenings:
+    def __init__(self) -> None:
+        self.found: list[Happening] = []
+
+    async def of(self, actor: Actor, ref: str, *, follow: bool) -> AsyncIterator[Happening]:
+        if ref == "nowhere":
+            raise NotFound("there is no job 'nowhere'", code="no-such-job", mend="muster jobs lists them")
+        for one in self.found:
+            yield one
 
 
 class FakeTunnels:
@@ -639,6 +651,7 @@ class FakeHub:
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
     tunnels: FakeTunnels = field(default_factory=lambda: FakeTunnels())
     usages: FakeUsages = field(default_factory=lambda: FakeUsages())
+    happenings: FakeHappenings = field(default_factory=lambda: FakeHappenings())
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -655,6 +668,7 @@ class FakeHub:
             rebalancing=self.rebalancing,
             tunnels=self.tunnels,
             usages=Usages(self.jobs, self.usages),
+            happenings=self.happenings,
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

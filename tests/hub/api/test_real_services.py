@@ -11,6 +11,7 @@ import pytest
 
 from hub.api.app import create_api
 from hub.api.services import Services
+from hub.happenings import Happenings
 from hub.link.directory import Directory
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
@@ -49,6 +50,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         rebalancing=rebalancing,
         tunnels=Tunnels(hub.store, hub.jobs, hub.streams, clock=hub.clock),
         usages=Usages(hub.jobs, Directory()),
+        happenings=Happenings(hub.jobs, hub.streams),
         ca_pem=b"CA",
         last_event=lambda: 0,
         grpc_address=":8443",

@@ -8,6 +8,7 @@ import pytest
 
 from hub.api import standing, streams
 from hub.errors import ConflictError
+from hub.happenings import Happening
 from tests.hub.api.conftest import As
 from tests.hub.api.fakes import FakeHub, Lines
 
@@ -139,3 +140,18 @@ async def test_who_may_not_read_any_more_loses_the_stream(
     last = (await asking).text.splitlines()[-1]
     assert json.loads(last)["error"]["code"] == "bad-token"
     assert hub.jobs.closed == 1
+
+
+async def test_what_happened_to_one_job(as_: As, hub: FakeHub) -> None:
+    at = datetime(2026, 11, 26, 8, tzinfo=UTC)
+    hub.happenings.found = [Happening(at, at, 2, "kubelet", True, "BackOff", "again", "Pod m-0", "e-1")]
+    answer = await as_("alice-token").get("/jobs/llama-70b/events")
+    first, last = [json.loads(line) for line in answer.text.splitlines()]
+    assert (first["at"], first["count"], first["reason"], first["warning"]) == (
+        "2026-11-26T08:00:00Z",
+        2,
+        "BackOff",
+        True,
+    )
+    assert last == {"end": True}
+    assert (await as_("alice-token").get("/jobs/nowhere/events")).status_code == 404

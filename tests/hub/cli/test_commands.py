@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from hub.api.schemas import JobOut, PlanOut, PriceBookDoc
 from hub.cli import exits
 from hub.errors import ConflictError
+from hub.happenings import Happening
 from placement.lifecycle import Phase
 from placement.safety.policy import Exemption
 from tests.hub.api.fakes import FakeHub, Lines, event
@@ -321,3 +323,20 @@ def test_version_and_help(muster: Muster, hub: FakeHub) -> None:
     for command in ("submit", "plan", "jobs", "logs", "hub", "cluster", "user", "price"):
         assert muster(command, "--help").exit_code == exits.OK
     assert hub.jobs.calls == []
+
+
+def test_events_of_one_job_with_its_clusters(muster: Muster) -> None:
+    first, last = datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 12, 5, 9, tzinfo=UTC)
+    muster.hub.happenings.found = [
+        Happening(first, first, 1, "muster", False, "place", "placed on onprem-a", "PLACED", "muster-2"),
+        Happening(last, first, 7, "kubelet", True, "BackOff", "again\nand", "Pod m-0", "e-1"),
+    ]
+    said = muster("events", "llama-70b", columns=140)
+    assert said.exit_code == 0, said.output
+    assert said.stdout.splitlines() == [
+        "2026-03-01 12:00:00  muster              place             PLACED  placed on onprem-a",
+        "2026-03-01 12:05:09  kubelet             BackOff           Pod m-0  again and  (7 times since 12:00:00)",
+    ]
+    assert json.loads(muster("events", "llama-70b", "-o", "json").stdout.splitlines()[1])["count"] == 7
+    assert muster("events", "llama-70b", "--after", "3").exit_code == exits.USAGE
+    assert muster("events", "nowhere").exit_code == exits.NOT_FOUND

@@ -93,7 +93,7 @@ async def test_a_lost_connection_ends_both_ends(federation: Federation, pod: Pod
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (TunnelRefused("switched-off", "by its owner"), "switched-off"),
+        (TunnelRefused("forbidden-here", "by its owner"), "forbidden-here"),
         (Unavailable("the kubelet is away"), "cluster"),
         (RuntimeError("a bug"), "failed"),
     ],

@@ -51,7 +51,7 @@ class Arena:
     nodes: tuple[str, str]
     namespace: str
     runs_pods: bool = False
-    image: str = ""  # that has python3; what runs processes needs none
+    image: str = "busybox"  # with python3 where pods run in containers
 
     def pod(self, name: str, *, labels: dict[str, str] | None = None, shell: str = "sleep 30") -> dict[str, Any]:
         return {
@@ -62,7 +62,7 @@ class Arena:
                 "schedulerName": "muster",
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,
-                "containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", shell]}],
+                "containers": [{"name": "main", "image": self.image, "command": ["sh", "-c", shell]}],
             },
         }
 
@@ -92,8 +92,6 @@ class Arena:
             pytest.skip("no pod runs here")
         pod = self.pod(name, shell=shell)
         pod["spec"]["containers"][0]["env"] = [{"name": key, "value": value} for key, value in (env or {}).items()]
-        if self.image:
-            pod["spec"]["containers"][0] |= {"image": self.image, "imagePullPolicy": "IfNotPresent"}
         made = await self.made(pod)
         await self.port.bind(self.binding(made, self.nodes[0]))
         async with asyncio.timeout(3 * PATIENCE_S):
