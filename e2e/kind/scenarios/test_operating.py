@@ -77,7 +77,9 @@ def test_a_job_is_operated_from_outside(federation: InstalledFederation) -> None
     assert "operated:80" in audit
 
     federation.admin.cancel(job)
-    federation.wait_phase(job, Phase.CANCELLED)
+    federation.wait_phase(
+        job, Phase.CANCELLED, timeout_s=90
+    )  # as the first process of its container it heeds no SIGTERM
     until("the pods to go", lambda: not truth.pods_of(cluster, job), timeout_s=60)
     kept = federation.muster("logs", job)
     assert sorted(kept.splitlines()) == sorted(f"{pods[rank]} | serving as {rank}" for rank in (0, 1)), kept
