@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from e2e import manifests, truth
+from e2e.kinds.rows import ROWS
 from e2e.manifests import Manifest
 from e2e.objects import Object
 from e2e.provider import MemberCluster
@@ -213,7 +214,7 @@ class Federation(ABC):
 def wipe(cluster: MemberCluster) -> None:
     """Everything that jobs and scenarios put into a cluster, by an admin's hand."""
     for api_version, kind in (
-        ("kubeflow.org/v1", "PyTorchJob"),
+        *((row.api, row.kind) for row in ROWS),
         ("batch.volcano.sh/v1alpha1", "Job"),
         ("batch/v1", "Job"),
         ("apps/v1", "Deployment"),

@@ -67,6 +67,7 @@ class ClusterShape:
     pools: tuple[Pool, ...]
     training_operator: bool = False  # the PyTorchJob CRD and the real operator
     volcano: bool = False  # the Volcano Job CRD; the scenario plays its controller
+    played_operators: bool = False  # the CRDs of e2e.kinds; the scenario plays their operators
     single_node: bool = False  # kind: the control plane is the only node, and has the GPUs
 
     @property
@@ -102,6 +103,7 @@ CLOUD_B = ClusterShape(
     ),
     training_operator=True,
     volcano=True,
+    played_operators=True,
 )
 # No operator and no CRD: batch Jobs and services only.
 EDGE_C = ClusterShape(

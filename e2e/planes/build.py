@@ -27,7 +27,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 VERSION = "v1.36.3"
-PYTORCHJOB_CRD = "kubeflow.org_pytorchjobs.yaml"
+# The training-operator's kinds, as its --enable-scheme names them.
+TRAINING_CRDS = {
+    scheme: f"kubeflow.org_{scheme}s.yaml" for scheme in ("pytorchjob", "tfjob", "mpijob", "xgboostjob", "paddlejob")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ MODULES = (
     Module(
         "operator",
         {"github.com/kubeflow/training-operator/cmd/training-operator.v1": "training-operator.v1"},
-        files=(("github.com/kubeflow/training-operator", f"manifests/base/crds/{PYTORCHJOB_CRD}"),),
+        files=tuple(
+            ("github.com/kubeflow/training-operator", f"manifests/base/crds/{crd}") for crd in TRAINING_CRDS.values()
+        ),
         static=True,
     ),
 )

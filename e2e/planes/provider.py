@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import yaml
 
 from e2e import shapes
+from e2e.kinds.operators import OPERATORS
 from e2e.objects import ObjectClient
 from e2e.planes import build, training_operator
 from e2e.planes.plane import DEFAULTS, Plane, PlaneSettings
@@ -45,10 +46,17 @@ class PlaneCluster:
         self.plane.add_nodes(shapes.nodes(self.shape))
         if self.shape.volcano:
             _install(self.client, CRDS / "volcano-job.yaml")
+        if self.shape.played_operators:
+            for operator in OPERATORS:
+                self.client.create_if_missing(operator.crd())
+            for operator in OPERATORS:
+                until(f"{operator.kind} to be served", partial(self.client.serves, operator.api, operator.kind))
         if self.shape.training_operator:
-            operator = training_operator.install(self.plane, binaries)
-            self.operators.append(operator)
-            training_operator.start(operator)
+            # Where MPIJob is another operator's, it has PyTorchJob alone.
+            schemes = ("pytorchjob",) if self.shape.played_operators else training_operator.SCHEMES
+            process = training_operator.install(self.plane, binaries, schemes)
+            self.operators.append(process)
+            training_operator.start(process)
 
     def stop(self) -> None:
         for operator in self.operators:

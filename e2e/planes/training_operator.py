@@ -9,6 +9,7 @@ written into the program, so a marker is put there.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,22 @@ from e2e.planes.process import Process
 from e2e.waiting import until
 
 NAMESPACE = "kubeflow"
+SCHEMES = tuple(build.TRAINING_CRDS)
 SERVICE = f"training-operator.{NAMESPACE}.svc"
 WEBHOOK = "validator.training-operator.kubeflow.org"
 # Hard-coded in the operator (pkg/cert): it waits until a file is there, and reads its certificate elsewhere.
 MARKER = Path("/tmp/k8s-webhook-server/serving-certs/tls.crt")
 
 
-def install(plane: Plane, binaries: Path) -> Process:
-    """CRD, Secret and webhook are in place when this returns; the operator is still to be started."""
+def install(plane: Plane, binaries: Path, schemes: Sequence[str]) -> Process:
+    """CRDs, Secret and webhook are in place when this returns; the operator, for `schemes`, is still to be started."""
     directory = plane.directory / "training-operator"
     webhook_port, health_port = free_port(), free_port()
     authority = certificates.Authority.make("training-operator-ca")
     serving = authority.serving(SERVICE, "127.0.0.1")
     _write_serving_files(directory / "k8s-webhook-server" / "serving-certs", serving)
-    install_crd(plane.client, binaries)
+    for scheme in schemes:
+        install_crd(plane.client, binaries, scheme)
     for obj in (
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         secret(authority.pair, serving),
@@ -51,7 +54,7 @@ def install(plane: Plane, binaries: Path) -> Process:
         [
             str(binaries / "training-operator.v1"),
             f"--kubeconfig={plane.kubeconfig}",
-            "--enable-scheme=pytorchjob",
+            *(f"--enable-scheme={scheme}" for scheme in schemes),
             "--controller-threads=4",
             f"--webhook-server-port={webhook_port}",
             f"--health-probe-bind-address=127.0.0.1:{health_port}",
@@ -69,9 +72,11 @@ def start(operator: Process) -> None:
     until(f"{operator.name} to act", lambda: _acts(operator), timeout_s=60)
 
 
-def install_crd(client: ObjectClient, binaries: Path) -> None:
-    client.create_if_missing(_crd(binaries / build.PYTORCHJOB_CRD))
-    until("the PyTorchJob CRD", lambda: client.serves("kubeflow.org/v1", "PyTorchJob"))
+def install_crd(client: ObjectClient, binaries: Path, scheme: str = "pytorchjob") -> None:
+    crd = _crd(binaries / build.TRAINING_CRDS[scheme])
+    kind = crd["spec"]["names"]["kind"]
+    client.create_if_missing(crd)
+    until(f"the CRD of {kind}", lambda: client.serves("kubeflow.org/v1", kind))
 
 
 def _acts(operator: Process) -> bool:

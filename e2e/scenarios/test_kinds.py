@@ -1,0 +1,116 @@
+"""Every kind on a real API server: whole gangs, what goes along with them, success, failure and its reason, and nothing
+left once they are cancelled. All kinds at once: what one does must not disturb another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from e2e import truth
+from e2e.federation import Federation
+from e2e.kinds.operators import Player
+from e2e.kinds.rows import PLAYED, ROWS, Row
+from e2e.objects import bound
+from e2e.pods import Course
+from e2e.provider import MemberCluster
+from e2e.waiting import until
+from placement.lifecycle import Phase
+
+pytestmark = pytest.mark.standard_shapes
+
+
+@pytest.fixture(autouse=True)
+def operators(clusters: Mapping[str, MemberCluster]) -> Iterator[None]:
+    player = Player(clusters[PLAYED])
+    yield
+    player.stop()
+
+
+def test_every_kind_starts_as_a_gang_and_succeeds(federation: Federation) -> None:
+    jobs = {row: federation.submit(*row.manifest("ok", Course(run_for="6s" if row.ends else ""))).id for row in ROWS}
+    told = {}
+
+    def starts(row: Row) -> None:
+        shown = federation.wait_phase(jobs[row], Phase.RUNNING, Phase.SUCCEEDED, timeout_s=60)
+        assert shown.cluster == row.cluster
+        told[row] = shown
+
+    each(starts, ROWS)
+    each(lambda row: is_whole(federation, row, jobs[row]), ROWS)
+    ending = [row for row in ROWS if row.ends]
+    each(lambda row: federation.wait_phase(jobs[row], Phase.SUCCEEDED, timeout_s=60), ending)
+    serving = [row for row in ROWS if not row.ends]
+    each(lambda row: still_runs(federation, jobs[row]), serving)
+    for row in serving:
+        federation.admin.cancel(jobs[row])
+    each(lambda row: is_gone(federation, row, jobs[row], "ok"), serving)
+
+
+def test_every_kind_says_why_it_failed(federation: Federation) -> None:
+    failing = [row for row in ROWS if row.fails]
+    jobs = {row: federation.submit(*row.manifest("bad", Course(fail_after="1s"))).id for row in failing}
+
+    def fails(row: Row) -> None:
+        def failed() -> str:
+            seen = federation.admin.job(jobs[row])
+            assert seen.phase == Phase.FAILED, f"it is {seen.phase}: {seen.reason}"
+            return seen.reason
+
+        reason = until(f"{row.name} to fail", failed, timeout_s=60)
+        assert "fail" in reason.lower(), reason
+
+    each(fails, failing)
+
+
+def test_a_cancelled_job_of_every_kind_leaves_nothing(federation: Federation) -> None:
+    jobs = {row: federation.submit(*row.manifest("off", Course())).id for row in ROWS}
+    each(lambda row: federation.wait_phase(jobs[row], Phase.RUNNING, timeout_s=60), ROWS)
+    for row in ROWS:
+        federation.admin.cancel(jobs[row])
+    each(lambda row: is_gone(federation, row, jobs[row], "off"), ROWS)
+
+
+def each(check: Callable[[Row], object], rows: Iterator[Row] | tuple[Row, ...] | list[Row]) -> None:
+    """Of every row, so that one that is wrong hides none of the others."""
+    wrong: list[Exception] = []
+    for row in rows:
+        try:
+            check(row)
+        except Exception as error:
+            error.add_note(f"of {row.name}")
+            wrong.append(error)
+    if wrong:
+        raise ExceptionGroup("kinds", wrong)
+
+
+def is_whole(federation: Federation, row: Row, job: str) -> None:
+    cluster = federation.member(row.cluster)
+
+    def whole() -> bool:
+        pods = bound(truth.pods_of(cluster, job))
+        assert len(pods) == row.pods, f"{len(pods)} of {row.pods} pods are bound"
+        assert sum(len(truth.indices_of(pod)) for pod in pods) == row.gpus, [truth.indices_of(pod) for pod in pods]
+        assert {pod["spec"]["schedulerName"] for pod in pods} == {"muster"}
+        return True
+
+    until(f"every pod of {row.name}", whole)
+    config = cluster.client.get("v1", "ConfigMap", f"{row.name}-ok")
+    assert config is not None, "the ConfigMap did not travel along"
+
+
+def still_runs(federation: Federation, job: str) -> None:
+    assert federation.admin.job(job).phase == Phase.RUNNING
+
+
+def is_gone(federation: Federation, row: Row, job: str, suffix: str) -> None:
+    federation.wait_phase(job, Phase.CANCELLED, timeout_s=60)
+    cluster = federation.member(row.cluster)
+
+    def gone() -> bool:
+        assert cluster.client.get(row.api, row.kind, f"{row.name}-{suffix}") is None
+        assert cluster.client.get("v1", "ConfigMap", f"{row.name}-{suffix}") is None
+        assert not truth.pods_of(cluster, job)
+        return True
+
+    until(f"nothing to be left of {row.name}", gone, timeout_s=30)
