@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -87,6 +87,9 @@ class Accepting:
 
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
+
+    def kinds_told(self, files: Mapping[str, str]) -> None:
+        pass
 
     async def removed(self) -> None:
         pass

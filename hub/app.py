@@ -45,6 +45,7 @@ from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.happenings import Happenings
 from hub.jobs import Jobs
+from hub.kinds import KindBook
 from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
 from hub.link.directory import Directory
@@ -143,6 +144,7 @@ class Hub:
         copies = Copies.empty(_federation(settings))
         await resume(store, copies, clock)
         parts = _assemble(store, copies, authority, clock, self._rng, settings)
+        await parts.kinds.load()
         await self._set_prices(parts.prices)
         await parts.queues.keep_initial()
         self.admin_token = await self._first_admin(parts.access)
@@ -339,6 +341,7 @@ class Hub:
             prices=parts.prices,
             queues=parts.queues,
             tenants=parts.tenants,
+            kinds=parts.kinds,
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
@@ -380,6 +383,7 @@ class _Parts:
     prices: Prices
     queues: Queues
     tenants: TenantBook
+    kinds: KindBook
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
@@ -421,6 +425,7 @@ def _assemble(
     token_life = timedelta(seconds=settings.join_token_life_s)
     clusters = Clusters(store, federation, authority, directory, clock=clock, token_life=token_life)
     planning = Planning(planner.Planner().plan, invariants.check, rendered)
+    kinds = KindBook(store, catalogue, directory, clock=clock)
     jobs = Jobs(
         store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
     )
@@ -435,10 +440,20 @@ def _assemble(
         prices=Prices(store, federation),
         queues=Queues(store, federation, backlog, clock=clock),
         tenants=TenantBook(store, federation),
+        kinds=kinds,
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
         rebalancing=Rebalancing(federation, backlog, clock=clock),
-        uplink=Uplink(store, federation, backlog, copies.outbox, clusters, authority.ca_pem, clock=clock),
+        uplink=Uplink(
+            store,
+            federation,
+            backlog,
+            copies.outbox,
+            clusters,
+            authority.ca_pem,
+            clock=clock,
+            kind_files=lambda: kinds.files,
+        ),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
         store=store,

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from hub.api import schemas
+from hub.api.kinds import KindFileListOut, KindFileOut
 from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
 from hub.api.usage_schemas import TopOut
 from placement.lifecycle import Phase
@@ -367,6 +368,20 @@ class MusterClient:
 
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
+
+    # --- kinds that admins added ---
+
+    def kinds(self) -> list[KindFileOut]:
+        return self._get(KindFileListOut, "/kinds").kinds
+
+    def kind(self, name: str) -> KindFileOut:
+        return self._get(KindFileOut, f"/kinds/{_part(name)}")
+
+    def add_kind(self, name: str, text: str) -> KindFileOut:
+        return self._model(KindFileOut, self._call("PUT", f"/kinds/{_part(name)}", json={"text": text}))
+
+    def remove_kind(self, name: str) -> None:
+        self._call("DELETE", f"/kinds/{_part(name)}", again=False)
 
     # --- tenants ---
 

@@ -46,6 +46,7 @@ class Uplink:
         ca_pem: bytes,
         *,
         clock: Callable[[], datetime],
+        kind_files: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._store = store
         self._federation = federation
@@ -54,6 +55,7 @@ class Uplink:
         self._membership = membership
         self._ca_pem = ca_pem
         self._clock = clock
+        self._kind_files = kind_files
 
     # ---- the stream ----
 
@@ -70,7 +72,10 @@ class Uplink:
         self._backlog.forgive(cluster)
         self._federation.connected(cluster, session, self._clock())
         return Attached(
-            self._federation.heartbeat_s, self._federation.lease_s, tuple(sorted(self._federation.holding(cluster)))
+            self._federation.heartbeat_s,
+            self._federation.lease_s,
+            tuple(sorted(self._federation.holding(cluster))),
+            self._kind_files(),
         )
 
     async def detach(self, cluster: str, session: str) -> None:

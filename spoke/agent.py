@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
@@ -43,6 +43,7 @@ from spoke.ingest import POD_KIND, Ingest, Unowned
 from spoke.inventory import Inventory
 from spoke.jobs import Job, Jobs
 from spoke.kept_logs import KeptLogs
+from spoke.kind_files import KindFiles
 from spoke.ledger import Ledger
 from spoke.log_keeping import LogKeeper
 from spoke.lost_nodes import LostNodes
@@ -97,6 +98,7 @@ class Agent:
         gpu_memory: Memory | None = None,
         guard: Guard | None = None,
         local_gpus: tuple[str, Callable[[], Sequence[Reading]]] | None = None,
+        kind_files: KindFiles | None = None,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
         does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
@@ -104,6 +106,7 @@ class Agent:
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
+        self._kind_files = kind_files or KindFiles(catalogue)
         self._guard = guard or Guard(policy.default(catalogue), catalogue)
         self._clock = clock
         self._rng = rng
@@ -332,6 +335,17 @@ class Agent:
             self._looking_for_lost = self.crew.spawn(self._look_for_lost(), "looking for lost jobs")
         if self._ready.is_set():
             await self._remove_orphans(self._live)
+
+    def kinds_told(self, files: Mapping[str, str]) -> None:
+        if self._kind_files.told(files):
+            self.crew.spawn(self._watch_told_kinds(), "watching kinds that the hub told")
+
+    async def _watch_told_kinds(self) -> None:
+        await self._ready.wait()
+        try:
+            await self._watch_kinds()
+        except ClusterError as error:
+            log.warning("the cluster does not say what it serves: %s", error)
 
     async def commanded(self, commands: Sequence[Command]) -> Sequence[CommandAck]:
         self._commanding += 1

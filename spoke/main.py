@@ -35,6 +35,7 @@ from spoke.gpus.nvml import Nvml
 from spoke.identity import BadIdentity
 from spoke.join import HubUnreachable, JoinRefused
 from spoke.kept_logs import KeptLogs, Limits
+from spoke.kind_files import KindFiles
 from spoke.ledger import Ledger, LedgerUnusable
 from spoke.link import Link, MustJoinAgain, Pace
 from spoke.policy import Guard, PolicyFileError
@@ -154,6 +155,8 @@ async def _run(
     )
     catalogue = Catalogue.builtin()
     rules = policies.load(settings.policy, catalogue)
+    kind_files = KindFiles(catalogue, settings.state_dir / "kinds.json")
+    kind_files.load()
     ledger = Ledger.open(settings.state_dir / "ledger.sqlite")
     stack.push_async_callback(ledger.close)
     port = await _open_cluster(settings, catalogue, rng)
@@ -173,6 +176,7 @@ async def _run(
         tells_claims=settings.cluster == "kube",
         kept_logs=_kept_logs(settings),
         guard=Guard(rules, catalogue, settings.namespace),
+        kind_files=kind_files,
     )
     stack.push_async_callback(agent.close)
     link = Link(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from placement.inventory import Summary
@@ -43,6 +43,9 @@ class AgentSide(Protocol):
 
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         """What these jobs use of their GPUs now, or all that run here where none is named."""
+
+    def kinds_told(self, files: Mapping[str, str]) -> None:
+        """Every kind file that the hub's admins added, by name. Said before any job of them."""
 
     async def removed(self) -> None:
         """The hub said that this cluster was removed: stop every job here, then the agent ends."""

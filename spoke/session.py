@@ -141,6 +141,8 @@ class Session:
                     log.warning("dropped an acknowledgement of the hub: %s", error)
                 self._window.acknowledged(acks)
                 await self._report_acks.put(acks)
+            case "kind_files":
+                self._side.kinds_told(translate.kind_files_from_wire(message.kind_files))
             case "log_request":
                 await self._logs.request(message.log_request)
             case "usage_request":

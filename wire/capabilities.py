@@ -12,4 +12,6 @@ PORT_FORWARD = "port-forward"  # TunnelOpen.port
 USAGE = "usage"  # UsageRequest
 EVENTS = "events"  # LogRequest.of
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE})
+KINDS = "kinds"  # KindFiles
+
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS})

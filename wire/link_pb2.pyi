@@ -154,6 +154,7 @@ class FromHub(_message.Message):
     TUNNEL_CLOSE_FIELD_NUMBER: _builtins.int
     TUNNEL_RESIZE_FIELD_NUMBER: _builtins.int
     USAGE_REQUEST_FIELD_NUMBER: _builtins.int
+    KIND_FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """answers hello: what must be live here"""
@@ -188,6 +189,10 @@ class FromHub(_message.Message):
     def tunnel_resize(self) -> Global___TunnelResize: ...
     @_builtins.property
     def usage_request(self) -> Global___UsageRequest: ...
+    @_builtins.property
+    def kind_files(self) -> Global___KindFiles:
+        """to a spoke that says that it can ("kinds")"""
+
     def __init__(
         self,
         *,
@@ -204,16 +209,61 @@ class FromHub(_message.Message):
         tunnel_close: Global___TunnelClose | None = ...,
         tunnel_resize: Global___TunnelResize | None = ...,
         usage_request: Global___UsageRequest | None = ...,
+        kind_files: Global___KindFiles | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request", "kind_files"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___FromHub: _TypeAlias = FromHub  # noqa: Y015
+
+@_typing.final
+class KindFiles(_message.Message):
+    """Kinds of workloads that the hub's admins added: all of them, after the welcome and whenever they changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___KindFile]: ...
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___KindFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KindFiles: _TypeAlias = KindFiles  # noqa: Y015
+
+@_typing.final
+class KindFile(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KindFile: _TypeAlias = KindFile  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):

@@ -10,7 +10,7 @@ but for the priority.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -196,6 +196,14 @@ def _found_from_wire(message: pb.DataFound) -> DataFound:
     if message.size_bytes > MAX_BYTES:
         raise ProtocolError("found.size_bytes", f"{message.size_bytes} is more than there is")
     return DataFound(message.uri, message.size_bytes)
+
+
+def kind_files_to_wire(files: Mapping[str, str]) -> pb.KindFiles:
+    return pb.KindFiles(files=[pb.KindFile(name=name, text=text) for name, text in sorted(files.items())])
+
+
+def kind_files_from_wire(message: pb.KindFiles) -> dict[str, str]:
+    return {one.name: one.text for one in message.files}
 
 
 def ref_to_wire(ref: JobRef) -> pb.JobEpoch:

@@ -197,6 +197,31 @@ class DatasetsPort(Protocol):
     async def delete(self, actor: Actor, name: str, *, tenant: str | None = None) -> None: ...
 
 
+class KnownKindFile(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def added_by(self) -> str: ...
+    @property
+    def added_at(self) -> datetime: ...
+
+
+class KnownKind(Protocol):
+    @property
+    def record(self) -> KnownKindFile: ...
+    @property
+    def kinds(self) -> Sequence[str]: ...
+
+
+class KindsPort(Protocol):
+    async def list(self, actor: Actor) -> Sequence[KnownKind]: ...
+    async def show(self, actor: Actor, name: str) -> KnownKind: ...
+    async def add(self, actor: Actor, name: str, text: str) -> KnownKind: ...
+    async def remove(self, actor: Actor, name: str) -> None: ...
+
+
 class RebalancingPort(Protocol):
     async def plan(self, actor: Actor) -> Sequence[Proposal]: ...
 
@@ -287,6 +312,7 @@ class Services:
     prices: PricesPort
     queues: QueuesPort
     tenants: TenantsPort
+    kinds: KindsPort
     costs: CostsPort
     datasets: DatasetsPort
     rebalancing: RebalancingPort

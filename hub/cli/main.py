@@ -16,6 +16,7 @@ from hub.cli import (
     datasets,
     exits,
     jobs,
+    kinds,
     operating,
     people,
     prices,
@@ -45,6 +46,7 @@ app.add_typer(queues.files)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(people.users, name="user")
 app.add_typer(tenants.app, name="tenant")
+app.add_typer(kinds.app, name="kind")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)
 app.add_typer(session.app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 
 from hub.link.stream import Stream
 from hub.link.tunnel_streams import LinkTunnel
@@ -38,6 +38,11 @@ class Directory:
     def can(self, cluster: str, capability: str) -> bool:
         """Whether its spoke says that it can (`wire.capabilities`). Raises NotConnected."""
         return capability in self._stream(cluster).capabilities
+
+    async def kinds_changed(self, files: Mapping[str, str]) -> None:
+        """What admins added, to every spoke that is connected."""
+        for stream in self._streams.values():
+            stream.tell_kinds(files)
 
     async def send(self, cluster: str, message: pb.FromHub) -> None:
         """Returns when there is room for it on the way to the writer. Raises NotConnected."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from placement.inventory import Summary
@@ -15,6 +15,7 @@ class Attached:
     heartbeat_s: float
     lease_s: float
     live: tuple[JobRef, ...]  # what holds capacity on this cluster
+    kind_files: Mapping[str, str] = field(default_factory=dict)  # that admins added, by name
 
 
 class NotWelcome(Exception):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from hub.link.usage_flow import OPEN_USAGES, UsageBroken, UsageFlow
 from placement.inventory import Summary
 from wire import lanes, translate, translate_summary
 from wire import link_pb2 as pb
+from wire.capabilities import KINDS
 from wire.certificates import ClusterCertificate
 from wire.checks import ProtocolError
 from wire.lanes import Mailbox, Outbox
@@ -70,6 +71,7 @@ class Stream:
     async def run(self, attached: Attached) -> None:
         """Returns when the stream is over, for whatever reason; raises what HubSide raised."""
         self._outbox.push(pb.FromHub(welcome=_welcome(attached)))
+        self.tell_kinds(attached.kind_files)  # before any job of them
         try:
             await lanes.until_one_ends(
                 self._read(),
@@ -93,6 +95,10 @@ class Stream:
         """Says goodbye and ends, at once: what else waits to be sent is dropped (another stream sends it again)."""
         self._outbox.finish(pb.FromHub(goodbye=pb.Goodbye(code=code, message=message)))
         self._ending.set()
+
+    def tell_kinds(self, files: Mapping[str, str]) -> None:
+        if KINDS in self.capabilities:
+            self._outbox.push(pb.FromHub(kind_files=translate.kind_files_to_wire(files)))
 
     async def send(self, message: pb.FromHub) -> None:
         await self._outbox.send(message)

@@ -390,6 +390,16 @@ class AuditRow(Row, table=True):
     detail: str = Field(sa_column=Column(Text, nullable=False))
 
 
+class KindFileRow(Row, table=True):
+    """A kind of workload that an admin added: the file as given."""
+
+    __tablename__ = "kind_files"
+    name: str = text_key()
+    text: str = Field(sa_column=Column(Text, nullable=False))
+    added_by: str = Field(sa_column=Column(String(253), nullable=False))
+    added_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
 def table_of(row: type[Row]) -> Table:
     """For Core statements, which the hot paths use: several times faster than flushing objects."""
     return cast(Table, cast(Any, row).__table__)
@@ -415,3 +425,4 @@ attempts = table_of(AttemptRow)
 cost_days = table_of(CostDayRow)
 leadership = table_of(LeadershipRow)
 audit = table_of(AuditRow)
+kind_files = table_of(KindFileRow)

@@ -26,8 +26,9 @@ class CatalogueError(Exception):
 
 class Catalogue:
     def __init__(self, kinds: Sequence[Kind], others: OtherKinds) -> None:
-        self.kinds = tuple(kinds)
+        self.kinds = tuple(kinds)  # those of files that were added among them
         self.others = others
+        self._own = self.kinds
         self._kinds = {(kind.api_version, kind.kind): kind for kind in kinds}
         self._dependencies = _by_version(others.dependencies)
         self._refused = _by_version(others.refused)
@@ -48,10 +49,35 @@ class Catalogue:
                 rules = _validated(_KIND_FILE, name, texts[name])
                 kinds += [Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions]
         others = _validated(_OTHER_KINDS, _OTHERS, texts.get(_OTHERS, "{dependencies: [], refused: []}"))
-        seen = [kind.resource_kind for kind in kinds]
-        if twice := {each for each in seen if seen.count(each) > 1}:
-            raise CatalogueError(f"two kind files for {', '.join(sorted(twice))}")
-        return cls(kinds, others)
+        return cls(without_twins(kinds), others)
+
+    @property
+    def own(self) -> tuple[Kind, ...]:
+        """Those that Muster comes with."""
+        return self._own
+
+    def replace_added(self, files: Mapping[str, str]) -> None:
+        """These files, by name, beside the kinds that Muster comes with; those added before count no more.
+
+        Whoever holds this catalogue knows them from then on. Raises CatalogueError; then nothing has changed.
+        """
+        added = [kind for name in sorted(files) for kind in self.read_file(name, files[name])]
+        self.kinds = (*self._own, *without_twins(added))
+        self._kinds = {(kind.api_version, kind.kind): kind for kind in self.kinds}
+
+    def read_file(self, name: str, text: str) -> tuple[Kind, ...]:
+        """The kinds of one file that is to be added, one for each version. Raises CatalogueError."""
+        rules = _validated(_KIND_FILE, name, text)
+        kinds = tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions)
+        if not kinds:
+            raise CatalogueError(f"{name}: versions: there is none; name at least one")
+        own = {kind.resource_kind for kind in self._own}
+        for kind in kinds:
+            if kind.resource_kind in own:
+                raise CatalogueError(f"{name}: {kind.resource_kind} is a kind that Muster comes with; leave it out")
+            if (kind.api_version, kind.kind) in self._dependencies:
+                raise CatalogueError(f"{name}: a {kind.resource_kind} goes along with workloads and is none itself")
+        return kinds
 
     def find(self, api_version: str, kind: str) -> Kind | None:
         return self._kinds.get((api_version, kind))
@@ -75,6 +101,14 @@ class Catalogue:
                 return each.api_version
         versions = self.versions_of(kind)
         return versions[0] if len(versions) == 1 else ""
+
+
+def without_twins(kinds: Sequence[Kind]) -> Sequence[Kind]:
+    """Raises CatalogueError where two files are for the same kind."""
+    seen = [kind.resource_kind for kind in kinds]
+    if twice := {each for each in seen if seen.count(each) > 1}:
+        raise CatalogueError(f"two kind files for {', '.join(sorted(twice))}")
+    return kinds
 
 
 def _by_version(others: Iterable[OtherKind]) -> dict[tuple[str, str], OtherKind]:

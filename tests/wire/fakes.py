@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -73,6 +73,7 @@ class FakeHub:
         self.batches: list[int] = []
         self.summaries: dict[str, Summary] = {}
         self.data_of: dict[str, Sequence[DataFound]] = {}
+        self.kind_files: Mapping[str, str] = {}
         self.heartbeats: Counter[str] = Counter()
         self.streams: list[tuple[str, str]] = []  # ("attach" | "detach", cluster)
         self.serials: list[str] = []
@@ -117,7 +118,7 @@ class FakeHub:
         self.streams.append(("attach", cluster))
         self.serials.append(certificate_serial)
         await self._tell()
-        return Attached(heartbeat_s=0.2, lease_s=1.0, live=self.live)
+        return Attached(heartbeat_s=0.2, lease_s=1.0, live=self.live, kind_files=self.kind_files)
 
     async def detach(self, cluster: str, session: str) -> None:
         self.streams.append(("detach", cluster))
@@ -182,6 +183,7 @@ class FakeAgent:
         self.stopped: Counter[JobRef] = Counter()
         self.welcomes: list[tuple[JobRef, ...]] = []
         self.was_removed = asyncio.Event()
+        self.kind_files: Mapping[str, str] = {}
         self.present = Summary(1, (), (), (), (), frozenset({"v1/Pod"}))
         self.log: Callable[[LogQuery], AsyncIterator[LogLines]] = _no_log
         self.reached: Callable[[TunnelQuery], Awaitable[Reached]] = _nowhere
@@ -261,6 +263,9 @@ class FakeAgent:
 
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
+
+    def kinds_told(self, files: Mapping[str, str]) -> None:
+        self.kind_files = dict(files)
 
     async def removed(self) -> None:
         self.was_removed.set()

@@ -483,6 +483,45 @@ class FakeTenants:
         del self.known[name]
 
 
+@dataclass(frozen=True)
+class FakeKindFile:
+    name: str
+    text: str
+    added_by: str = "root"
+    added_at: datetime = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class FakeKind:
+    record: FakeKindFile
+    kinds: tuple[str, ...] = ("example.com/v1/Sweep",)
+
+
+@dataclass
+class FakeKinds:
+    """Whatever an admin gives is taken."""
+
+    known: dict[str, FakeKind] = field(default_factory=dict)
+
+    async def list(self, actor: Actor) -> Sequence[FakeKind]:
+        return list(self.known.values())
+
+    async def show(self, actor: Actor, name: str) -> FakeKind:
+        if name not in self.known:
+            raise NotFound(f"nobody added a kind file {name!r}", code="no-such-kind")
+        return self.known[name]
+
+    async def add(self, actor: Actor, name: str, text: str) -> FakeKind:
+        admins_only(actor, "add kinds")
+        self.known[name] = FakeKind(FakeKindFile(name, text))
+        return self.known[name]
+
+    async def remove(self, actor: Actor, name: str) -> None:
+        admins_only(actor, "remove kinds")
+        await self.show(actor, name)
+        del self.known[name]
+
+
 @dataclass
 class FakeQueues:
     """Sound trees only, changed by admins; nothing is used or spent."""
@@ -646,6 +685,7 @@ class FakeHub:
     prices: FakePrices = field(default_factory=FakePrices)
     queues: FakeQueues = field(default_factory=FakeQueues)
     tenants: FakeTenants = field(default_factory=FakeTenants)
+    kinds: FakeKinds = field(default_factory=FakeKinds)
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
@@ -663,6 +703,7 @@ class FakeHub:
             prices=self.prices,
             queues=self.queues,
             tenants=self.tenants,
+            kinds=self.kinds,
             costs=self.costs,
             datasets=self.datasets,
             rebalancing=self.rebalancing,

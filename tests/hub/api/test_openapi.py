@@ -11,6 +11,7 @@ from tests.hub.api.fakes import FakeHub
 ROUTES = """
 DELETE /v1/clusters/{name}
 DELETE /v1/datasets/{name}
+DELETE /v1/kinds/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
 DELETE /v1/users/{name}
@@ -28,6 +29,8 @@ GET /v1/jobs/{ref}
 GET /v1/jobs/{ref}/events
 GET /v1/jobs/{ref}/explain
 GET /v1/jobs/{ref}/logs
+GET /v1/kinds
+GET /v1/kinds/{name}
 GET /v1/prices
 GET /v1/queues
 GET /v1/queues/{name}
@@ -52,6 +55,7 @@ POST /v1/plan
 POST /v1/queues
 POST /v1/users
 PUT /v1/datasets/{name}
+PUT /v1/kinds/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}
 PUT /v1/tenants/{name}

@@ -12,12 +12,14 @@ import pytest
 from hub.api.app import create_api
 from hub.api.services import Services
 from hub.happenings import Happenings
+from hub.kinds import KindBook
 from hub.link.directory import Directory
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
 from hub.tenants import TenantBook
 from hub.tunnels import Tunnels
 from hub.usage import Usages
+from placement.kinds.catalogue import Catalogue
 from tests.hub.loops.rig import FakeSpoke, Hub, a_hub, manifest
 
 YAML = {"Content-Type": "application/yaml"}
@@ -45,6 +47,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         prices=hub.prices,
         queues=hub.queues,
         tenants=TenantBook(hub.store, hub.federation),
+        kinds=KindBook(hub.store, Catalogue.builtin(), Directory(), clock=hub.clock),
         costs=hub.costs,
         datasets=hub.datasets,
         rebalancing=rebalancing,
@@ -137,6 +140,8 @@ WRITES = [
     ("DELETE", "/queues/default", b"", {}),
     ("PUT", "/tenants/red", b"{}", JSON),
     ("DELETE", "/tenants/red", b"", {}),
+    ("PUT", "/kinds/sweep", b'{"text": "kind: Sweep"}', JSON),
+    ("DELETE", "/kinds/sweep", b"", {}),
     ("POST", "/datasets", b'{"name": "x", "size": 1, "replicas": [{"cluster": "east"}]}', JSON),
     ("PUT", "/datasets/rocks", b'{"size": 1, "replicas": [{"cluster": "east"}], "tenant": ""}', JSON),
     ("DELETE", "/datasets/rocks", b"", {}),

@@ -220,3 +220,19 @@ async def test_what_jobs_use_is_asked_across_the_link(federation: Federation) ->
             await federation.streams.usage("old", refs)
     with pytest.raises(NotConnected):
         await federation.streams.usage("nobody", refs)
+
+
+async def test_kinds_that_were_added_are_told_after_the_welcome_and_when_they_change(federation: Federation) -> None:
+    federation.hub.kind_files = {"sweep": "kind: Sweep"}
+    agent = await connected_agent(federation)
+    await federation.hub.until(lambda: agent.kind_files == {"sweep": "kind: Sweep"})
+    await federation.streams.kinds_changed({"other": "kind: Other"})
+    await federation.hub.until(lambda: agent.kind_files == {"other": "kind: Other"})
+
+
+async def test_a_spoke_that_cannot_is_told_of_no_kinds(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capabilities, "OURS", frozenset({"juggling"}))
+    federation.hub.kind_files = {"sweep": "kind: Sweep"}
+    agent = await connected_agent(federation)
+    await federation.streams.kinds_changed({"other": "kind: Other"})
+    assert agent.kind_files == {}
