@@ -28,7 +28,7 @@ def of_field(key: str, value: Any, path: str, namespace: str, schedulers: frozen
     if not isinstance(value, str):
         return
     if key[-9:].lower() == _NAMES_A_NAMESPACE:
-        if value and value != namespace:
+        if value and namespace and value != namespace:  # what is of no namespace has none to leave
             yield Breach("namespace", ALWAYS, path, shown(value), value)
     elif key == "schedulerName" and value not in schedulers:
         yield Breach("schedulerName", ALWAYS, path, shown(value), value)

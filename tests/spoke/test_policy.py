@@ -216,7 +216,13 @@ def test_logs_and_shells_are_the_owners_to_give() -> None:
     assert "belongs to the cluster itself" in OPEN.of_access("logs", "kube-system")
 
 
-STORAGE = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "s"}, "provisioner": "p"}
+STORAGE = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "s"},
+    "provisioner": "p",
+    "parameters": {"csi.storage.k8s.io/provisioner-secret-namespace": "kube-system"},
+}
 PLUGIN = {
     "apiVersion": "apps/v1",
     "kind": "DaemonSet",
