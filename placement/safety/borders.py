@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from placement.kinds.references import NETWORKS
-from placement.safety.containers import mapping
+from placement.safety.containers import among, mapping
 from placement.safety.levels import Breach, Level, shown
 
 ALWAYS = Level.PRIVILEGED
@@ -30,7 +30,7 @@ def of_field(key: str, value: Any, path: str, namespace: str, schedulers: frozen
     if key[-9:].lower() == _NAMES_A_NAMESPACE:
         if value and namespace and value != namespace:  # what is of no namespace has none to leave
             yield Breach("namespace", ALWAYS, path, shown(value), value)
-    elif key == "schedulerName" and value not in schedulers:
+    elif key == "schedulerName" and value is not None and not among(value, schedulers):
         yield Breach("schedulerName", ALWAYS, path, shown(value), value)
     elif key == "nodeName" and value:
         yield Breach("nodeName", ALWAYS, path, shown(value), value)
@@ -63,7 +63,7 @@ def of_metadata(metadata: Mapping[str, Any], path: str, marks: Mapping[str, str]
 def of_object(obj: Mapping[str, Any], namespace: str) -> Iterator[Breach]:
     """What single kinds could do to others."""
     kind, spec = obj.get("kind"), mapping(obj.get("spec"))
-    if kind == "Secret" and obj.get("type") in _TOKENS:
+    if kind == "Secret" and among(obj.get("type"), _TOKENS):
         yield Breach("token", ALWAYS, "type", shown(obj["type"]), str(obj["type"]))
     if kind == "Service":
         if spec.get("externalIPs"):

@@ -32,6 +32,11 @@ HOOKS = ("postStart", "preStop")
 HANDLERS = ("httpGet", "tcpSocket")
 
 
+def among(value: Any, names: frozenset[str]) -> bool:
+    """What is no string is none of them, whatever it is: a list has no hash."""
+    return isinstance(value, str) and value in names
+
+
 def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -80,8 +85,8 @@ def of_context(context: Mapping[str, Any], path: str, *, in_user_namespace: bool
 def capabilities(value: Any, path: str) -> Iterator[Breach]:
     added = mapping(value).get("add")
     for index, name in enumerate(added if isinstance(added, list) else ()):
-        if name not in RESTRICTED_CAPABILITIES:
-            level = Level.RESTRICTED if name in BASELINE_CAPABILITIES else Level.BASELINE
+        if not among(name, RESTRICTED_CAPABILITIES):
+            level = Level.RESTRICTED if among(name, BASELINE_CAPABILITIES) else Level.BASELINE
             yield Breach("capabilities", level, f"{path}.add[{index}]", shown(name), str(name))
 
 
@@ -91,13 +96,13 @@ def proc_mount(value: Any, path: str, *, in_user_namespace: bool) -> Iterator[Br
 
 
 def profile(control: str, value: Any, path: str) -> Iterator[Breach]:
-    if isinstance(value, Mapping) and value.get("type") not in PROFILES:
+    if isinstance(value, Mapping) and not among(value.get("type"), PROFILES):
         yield Breach(control, Level.BASELINE, f"{path}.type", shown(value.get("type")))
 
 
 def selinux(value: Any, path: str) -> Iterator[Breach]:
     options = mapping(value)
-    if (options.get("type") or "") not in SELINUX_TYPES:
+    if not among(options.get("type") or "", SELINUX_TYPES):
         yield Breach("seLinuxOptions", Level.BASELINE, f"{path}.type", shown(options["type"]))
     for field in ("user", "role"):
         if options.get(field):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from placement.safety import containers
-from placement.safety.containers import PROFILES, is_on, listed, mapping
+from placement.safety.containers import PROFILES, among, is_on, listed, mapping
 from placement.safety.levels import Breach, Level, shown
 
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
@@ -96,7 +96,7 @@ def _only_read(volume: Any, found: Sequence[_Container]) -> bool:
 
 def sysctls(value: Any, path: str) -> Iterator[Breach]:
     for index, one in listed(value):
-        if (name := one.get("name")) not in SAFE_SYSCTLS:
+        if not among(name := one.get("name"), SAFE_SYSCTLS):
             yield Breach("sysctls", Level.BASELINE, f"{path}[{index}].name", shown(name), str(name))
 
 
@@ -118,7 +118,7 @@ def _hardening(
     """What `restricted` wants to be said, and is not."""
     windows = mapping(spec.get("os")).get("name") == "windows"
     non_root = context.get("runAsNonRoot") is True or in_user_namespace
-    confined = windows or mapping(context.get("seccompProfile")).get("type") in PROFILES
+    confined = windows or among(mapping(context.get("seccompProfile")).get("type"), PROFILES)
     for path, container in found:
         own = mapping(container.get("securityContext"))
         where = f"{path}.securityContext"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from placement.kinds.catalogue import Catalogue
@@ -272,6 +272,10 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
+@example({"capabilities": {"add": [[]]}})
+@example(
+    {"schedulerName": [], "sysctls": [{"name": {}}], "seLinuxOptions": {"type": [1]}, "seccompProfile": {"type": []}}
+)
 def test_nothing_that_is_json_stops_it(spec: dict[str, Any]) -> None:
     for kind in ("Pod", "Service", "Secret"):
         found({"apiVersion": "v1", "kind": kind, "metadata": spec, "spec": spec}, marks={})
