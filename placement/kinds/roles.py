@@ -90,17 +90,19 @@ def facts(rules: KindFile, obj: Object) -> Facts:
 
 
 def _late(entries: Sequence[RoleEntry], obj: Object) -> frozenset[str]:
-    """The roles for whose pods the gang does not wait: they are made once it runs."""
+    """The roles for whose pods the gang does not wait: they come once it runs. None where there are no others."""
     first: dict[Roles, str] = {}
     for role in entries:
-        first.setdefault(role.rules, role.name)
-    return frozenset(
+        if role.replicas:
+            first.setdefault(role.rules, role.name)
+    late = frozenset(
         role.name
         for role in entries
         if (rule := role.rules.late) is not None
-        and (role.name in rule.roles or (rule.after_first and role.name != first[role.rules]))
+        and (role.name in rule.roles or (rule.after_first and role.name != first.get(role.rules)))
         and (rule.when is None or spec_holds(rule.when, obj))
     )
+    return late if any(role.replicas for role in entries if role.name not in late) else frozenset()
 
 
 def _entries(places: Sequence[Roles], obj: Object, found: Findings) -> Iterator[RoleEntry]:
@@ -159,10 +161,17 @@ def _located(roles: Roles, obj: Object, found: Findings) -> Iterator[_Located]:
             if roles.form == "list":
                 yield name, path, entry, {}
                 continue
-            inner = paths.reach(found, entry, roles.inner, path)
-            inside = fields.items(found, {"": inner}, "", "") if isinstance(inner, list) else ()
-            for index, (_, one) in enumerate(inside):
-                yield f"{name}-{index}", f"{paths.shown(roles.inner, path)}[{index}]", one, entry
+            *way, key = roles.inner
+            holder = paths.reach(found, entry, tuple(way), path)
+            at = paths.shown(tuple(way), path)
+            inside = fields.items(found, holder if isinstance(holder, dict) else {}, at, key)
+            if not inside:
+                at = paths.shown(roles.inner, path)
+                found.error(
+                    at, "there is no pod template: what it would run is not known", "add it, with its resources"
+                )
+            for index, (inner_path, one) in enumerate(inside):
+                yield f"{name}-{index}", inner_path, one, entry
     elif not isinstance(value, dict):
         fields.wrong_type(found, at, "a mapping", value)
     elif roles.form == "one":

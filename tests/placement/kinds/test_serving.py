@@ -182,3 +182,11 @@ def test_status_of_seldon(catalogue: Catalogue, status: dict[str, Any], event: E
     kind = catalogue.find("machinelearning.seldon.io/v1", "SeldonDeployment")
     assert kind is not None
     assert observe(kind, yaml.safe_load(seldon(predictors=[])) | {"status": status}).event is event
+
+
+def test_a_predictor_without_pods_of_its_own_says_what_is_missing(
+    problems_of: Callable[[str], tuple[Problem, ...]],
+) -> None:
+    graph = {"name": "c", "implementation": "SKLEARN_SERVER", "modelUri": "s3://b/m"}
+    (problem,) = problems_of(seldon(predictors=[{"name": "main", "graph": graph}]))
+    assert (problem.path, problem.mend) == ("spec.predictors[0].componentSpecs", "add it, with its resources")

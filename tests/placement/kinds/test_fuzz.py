@@ -1,0 +1,186 @@
+"""Manifests of every kind, broken at random: the reader says what is wrong, or answers a gang that can be; nothing that
+comes after it fails on what it let in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from e2e import manifests
+from e2e.kinds.rows import ROWS
+from e2e.pods import Course
+from placement.kinds import reader
+from placement.kinds.catalogue import Catalogue
+from placement.kinds.documents import Document
+from placement.kinds.observe import observe
+from placement.kinds.problems import ManifestError
+from placement.kinds.reader import Submission
+from placement.kinds.render import render
+
+Json = Any
+CATALOGUE = Catalogue.builtin()
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+
+
+def _objects() -> Iterator[dict[str, Any]]:
+    """A right one of every kind at least."""
+    for path in sorted(MANIFESTS.glob("*.yaml")):
+        for body in yaml.safe_load_all(path.read_text()):
+            if isinstance(body, dict) and CATALOGUE.find(str(body.get("apiVersion")), str(body.get("kind"))):
+                yield body
+    for row in ROWS:
+        yield row.manifest("x", Course())[1]
+    yield manifests.indexed_job("x", pods=4, gpus=1)
+    yield manifests.job("x")
+
+
+EVERY = list(_objects())
+STATUS_WORDS: tuple[str, ...] = (
+    "phase",
+    "state",
+    "conditions",
+    "type",
+    "status",
+    "ready",
+    "active",
+    "replicaStatuses",
+    "Worker",
+)
+STATUS_WORDS += ("applicationState", "jobStatus", "modelStatus", "replicatedJobsStatus", "readyReplicas", "reason")
+values: st.SearchStrategy[Json] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from([0, 1, -1, 2**31, 2**63, 0.5, "", "4", "many", "a/b", "Always", [], {}, [[]], [None], {"": None}]),
+    st.integers(-5, 300),
+    st.text(max_size=8),
+)
+
+
+def _spots(value: Json, spot: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if spot:
+        yield spot
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        yield from _spots(inner, (*spot, key))
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> dict[str, Any]:
+    """One of them with up to four of its fields changed, removed, doubled, or swapped with others."""
+    obj: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(EVERY)))
+    for _ in range(draw(st.integers(1, 4))):
+        spots = list(_spots(obj))
+        if not spots:
+            break
+        *way, last = draw(st.sampled_from(spots))
+        holder: Json = obj
+        for step in way:
+            holder = holder[step]
+        match draw(st.sampled_from(["change", "change", "remove", "double", "swap"])):
+            case "change":
+                holder[last] = copy.deepcopy(draw(values))
+            case "remove":
+                del holder[last]
+            case "double":
+                if isinstance(holder, list):
+                    holder.append(copy.deepcopy(holder[int(last)]))
+            case "swap":
+                *other_way, other = draw(st.sampled_from(spots))
+                found: Json = obj
+                for step in (*other_way, other):
+                    found = found[step] if _has(found, step) else None
+                holder[last] = copy.deepcopy(found)
+    return obj
+
+
+def _has(value: Json, step: str | int) -> bool:
+    return (isinstance(value, dict) and step in value) or (
+        isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
+    )
+
+
+def read(obj: dict[str, Any]) -> Submission | None:
+    try:
+        (submission,) = reader.read_documents([Document(1, obj)], CATALOGUE)
+    except ManifestError as error:
+        refused = error
+    else:
+        return submission
+    assert refused.problems
+    for problem in refused.problems:
+        assert problem.message, problem
+        assert problem.mend or problem.path, problem
+    return None
+
+
+def test_there_is_one_of_every_kind() -> None:
+    there = {(str(obj["apiVersion"]).rpartition("/")[0], obj["kind"]) for obj in EVERY}
+    assert {(kind.rules.group, kind.kind) for kind in CATALOGUE.kinds} <= there
+
+
+@pytest.mark.parametrize("obj", EVERY, ids=lambda obj: f"{obj['kind']}-{obj['metadata'].get('name', 'generated')}")
+def test_the_right_ones_are_right(obj: dict[str, Any]) -> None:
+    submission = read(copy.deepcopy(obj))
+    assert submission is not None
+    check(submission)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(broken())
+def test_a_broken_one_is_refused_with_words_or_is_a_gang_that_can_be(obj: dict[str, Any]) -> None:
+    before = copy.deepcopy(obj)
+    submission = read(obj)
+    assert obj == before, "the reader changed what it was given"
+    if submission is not None:
+        check(submission)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    st.sampled_from(EVERY),
+    st.recursive(
+        values,
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(STATUS_WORDS),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    ),
+)
+def test_no_status_makes_observing_fail(obj: dict[str, Any], status: Json) -> None:
+    kind = CATALOGUE.find(obj["apiVersion"], obj["kind"])
+    assert kind is not None
+    said = observe(kind, {**obj, "status": status})
+    assert isinstance(said.reason, str)
+
+
+def check(submission: Submission) -> None:
+    """What must be so of every gang, by counting alone; and what comes after the reader takes it."""
+    workload = submission.workload
+    assert workload.roles
+    assert workload.pods > 0
+    assert 0 < workload.min_pods <= workload.pods
+    for role in workload.roles:
+        assert 0 <= role.minimum <= role.replicas, role
+        assert role.maximum is None or role.maximum >= 1, role
+        assert all(amount >= 0 for amount in dict(role.requests).values()), role
+        assert role.gpus_per_pod >= 0
+        assert sum(dict(role.requests).get(each.resource, 0) for each in role.devices) >= sum(
+            each.amount for each in role.devices
+        )
+    assert sum(role.minimum for role in workload.roles) <= workload.min_pods
+    rendered = render([submission.manifest], CATALOGUE, job="j-1", epoch=1)
+    assert rendered[-1]["kind"] == workload.kind
+    again = read(rendered[-1])
+    assert again is None or again.workload.total_gpus == workload.total_gpus, "rendering changed what it asks for"
