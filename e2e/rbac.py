@@ -40,9 +40,10 @@ def objects() -> list[dict[str, Any]]:
     return made
 
 
-def cluster_rules() -> list[dict[str, Any]]:
-    """With those that an owner adds by rbac.metrics=true, and those for all that `policy.access` may give."""
-    texts = [(RULES / name).read_text() for name in ("cluster-rules.yaml", "metrics-rules.yaml")]
+def cluster_rules(*, metrics: bool = True) -> list[dict[str, Any]]:
+    """With those for all that `policy.access` gives, and (`metrics`) those that an owner adds by rbac.metrics=true."""
+    names = ("cluster-rules.yaml", *(("metrics-rules.yaml",) if metrics else ()))
+    texts = [(RULES / name).read_text() for name in names]
     into_pods = {"apiGroups": [""], "resources": ["pods/exec", "pods/portforward"], "verbs": ["get", "create"]}
     return [*(rule for text in texts for rule in yaml.safe_load(text)), into_pods]
 
