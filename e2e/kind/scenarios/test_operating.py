@@ -82,25 +82,8 @@ def test_a_job_is_operated_from_outside(federation: InstalledFederation) -> None
     )  # as the first process of its container it heeds no SIGTERM
     until("the pods to go", lambda: not truth.pods_of(cluster, job), timeout_s=60)
     kept = federation.muster("logs", job)
-    assert sorted(kept.splitlines()) == sorted(f"{pods[rank]} | serving as {rank}" for rank in (0, 1)), kept
-
-
-def test_what_the_owner_of_a_cluster_switches_off(federation: InstalledFederation) -> None:
-    job = federation.submit(manifests.indexed_job("closed", pods=1, gpus=1, product=H100)).id
-    shown = federation.wait_phase(job, Phase.RUNNING, timeout_s=90)
-    assert shown.cluster is not None
-    federation.upgrade_spoke(shown.cluster, "--set", "policy.access={logs,events,port-forward}")
-    try:
-
-        def refused() -> bool:
-            done = outside(federation, "exec", job, "--", "true")
-            assert done.returncode == 1, done
-            assert b"does not give exec" in done.stderr, done
-            return True
-
-        until("it to be refused", refused, timeout_s=60, every_s=1)
-    finally:
-        federation.upgrade_spoke(shown.cluster, "--set", "policy.access={logs,events,exec,port-forward}")
+    said = [line for line in kept.splitlines() if "serving as" in line]  # what was asked of its port is in there too
+    assert sorted(said) == sorted(f"{pods[rank]} | serving as {rank}" for rank in (0, 1)), kept
 
 
 def truth_index(pod: dict[str, Any]) -> int:
