@@ -24,7 +24,7 @@ _RULES: Mapping[str, tuple[re.Pattern[str], int, str]] = {
     "label-1035": (_LABEL_1035, 63, "lower-case letters, digits and -, a letter first, no - at the end"),
 }
 _SUFFIX_LENGTH = 5
-DISTRIBUTE = "put it into the clusters by itself: muster distribute FILE --to SELECTOR"
+DISTRIBUTE = "apply it in the clusters that need it: kubectl apply -f FILE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,7 +211,7 @@ class OtherKind:
     kind: str
     versions: tuple[str, ...]  # whole apiVersions
     because: str = ""  # why it cannot be submitted; "" for dependencies
-    distribute: bool = False  # it goes into clusters by itself, with `muster distribute`
+    distribute: bool = False  # it configures a cluster, and is applied there
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,7 @@ def _no_workload(others: Sequence[Dependency]) -> Problem:
         return Problem(0, "", "the file has no workload", "give at least one")
     names = ", ".join(f"{each.identity.kind} {each.identity.name}" for each in others[:5])
     message = f"the file has no workload, only what goes along with one: {names}"
-    mend = "put them in the file of the workload that uses them; what configures a cluster goes by muster distribute"
+    mend = "put them in the file of the workload that uses them; apply what configures a cluster there, with kubectl"
     return Problem(0, "", message, mend)
 
 

@@ -57,7 +57,7 @@ def test_with_several_each_takes_what_it_uses(catalogue: Catalogue) -> None:
     for each in (first, second):
         assert each.workload.warnings == (
             "ConfigMap default/idle is used by no workload of the file and is not applied;"
-            " what configures a cluster goes by muster distribute",
+            " apply what configures a cluster there, with kubectl",
         )
         assert each.workload.references == ()
 
