@@ -136,8 +136,8 @@ def _template(
         return podforms.FORMS[rules.pods].template(entry, obj, path, found), path
     template = paths.reach(found, entry, rules.template, path)
     template_path = paths.shown(rules.template, path)
-    if template is None:
-        if rules.optional:
+    if template is None or (template == {} and rules.template):
+        if rules.optional and template is None:
             return None, template_path
         found.error(join(template_path, "spec"), "there is no pod template", "add it, with at least one container")
         return {}, template_path

@@ -50,7 +50,10 @@ def test_expressions_say_true_or_do_not_hold(text: str, obj: dict[str, Any], ans
         ('phase == "Ready"', "phase in .* is no name; known: gang, metadata, object"),
         ("shout(status.phase)", r"shout\(\) in .* is no function"),
         ("size(status.x) > 0 && " * 60 + "true", "at most 1000"),
-        ("status.a.all(x, x.all(y, y.all(z, z.all(w, w > 0))))", "4 macros"),
+        ("status.a.all(x, x > 0) && " * 4 + "true", "4 macros"),
+        ("status.a.all(x, status.b.exists(y, y == x))", "within another"),
+        ('size(r"\\") > 0 && status.a.all(x, status.a.all(y, true)) || "x" == "y")', "plain quotes"),
+        ('status.a == """x"""', "plain quotes"),
         ("status.a.all(status, status > 0)", "status is a name of its own"),
     ],
 )

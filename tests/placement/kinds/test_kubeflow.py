@@ -199,3 +199,11 @@ def phased(pods: Sequence[Pod], phase: str, **status: Any) -> list[Pod]:
 
 def event(kind: Kind, obj: Pod, pods: list[Pod]) -> Event | None:
     return observe(kind, {**obj, "status": emulate.status(kind, obj, pods)}).event
+
+
+def test_a_template_that_says_nothing_is_none(problems_of: Callable[[str], tuple[Problem, ...]]) -> None:
+    obj = yaml.safe_load(MPI)
+    obj["spec"]["mpiReplicaSpecs"]["Worker"]["template"] = {}
+    (problem,) = problems_of(yaml.safe_dump(obj))
+    assert problem.path == "spec.mpiReplicaSpecs.Worker.template.spec"
+    assert problem.message == "there is no pod template"
