@@ -125,6 +125,12 @@ def test_groups_of_a_leader_and_its_workers(read_one: Read, text: str, roles: li
     assert workload.long_running
 
 
+def test_leaders_do_not_wait_for_workers_that_come_once_they_are_ready(read_one: Read) -> None:
+    workload = read_one(lws(True, replicas=2, size=4, startupPolicy="LeaderReady")).workload
+    assert [(role.name, role.minimum, role.replicas) for role in workload.roles] == [("leader", 2, 2), ("worker", 0, 6)]
+    assert workload.min_pods == 2
+
+
 def test_the_first_group_that_is_ready_makes_it_run(catalogue: Catalogue) -> None:
     kind = catalogue.find("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet")
     assert kind is not None
