@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from placement import marks
 from placement.kinds import claims, requests
 from placement.kinds.problems import Findings
 from placement.resources import Resources
@@ -20,13 +21,13 @@ from spoke import checkpoints
 from spoke.cluster.port import Object
 from wire.orders import JobRef
 
-JOB_LABEL = "muster.dev/job"
-EPOCH_LABEL = "muster.dev/epoch"
-ROLE_LABEL = "muster.dev/role"
-OWNER_ANNOTATION = "muster.dev/owner"  # on workload objects: the spoke that made it, by hub and cluster name
-DEPENDENCIES_ANNOTATION = "muster.dev/travels-along"  # on workload objects: what was made for them, as JSON
-GPUS_ANNOTATION = "muster.dev/gpus"  # "0,3": indices of whole cards, or of the card that is shared
-NICS_ANNOTATION = "muster.dev/nics"  # "rdma/hca=0,rdma/hca=2": indices of RDMA NICs near the cards
+JOB_LABEL = marks.JOB
+EPOCH_LABEL = marks.EPOCH
+ROLE_LABEL = marks.ROLE
+OWNER_ANNOTATION = marks.OWNER
+DEPENDENCIES_ANNOTATION = marks.TRAVELS_ALONG
+GPUS_ANNOTATION = marks.GPUS
+NICS_ANNOTATION = marks.NICS
 SHARED_CARD_ANNOTATION = "ALIYUN_COM_GPU_MEM_IDX"  # written by the gpushare scheduler and read by its device plugin
 SCHEDULER = "muster"
 # Where controllers write a pod's number within its role.

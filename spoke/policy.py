@@ -18,9 +18,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from placement import marks
 from placement.kinds.catalogue import Catalogue
 from placement.safety import policy, reading
-from placement.safety.borders import MARKS
 from placement.safety.footprint import Footprint
 from placement.safety.policy import Policy, Refusal
 from placement.safety.reading import Reading
@@ -113,8 +113,8 @@ class Guard:
         objects = start.objects
         namespace = _namespace_of(objects[-1])
         found = [*self._misplaced(objects, namespace), *self._not_its_own(start, namespace)]
-        marks = dict.fromkeys(MARKS, "") | {"muster.dev/job": ref.job, "muster.dev/epoch": str(ref.epoch)}
-        footprint = reading.footprint(objects, self._catalogue, Reading(namespace, marks))
+        given = dict.fromkeys(marks.LABELS, "") | {marks.JOB: ref.job, marks.EPOCH: str(ref.epoch)}
+        footprint = reading.footprint(objects, self._catalogue, Reading(namespace, given))
         return _in_words([*found, *policy.refusals(self.rules.jobs, footprint)])
 
     def of_distributed(self, objects: Sequence[Object]) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from placement import marks
 from placement.inventory import DEFAULT_LEVELS
 from placement.kinds import durations, fields, paths
 from placement.kinds.constraints import label_selector_matches
@@ -22,8 +23,6 @@ from placement.kinds.roles import MIN_AVAILABLE, RoleEntry
 from placement.workload import DataUse, Hints, IfTooLarge, TopologyMode, TopologyRequest
 
 PREFIX = "muster.dev/"
-# Written by Muster itself on what it applies.
-RESERVED = frozenset({"muster.dev/job", "muster.dev/epoch", "muster.dev/role", "muster.dev/gpus"})
 KNOWN = (
     "muster.dev/topology-required",
     "muster.dev/topology-preferred",
@@ -68,7 +67,7 @@ def given(found: Findings, obj: Object, templates: Sequence[RoleEntry]) -> _Give
     """Every `muster.dev/` hint on the workload; unknown, doubled, reserved and misplaced ones are problems."""
     hints: dict[str, tuple[str, str]] = {}
     for key, value, path in _under_prefix(found, obj, ""):
-        if key in RESERVED:
+        if key in marks.LABELS or key == marks.GPUS:
             found.error(path, f"{key} is written by Muster itself", "remove it")
         elif key in ON_TEMPLATES and key not in KNOWN:
             found.error(path, f"{key} belongs on a role's pod template", "move it to the metadata of the template")

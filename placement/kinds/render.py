@@ -10,18 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from placement import marks
 from placement.data import DataPlace
 from placement.kinds import datasets, paths, podforms, roles
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import Object
-
-JOB = "muster.dev/job"
-EPOCH = "muster.dev/epoch"
-ROLE = "muster.dev/role"
-GPUS = "muster.dev/gpus"
-# What only Muster says of an object, dropped from those that were taken out of a cluster where it did.
-_MARKS = frozenset({JOB, EPOCH, ROLE})
-_NOTES = frozenset({"muster.dev/owner", "muster.dev/travels-along", GPUS, "muster.dev/nics"})
 
 _SERVER_FIELDS = frozenset(
     {
@@ -63,10 +56,10 @@ def render(
             others.append(obj)
             continue
         workloads.append(obj)
-        marks = {JOB: job, EPOCH: str(epoch)}
-        _label(obj, marks)
+        whose = {marks.JOB: job, marks.EPOCH: str(epoch)}
+        _label(obj, whose)
         for role in roles.shape(kind.rules, obj).roles:
-            mine = {**marks, ROLE: role.name}
+            mine = {**whose, marks.ROLE: role.name}
             if role.rules.pods:
                 entry: Any = role.entry  # part of `obj`, as the template is
                 podforms.FORMS[role.rules.pods].mark(entry, mine, scheduler)
@@ -85,7 +78,8 @@ def render(
 def _bare(given: Object, namespace: str) -> dict[str, Any]:
     obj: dict[str, Any] = _copied({key: value for key, value in given.items() if key != "status"})
     metadata = {key: value for key, value in _mapping(obj, "metadata").items() if key not in _SERVER_FIELDS}
-    for part, ours in (("labels", _MARKS), ("annotations", _NOTES)):
+    # What only Muster says of an object, where it was taken out of a cluster in which Muster did.
+    for part, ours in (("labels", marks.LABELS), ("annotations", marks.ANNOTATIONS)):
         if isinstance(said := metadata.get(part), dict) and ours & said.keys():
             metadata[part] = {key: value for key, value in said.items() if key not in ours}
     obj["metadata"] = {**metadata, "namespace": metadata.get("namespace") or namespace}

@@ -10,15 +10,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from placement import marks
 from placement.kinds.references import NETWORKS
 from placement.safety.containers import among, mapping
 from placement.safety.levels import Breach, Level, shown
 
 ALWAYS = Level.PRIVILEGED
 SCHEDULERS = frozenset({"", "muster", "default-scheduler"})
-# What only Muster writes: they say whose a pod is, and what it holds.
-MARKS = frozenset({"muster.dev/job", "muster.dev/epoch", "muster.dev/role"})
-NOTES = frozenset({"muster.dev/owner", "muster.dev/travels-along", "muster.dev/gpus", "muster.dev/nics"})
 _TOKENS = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
 _NAMES_A_NAMESPACE = "namespace"
 
@@ -45,18 +43,18 @@ def of_annotations(annotations: Mapping[str, Any], path: str, namespace: str) ->
             yield Breach("namespace", ALWAYS, f'{path}["{NETWORKS}"]', shown(name), there)
 
 
-def of_metadata(metadata: Mapping[str, Any], path: str, marks: Mapping[str, str] | None) -> Iterator[Breach]:
-    """Of an object's metadata, or of a pod template's. `marks`: the labels that Muster itself has put there; None where
+def of_metadata(metadata: Mapping[str, Any], path: str, given: Mapping[str, str] | None) -> Iterator[Breach]:
+    """Of an object's metadata, or of a pod template's. `given`: the labels that Muster itself has put there; None where
     it will put them there, over whatever is said now."""
     for field in ("finalizers", "ownerReferences"):
         if metadata.get(field):
             yield Breach(field, ALWAYS, f"{path}.{field}", shown(metadata[field]))
     labels, annotations = mapping(metadata.get("labels")), mapping(metadata.get("annotations"))
-    if marks is not None:
-        for key in sorted(MARKS & labels.keys()):
-            if key not in marks or marks[key] not in ("", labels[key]):
+    if given is not None:
+        for key in sorted(marks.LABELS & labels.keys()):
+            if key not in given or given[key] not in ("", labels[key]):
                 yield Breach("reserved", ALWAYS, f'{path}.labels["{key}"]', shown(labels[key]), key)
-    for key in sorted(NOTES & annotations.keys()):
+    for key in sorted(marks.ANNOTATIONS & annotations.keys()):
         yield Breach("reserved", ALWAYS, f'{path}.annotations["{key}"]', shown(annotations[key]), key)
 
 
