@@ -6,6 +6,7 @@ is told. A spoke's owner has the last word on whether such a kind runs in the cl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +22,9 @@ from hub.roles import admins_only
 from hub.store import kind_files
 from hub.store.kind_files import KindFileRecord
 from hub.store.store import Store
-from placement.kinds import documents
 from placement.kinds.catalogue import Catalogue, CatalogueError
 from placement.kinds.kind import Kind
-from placement.kinds.problems import ManifestError, did_you_mean
+from placement.kinds.problems import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class KindBook:
         self._spokes = spokes
         self._clock = clock
         self.files: Mapping[str, str] = {}  # by name, as every spoke is to know them
+        self._one_change = asyncio.Lock()  # from what was checked to what all know
 
     async def load(self) -> None:
         """At the start. A file that an earlier release took and this one does not is left out, and said."""
@@ -95,14 +96,11 @@ class KindBook:
                 mend="leave comments out",
             )
         try:
-            bodies = documents.parse(text.encode())  # the limits of everything that comes from outside
-            if len(bodies) != 1:
-                raise CatalogueError(f"{name}: the file has {len(bodies)} documents; one kind is one document")
             kinds = self._catalogue.read_file(name, text)
             others = {other: known for other, known in self.files.items() if other != name}
             trial = Catalogue(self._catalogue.own, self._catalogue.others)
             trial.replace_added({**others, name: text})
-        except (CatalogueError, ManifestError) as error:
+        except CatalogueError as error:
             mend = "docs/kinds.md says what may stand there, with an example"
             raise Invalid(str(error), code="invalid-kind", mend=mend) from error
         if name not in self.files and len(self.files) >= MAX_FILES:
@@ -111,28 +109,30 @@ class KindBook:
 
     async def add(self, actor: Actor, name: str, text: str) -> AddedKind:
         """Takes it, or puts it in the place of the one of that name. Raises Forbidden, Invalid, ConflictError."""
-        kinds = self.check(actor, name, text)
-        record = KindFileRecord(name, text, actor.user, self._clock())
+        async with self._one_change:
+            kinds = self.check(actor, name, text)
+            record = KindFileRecord(name, text, actor.user, self._clock())
 
-        def write(session: Session) -> None:
-            self._refuse_while_used(session, name, {kind.resource_kind for kind in kinds})
-            kind_files.save(session, record)
+            def write(session: Session) -> None:
+                self._refuse_while_used(session, name, {kind.resource_kind for kind in kinds})
+                kind_files.save(session, record)
 
-        await self._store.write(write)
-        await self._changed({**self.files, name: text})
+            await self._store.write(write)
+            await self._changed({**self.files, name: text})
         return self._added(record)
 
     async def remove(self, actor: Actor, name: str) -> None:
         """Raises Forbidden, NotFound, ConflictError where jobs of it have not ended."""
         admins_only(actor, "remove kinds")
-        await self.show(actor, name)
+        async with self._one_change:
+            await self.show(actor, name)
 
-        def write(session: Session) -> None:
-            self._refuse_while_used(session, name, set())
-            kind_files.forget(session, name)
+            def write(session: Session) -> None:
+                self._refuse_while_used(session, name, set())
+                kind_files.forget(session, name)
 
-        await self._store.write(write)
-        await self._changed({other: text for other, text in self.files.items() if other != name})
+            await self._store.write(write)
+            await self._changed({other: text for other, text in self.files.items() if other != name})
 
     async def _changed(self, files: Mapping[str, str]) -> None:
         self.files = dict(files)

@@ -13,11 +13,14 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from placement.kinds import documents
 from placement.kinds.kind import Kind, KindFile, OtherKind, OtherKinds
+from placement.kinds.problems import ManifestError
 
 _KIND_FILE = TypeAdapter(KindFile)
 _OTHER_KINDS = TypeAdapter(OtherKinds)
 _OTHERS = "_others.yaml"
+_NO_OTHERS = "{dependencies: [], refused: []}"
 
 
 class CatalogueError(Exception):
@@ -46,10 +49,9 @@ class Catalogue:
         kinds: list[Kind] = []
         for name in sorted(texts):
             if name != _OTHERS:
-                rules = _validated(_KIND_FILE, name, texts[name])
-                kinds += [Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions]
-        others = _validated(_OTHER_KINDS, _OTHERS, texts.get(_OTHERS, "{dependencies: [], refused: []}"))
-        return cls(without_twins(kinds), others)
+                kinds += _kinds(_validated(_KIND_FILE, name, _shipped(name, texts[name])))
+        others = _validated(_OTHER_KINDS, _OTHERS, _shipped(_OTHERS, texts.get(_OTHERS, _NO_OTHERS)))
+        return cls(_without_twins(kinds), others)
 
     @property
     def own(self) -> tuple[Kind, ...]:
@@ -62,13 +64,21 @@ class Catalogue:
         Whoever holds this catalogue knows them from then on. Raises CatalogueError; then nothing has changed.
         """
         added = [kind for name in sorted(files) for kind in self.read_file(name, files[name])]
-        self.kinds = (*self._own, *without_twins(added))
+        self.kinds = (*self._own, *_without_twins(added))
         self._kinds = {(kind.api_version, kind.kind): kind for kind in self.kinds}
 
     def read_file(self, name: str, text: str) -> tuple[Kind, ...]:
-        """The kinds of one file that is to be added, one for each version. Raises CatalogueError."""
-        rules = _validated(_KIND_FILE, name, text)
-        kinds = tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions)
+        """The kinds of one file that is to be added, one for each version. Raises CatalogueError.
+
+        Such a file comes from outside, to the hub and to every spoke: it is read as a manifest is, within its limits.
+        """
+        try:
+            bodies = documents.parse(text.encode())
+        except ManifestError as error:
+            raise CatalogueError(f"{name}: {error}") from error
+        if len(bodies) != 1:
+            raise CatalogueError(f"{name}: the file has {len(bodies)} documents; one kind is one document")
+        kinds = _kinds(_validated(_KIND_FILE, name, bodies[0]))
         if not kinds:
             raise CatalogueError(f"{name}: versions: there is none; name at least one")
         own = {kind.resource_kind for kind in self._own}
@@ -103,7 +113,7 @@ class Catalogue:
         return versions[0] if len(versions) == 1 else ""
 
 
-def without_twins(kinds: Sequence[Kind]) -> Sequence[Kind]:
+def _without_twins(kinds: Sequence[Kind]) -> Sequence[Kind]:
     """Raises CatalogueError where two files are for the same kind."""
     seen = [kind.resource_kind for kind in kinds]
     if twice := {each for each in seen if seen.count(each) > 1}:
@@ -115,8 +125,21 @@ def _by_version(others: Iterable[OtherKind]) -> dict[tuple[str, str], OtherKind]
     return {(version, other.kind): other for other in others for version in other.versions}
 
 
-def _validated(adapter: TypeAdapter[Any], name: str, text: str) -> Any:
+def _kinds(rules: KindFile) -> tuple[Kind, ...]:
+    """One for each version."""
+    return tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions)
+
+
+def _shipped(name: str, text: str) -> Any:
+    """Of a file that comes with the program. Raises CatalogueError."""
     try:
-        return adapter.validate_python(yaml.load(text, Loader=yaml.CSafeLoader))
-    except (ValidationError, yaml.YAMLError) as error:
+        return yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"{name}: {error}") from error
+
+
+def _validated(adapter: TypeAdapter[Any], name: str, body: Any) -> Any:
+    try:
+        return adapter.validate_python(body)
+    except ValidationError as error:
         raise CatalogueError(f"{name}: {error}") from error

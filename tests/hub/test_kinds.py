@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,3 +160,22 @@ async def test_one_that_live_jobs_are_of_stays(book: KindBook, hub: Hub, catalog
         lambda session: session.connection().execute(text("UPDATE jobs SET finished_at = submitted_at"))
     )
     await book.remove(ADMIN, "sweep")
+
+
+async def test_of_two_that_come_at_once_for_one_kind_the_second_is_refused(
+    book: KindBook, catalogue: Catalogue, spokes: Spokes
+) -> None:
+    first, second = await asyncio.gather(
+        book.add(ADMIN, "sweep", SWEEP), book.add(ADMIN, "other", SWEEP), return_exceptions=True
+    )
+    assert not isinstance(first, BaseException)
+    assert isinstance(second, Invalid)
+    assert spokes.told == [{"sweep": SWEEP}]
+    assert [one.record.name for one in await book.list(ANN)] == ["sweep"]
+    assert len(catalogue.kinds) == len(catalogue.own) + 1
+
+
+async def test_two_that_come_at_once_for_two_kinds_are_both_known(book: KindBook, spokes: Spokes) -> None:
+    other = SWEEP.replace("Sweep", "Brush")
+    await asyncio.gather(book.add(ADMIN, "sweep", SWEEP), book.add(ADMIN, "brush", other))
+    assert spokes.told[-1] == {"sweep": SWEEP, "brush": other} == book.files

@@ -129,3 +129,13 @@ def test_counters_are_checked_when_loading() -> None:
 def test_two_files_of_one_kind() -> None:
     with pytest.raises(CatalogueError, match="two kind files"):
         Catalogue.loaded({"a.yaml": FLEET, "b.yaml": FLEET})
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "&a [*a, *b]", "!!python/object:os.system {}", f"{FLEET}\n---\n{FLEET}"]
+)
+def test_a_file_from_outside_is_read_within_the_limits_of_a_manifest(text: str) -> None:
+    catalogue = Catalogue.builtin()
+    with pytest.raises(CatalogueError, match=r"^fleet: "):
+        catalogue.replace_added({"fleet": text})
+    assert catalogue.kinds == catalogue.own
