@@ -434,7 +434,7 @@ def _assemble(
         directory=directory,
         jobs=jobs,
         tunnels=Tunnels(store, jobs, directory, clock=clock),
-        happenings=Happenings(jobs, directory),
+        happenings=Happenings(jobs, directory, clock=clock),
         clusters=clusters,
         access=Access(store, clock=clock),
         prices=Prices(store, federation),

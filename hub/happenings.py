@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,9 +45,10 @@ class JobEvents(Protocol):
 
 
 class Happenings:
-    def __init__(self, jobs: JobEvents, source: LogSource) -> None:
+    def __init__(self, jobs: JobEvents, source: LogSource, *, clock: Callable[[], datetime]) -> None:
         self._jobs = jobs
         self._source = source
+        self._clock = clock
 
     async def of(self, actor: Actor, ref: str, *, follow: bool) -> AsyncGenerator[Happening, None]:
         """In the order of time; with `follow` then as they come, until the job has ended. Raises NotFound."""
@@ -99,15 +100,19 @@ class Happenings:
         query = LogQuery(JobRef(job.id, job.epoch), "", follow, 0, of=EVENTS)
         try:
             if not self._source.can(job.cluster, capabilities.EVENTS):
-                yield _missing(f"the spoke of {job.cluster} is too old to tell the cluster's events")
+                yield self._missing(f"the spoke of {job.cluster} is too old to tell the cluster's events")
                 return
             async with aclosing(self._source.open_logs(job.cluster, query)) as parts:
                 async for one in _read(parts):
                     yield one
         except NotConnected:
-            yield _missing(f"{job.cluster} is not connected now, so its events are not shown")
+            yield self._missing(f"{job.cluster} is not connected now, so its events are not shown")
         except LogBroken as error:
-            yield _missing(f"the events of {job.cluster} cannot be read (on): {error}")
+            yield self._missing(f"the events of {job.cluster} cannot be read (on): {error}")
+
+    def _missing(self, words: str) -> Happening:
+        now = self._clock()
+        return Happening(now, now, 1, "muster", True, "incomplete", words, "", "muster-incomplete-0")
 
 
 _LINGER_S = 2.0  # for what the cluster says of the end
@@ -171,8 +176,3 @@ def _own(event: JobEvent) -> Happening:
     return Happening(
         event.at, event.at, 1, "muster", warning, event.event, event.message, event.phase.value, f"muster-{event.seq}"
     )
-
-
-def _missing(words: str) -> Happening:
-    now = datetime.now(UTC)
-    return Happening(now, now, 1, "muster", True, "incomplete", words, "", "muster-incomplete-0")

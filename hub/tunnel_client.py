@@ -95,15 +95,7 @@ def process(
     asked += [("columns", str(size[0])), ("rows", str(size[1]))]
     url = _url(muster, ref, "exec", asked, role, rank, container)
     with _told(muster.url):
-        socket = connect_sync(
-            url,
-            ssl=muster.tls if url.startswith("wss") else None,
-            additional_headers=muster.headers,
-            open_timeout=_OPEN_S,
-            ping_timeout=60,
-            compression=None,
-            max_size=1 << 20,
-        )
+        socket = connect_sync(url, **_options(muster, url))
     try:
         yield Remote(socket, muster.url)
     finally:
@@ -163,15 +155,7 @@ async def connection(
     asked = [("port", str(port)), *([("service", service)] if service else [])]
     url = _url(muster, ref, "port-forward", asked, role, rank, container)
     with _told(muster.url):
-        socket = await connect_async(
-            url,
-            ssl=muster.tls if url.startswith("wss") else None,
-            additional_headers=muster.headers,
-            open_timeout=_OPEN_S,
-            ping_timeout=60,
-            compression=None,
-            max_size=1 << 20,
-        )
+        socket = await connect_async(url, **_options(muster, url))
     try:
         yield Connection(socket, muster.url)
     finally:
@@ -185,6 +169,18 @@ def _url(
     query = urlencode([*asked, *((name, value) for name, value in target if value)])
     base = "ws" + muster.url.removeprefix("http")
     return f"{base}{schemas.API_PREFIX}/jobs/{quote(ref, safe='')}/{verb}?{query}"
+
+
+def _options(muster: MusterClient, url: str) -> dict[str, Any]:
+    """Of both kinds of sockets."""
+    return {
+        "ssl": muster.tls if url.startswith("wss") else None,
+        "additional_headers": muster.headers,
+        "open_timeout": _OPEN_S,
+        "ping_timeout": 60,
+        "compression": None,
+        "max_size": 1 << 20,
+    }
 
 
 @contextmanager

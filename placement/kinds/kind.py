@@ -24,9 +24,7 @@ class Replicas:
     path: Path = ()
     default: int = 1
     at_most: Path | None = None  # Job: no more pods at once than completions
-    times: tuple[
-        Path, ...
-    ] = ()  # multiplied by these; each counts 1 where it is absent (JobSet: its Jobs × their pods)
+    times: tuple[Path, ...] = ()  # multiplied by these, 1 where absent (JobSet: its Jobs × their pods)
     outer: Path | None = None  # form inner: where the entry names none, in the one it lies in
     of_object: Path | None = None  # where none of these names one, in the object
     cel: str = ""  # instead of all that: a whole number, computed from the object

@@ -156,22 +156,13 @@ def _located(roles: Roles, obj: Object, found: Findings) -> Iterator[_Located]:
     if value is None:
         if not roles.optional:
             found.error(at, "is missing: the workload has no pods", f"add {at}")
-    elif roles.form in ("list", "inner"):
+    elif roles.form == "list":
         for name, path, entry in _listed(roles, value, at, found):
-            if roles.form == "list":
-                yield name, path, entry, {}
-                continue
-            *way, key = roles.inner
-            holder = paths.reach(found, entry, tuple(way), path)
-            at = paths.shown(tuple(way), path)
-            inside = fields.items(found, holder if isinstance(holder, dict) else {}, at, key)
-            if not inside:
-                at = paths.shown(roles.inner, path)
-                found.error(
-                    at, "there is no pod template: what it would run is not known", "add it, with its resources"
-                )
-            for index, (inner_path, one) in enumerate(inside):
-                yield f"{name}-{index}", inner_path, one, entry
+            yield name, path, entry, {}
+    elif roles.form == "inner":
+        for name, path, outer in _listed(roles, value, at, found):
+            for index, (inner_path, entry) in enumerate(_inner(roles, outer, path, found)):
+                yield f"{name}-{index}", inner_path, entry, outer
     elif not isinstance(value, dict):
         fields.wrong_type(found, at, "a mapping", value)
     elif roles.form == "one":
@@ -191,6 +182,17 @@ def _listed(roles: Roles, value: Any, at: str, found: Findings) -> Iterator[tupl
             fields.wrong_type(found, paths.shown(roles.name_path, path), "a string", name)
             name = None
         yield name or f"{roles.name}{index}", path, entry
+
+
+def _inner(roles: Roles, outer: Object, path: str, found: Findings) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """The entries of one entry, with their paths. Without any it has no pods."""
+    *way, key = roles.inner
+    holder = paths.reach(found, outer, tuple(way), path)
+    inside = fields.items(found, holder if isinstance(holder, dict) else {}, paths.shown(tuple(way), path), key)
+    if not inside:
+        missing = "there is no pod template: what it would run is not known"
+        found.error(paths.shown(roles.inner, path), missing, "add it, with its resources")
+    return inside
 
 
 def _mapped(

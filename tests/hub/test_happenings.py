@@ -47,7 +47,7 @@ def said(hub: Hub, reason: str, after_s: float, **more: Any) -> bytes:
 
 
 async def read(hub: Hub, *, follow: bool = False) -> list[Happening]:
-    return [one async for one in Happenings(hub.jobs, hub.streams).of(ANN, "a", follow=follow)]
+    return [one async for one in Happenings(hub.jobs, hub.streams, clock=hub.clock).of(ANN, "a", follow=follow)]
 
 
 async def test_both_in_one_order(hub: Hub) -> None:
@@ -55,7 +55,7 @@ async def test_both_in_one_order(hub: Hub) -> None:
     lines = said(hub, "Late", 60, count=3, message="again") + b"nonsense\n{}\n" + said(hub, "Early", -60)
     hub.streams.logs["east"] = [LogLines("", lines)]
     found = await read(hub)
-    assert [one.reason for one in found] == ["Early", "submit", "place", "accept", "Late"][: len(found)]
+    assert [one.reason for one in found] == ["Early", "submit", "place", "accept", "Late"]
     assert (found[-1].count, found[-1].message, found[-1].warning, found[-1].source) == (3, "again", True, "kubelet")
     assert hub.streams.asked[0][1].of == EVENTS
 
@@ -67,14 +67,14 @@ async def test_without_the_cluster_muster_says_what_it_knows(hub: Hub) -> None:
     hub.streams.abilities = frozenset()
     assert "too old" in (await read(hub))[-1].message
     with pytest.raises(NotFound):
-        await anext(Happenings(hub.jobs, hub.streams).of(BOB, "a", follow=False))
+        await anext(Happenings(hub.jobs, hub.streams, clock=hub.clock).of(BOB, "a", follow=False))
 
 
 async def test_followed_to_the_end_of_the_job(hub: Hub) -> None:
     spoke = await placed(hub)
     hub.streams.logs["east"] = [LogLines("", said(hub, "Pulled", 1)), LogLines("", said(hub, "Pulled", 2, count=2))]
     found: list[Happening] = []
-    async for one in Happenings(hub.jobs, hub.streams).of(ANN, "a", follow=True):
+    async for one in Happenings(hub.jobs, hub.streams, clock=hub.clock).of(ANN, "a", follow=True):
         found.append(one)
         if one.count == 2 and one.reason == "Pulled":
             (ref,) = spoke.live

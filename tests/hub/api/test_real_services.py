@@ -53,7 +53,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         rebalancing=rebalancing,
         tunnels=Tunnels(hub.store, hub.jobs, hub.streams, clock=hub.clock),
         usages=Usages(hub.jobs, Directory()),
-        happenings=Happenings(hub.jobs, hub.streams),
+        happenings=Happenings(hub.jobs, hub.streams, clock=hub.clock),
         ca_pem=b"CA",
         last_event=lambda: 0,
         grpc_address=":8443",
