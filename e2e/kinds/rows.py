@@ -25,6 +25,7 @@ class Row:
     spec: Callable[[Course], dict[str, Any]]
     pods: int  # that Muster binds
     gpus: int
+    product: str = ""  # that they are to be; "": any
     ends: bool = True  # it can succeed
     fails: bool = True  # its status has a word for failure
     cluster: str = PLAYED
@@ -101,7 +102,7 @@ def _workflow(course: Course) -> dict[str, Any]:
 
 
 ROWS = (
-    Row("RayCluster", "ray.io/v1", _ray, 3, 2, ends=False),
+    Row("RayCluster", "ray.io/v1", _ray, 3, 2, H100, ends=False),
     Row(
         "RayJob",
         "ray.io/v1",
@@ -112,8 +113,18 @@ ROWS = (
         },
         4,
         2,
+        H100,
     ),
-    Row("RayService", "ray.io/v1", lambda course: {"rayClusterConfig": _ray(FOREVER)}, 3, 2, ends=False, fails=False),
+    Row(
+        "RayService",
+        "ray.io/v1",
+        lambda course: {"rayClusterConfig": _ray(FOREVER)},
+        3,
+        2,
+        H100,
+        ends=False,
+        fails=False,
+    ),
     Row(
         "JobSet",
         "jobset.x-k8s.io/v1alpha2",
@@ -131,6 +142,7 @@ ROWS = (
         },
         5,
         4,
+        H100,
     ),
     Row(
         "LeaderWorkerSet",
@@ -145,6 +157,7 @@ ROWS = (
         },
         4,
         2,
+        H100,
         ends=False,
         fails=False,
     ),
@@ -171,6 +184,7 @@ ROWS = (
         },
         2,
         2,
+        H100,
         ends=False,
     ),
     Row(
@@ -196,6 +210,7 @@ ROWS = (
         },
         3,
         2,
+        H100,
     ),
     # Kubeflow's training-operator itself.
     Row(
@@ -210,6 +225,7 @@ ROWS = (
         },
         4,
         3,
+        A100,
         cluster=OPERATED,
     ),
     Row(
@@ -223,6 +239,7 @@ ROWS = (
         },
         3,
         3,
+        A100,
         cluster=OPERATED,
     ),
     Row(
@@ -231,6 +248,7 @@ ROWS = (
         lambda course: {"paddleReplicaSpecs": {"Worker": _replicas("paddle", 2, course, 2)}},
         2,
         4,
+        A100,
         cluster=OPERATED,
     ),
     Row(
@@ -245,6 +263,7 @@ ROWS = (
         },
         3,
         2,
+        A100,
         cluster=OPERATED,
     ),
     Row(
@@ -258,6 +277,7 @@ ROWS = (
         },
         3,
         3,
+        A100,
         cluster=OPERATED,
     ),
 )

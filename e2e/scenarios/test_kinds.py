@@ -17,6 +17,8 @@ from e2e.provider import MemberCluster
 from e2e.waiting import until
 from placement.lifecycle import Phase
 
+PRODUCT = "nvidia.com/gpu.product"
+
 pytestmark = pytest.mark.standard_shapes
 
 
@@ -29,12 +31,12 @@ def operators(clusters: Mapping[str, MemberCluster]) -> Iterator[None]:
 
 def test_every_kind_starts_as_a_gang_and_succeeds(federation: Federation) -> None:
     jobs = {row: federation.submit(*row.manifest("ok", Course(run_for="6s" if row.ends else ""))).id for row in ROWS}
-    told = {}
 
     def starts(row: Row) -> None:
         shown = federation.wait_phase(jobs[row], Phase.RUNNING, Phase.SUCCEEDED, timeout_s=60)
         assert shown.cluster == row.cluster
-        told[row] = shown
+        asking = [role for role in shown.workload.roles if role.gpus_per_pod]
+        assert {role.device_class for role in asking} == {row.product or "nvidia.com/gpu"}
 
     each(starts, ROWS)
     each(lambda row: is_whole(federation, row, jobs[row]), ROWS)
@@ -58,6 +60,7 @@ def test_every_kind_says_why_it_failed(federation: Federation) -> None:
             return seen.reason
 
         reason = until(f"{row.name} to fail", failed, timeout_s=60)
+        assert f"{row.name}-bad" in reason, reason
         assert "fail" in reason.lower(), reason
 
     each(fails, failing)
@@ -86,12 +89,17 @@ def each(check: Callable[[Row], object], rows: Iterator[Row] | tuple[Row, ...] |
 
 def is_whole(federation: Federation, row: Row, job: str) -> None:
     cluster = federation.member(row.cluster)
+    nodes = cluster.client.list("v1", "Node")
+    product_of = {node["metadata"]["name"]: node["metadata"]["labels"].get(PRODUCT) for node in nodes}
 
     def whole() -> bool:
         pods = bound(truth.pods_of(cluster, job))
         assert len(pods) == row.pods, f"{len(pods)} of {row.pods} pods are bound"
         assert sum(len(truth.indices_of(pod)) for pod in pods) == row.gpus, [truth.indices_of(pod) for pod in pods]
         assert {pod["spec"]["schedulerName"] for pod in pods} == {"muster"}
+        if row.product:
+            there = {product_of[pod["spec"]["nodeName"]] for pod in pods if truth.gpus_of(pod)}
+            assert there == {row.product}, there
         return True
 
     until(f"every pod of {row.name}", whole)
