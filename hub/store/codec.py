@@ -28,6 +28,8 @@ from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason
 from placement.workload import (
     DataUse,
     DeviceNeed,
+    Divide,
+    DivideBy,
     Hints,
     IfTooLarge,
     LabelRequirement,
@@ -147,7 +149,14 @@ def _hints(row: Json) -> Hints:
     known: Json = {name: _untupled(value) for name, value in row.items() if name in _HINTS}
     if "if_too_large" in known:
         known["if_too_large"] = IfTooLarge(known["if_too_large"])
+    if known.get("divide"):
+        known["divide"] = _divide(known["divide"])
     return Hints(**known)
+
+
+def _divide(row: Json) -> Divide:
+    weights = tuple((cluster, weight) for cluster, weight in row["weights"])
+    return Divide(DivideBy(row["by"]), weights, row["min_per_region"], row["max_clusters"])
 
 
 _HINTS = frozenset(field.name for field in fields(Hints))
