@@ -125,12 +125,8 @@ def _floors(wish: Wish, chosen: Mapping[str, Place]) -> tuple[_Shares, dict[str,
             if left <= 0:
                 short[region] = wish.min_per_region
                 continue
-            got = _best(
-                wish,
-                {one.cluster: one for one in members},
-                {one.cluster: floors[one.cluster] for one in members},
-                has + 1,
-            )
+            theirs = {one.cluster: one for one in members}
+            got = _best(wish, theirs, {name: floors[name] for name in theirs}, has + 1)
             floors.update(got)
             left -= 1
     return floors, short
