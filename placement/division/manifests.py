@@ -34,11 +34,9 @@ class PartSpec:
 
 
 def replicas_of(workload: Workload, objects: Sequence[Object]) -> int:
-    """How many replicas are to be divided. One that leaves them to its autoscaler begins with the autoscaler's least."""
-    least = max(
-        (_whole(paths.find(one, ("spec", "minReplicas"))) or 1 for one in _scalers(workload, objects)), default=0
-    )
-    return max(workload.pods, least)
+    """How many are to be divided. A workload that leaves them to its autoscaler begins with the autoscaler's least."""
+    scalers = [one for one in objects if scales(one, workload)]
+    return max(workload.pods, *(_whole(paths.find(one, ("spec", "minReplicas"))) or 1 for one in scalers), 1)
 
 
 def parts_of(
@@ -67,7 +65,7 @@ def _divided(obj: Object, workload: Workload, shares: Shares, catalogue: Catalog
         return dict(found)
     if alike:
         return dict.fromkeys(shares, obj)
-    if _scales(obj, workload):
+    if scales(obj, workload):
         bounds = {name: Bounds(share, 1, UNLIMITED) for name, share in shares.items()}
         numbers = _range(obj, ("spec", "minReplicas"), ("spec", "maxReplicas"), bounds)
         return {cluster: _with_numbers(obj, numbers, cluster) for cluster in shares}
@@ -137,7 +135,7 @@ def _kind_of(obj: Object, catalogue: Catalogue) -> Kind | None:
     return catalogue.find(str(obj.get("apiVersion")), str(obj.get("kind")))
 
 
-def _scales(obj: Object, workload: Workload) -> bool:
+def scales(obj: Object, workload: Workload) -> bool:
     target = paths.find(obj, ("spec", "scaleTargetRef"))
     return (
         obj.get("kind") == AUTOSCALER

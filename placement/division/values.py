@@ -30,7 +30,7 @@ class Place:
     """One cluster as a division sees it.
 
     `room` counts all replicas that it could hold, those that it has included; `keeps` is what stays there whatever is
-    decided (a part that cannot be moved, a cluster that nobody hears of and that is not lost yet).
+    decided (nobody hears of the cluster, and it is not lost yet).
     """
 
     cluster: str
