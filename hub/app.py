@@ -49,6 +49,7 @@ from hub.kinds import KindBook
 from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
 from hub.link.directory import Directory
+from hub.loops.dividing import DividingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
@@ -59,7 +60,7 @@ from hub.rebalancing import Rebalancing
 from hub.records import Actor, Object, UserRole
 from hub.rest_tls import GivenFiles, RestTls
 from hub.settings import HubSettings
-from hub.store import users
+from hub.store import users, wholes
 from hub.store.dialect import DatabaseInUse, is_sqlite
 from hub.store.leadership import Candidate, Deposed, Term
 from hub.store.migrate import NewerDatabase
@@ -149,6 +150,7 @@ class Hub:
         await parts.queues.keep_initial()
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
+        self._run_loop("dividing", parts.dividing.run())
         self._run_loop("health", parts.health.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
@@ -391,6 +393,7 @@ class _Parts:
     happenings: Happenings
     uplink: Uplink
     placing: PlacingLoop
+    dividing: DividingLoop
     health: HealthLoop
     store: Store
 
@@ -455,6 +458,9 @@ def _assemble(
             kind_files=lambda: kinds.files,
         ),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
+        dividing=DividingLoop(
+            store, federation, backlog, copies.wholes, catalogue, wholes.not_resized, clock=clock, rng=rng
+        ),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
         store=store,
     )

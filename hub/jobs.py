@@ -22,18 +22,20 @@ from sqlalchemy.orm import Session
 from hub.admission import Admitted, Submission, home_of
 from hub.errors import ConflictError, Invalid, NotFound, TooLarge
 from hub.federation import Federation
+from hub.ids import new_id
 from hub.link.directory import NotConnected
 from hub.link.log_flow import LogBroken
 from hub.loops.attempt import Planner
 from hub.loops.backlog import Backlog
-from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Page, Planned
+from hub.records import Actor, DivisionRecord, Explanation, Job, JobEvent, JobFilter, Page, Planned
 from hub.roles import no_viewers
-from hub.store import events, jobs, moves
+from hub.store import events, jobs, moves, wholes
 from hub.store.feed import Feed
 from hub.store.jobs import NewJob, name_of
 from hub.store.moves import Move
 from hub.store.store import Store
 from hub.submits import Asked, Submitted, content_hash, submit_together
+from placement.division import manifests
 from placement.fleet import Fleet, PendingJob
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
 from placement.lifecycle import TERMINAL, Event, Phase
@@ -46,8 +48,6 @@ from wire.orders import JobRef, LogLines, LogQuery, Stop
 
 log = logging.getLogger(__name__)
 
-ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-ID_LENGTH = 10
 CANCEL_GRACE_S = 30.0
 MAX_JOBS_PER_SUBMIT = 10_000
 MAX_PAGE = 1000
@@ -197,9 +197,14 @@ class Jobs:
                 yield Problem(number, "muster.dev/queue", message, f"its queues: {', '.join(allowed) or 'none'}")
 
     def _new_job(self, workload: Workload, found: Submission, at: datetime) -> NewJob:
-        id_ = "j-" + "".join(self._rng.choices(ID_ALPHABET, k=ID_LENGTH))
+        id_, objects = new_id(self._rng), (*found.dependencies, found.manifest)
         try:
-            return jobs.new_job(id_, workload, (*found.dependencies, found.manifest), at)
+            if workload.hints.divide is None:
+                return jobs.new_job(id_, workload, objects, at)
+            asked = DivisionRecord(
+                manifests.replicas_of(workload, objects), any(manifests.scales(one, workload) for one in objects)
+            )
+            return jobs.new_job(id_, workload, objects, at, whole=id_, division=asked)
         except TypeError as error:
             raise Invalid(
                 f"{workload.name} cannot be stored: {error}",
@@ -334,6 +339,15 @@ class Jobs:
             job = _one(session, actor, ref)
             if job.phase in TERMINAL or job.phase is Phase.CANCELLING:
                 return job
+            if job.is_part:
+                raise ConflictError(
+                    f"{job.id} is the part of {job.name} in {job.workload.hints.clusters[0]}",
+                    code="is-a-part",
+                    mend=f"cancel the whole (muster cancel {job.whole}), or submit it with other weights",
+                )
+            if job.is_whole:
+                wholes.cancel(session, job.id, reason, now, CANCEL_GRACE_S)
+                return _one(session, actor, job.id)
             moves.apply(session, [Move(job.id, Event.CANCEL, reason, now, stop=Stop(CANCEL_GRACE_S, reason))])
             return _one(session, actor, job.id)
 

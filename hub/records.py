@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -77,6 +77,27 @@ class CostReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Shunned:
+    """A cluster that takes no part of a divided work for now, or (`until` None) for good."""
+
+    why: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DivisionRecord:
+    """How a work's replicas are divided over clusters, as it was decided last."""
+
+    replicas: int  # what is asked for
+    scaled: bool  # an autoscaler in each cluster says how many there are
+    shares: Mapping[str, int] = field(default_factory=dict)  # by cluster
+    wanted: int = 0  # what the shares were to sum up to
+    reasons: tuple[tuple[str, str], ...] = ()  # (code, message): what the wish could not have
+    changed_at: datetime | None = None  # when the shares were changed last
+    shunned: Mapping[str, Shunned] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     id: str  # "j-" and ten characters of [0-9a-v]
     tenant: str
@@ -102,6 +123,17 @@ class Job:
     client_key: str | None
     checkpoint_at: datetime | None = None  # of the present attempt, as it told
     stalled_since: datetime | None = None  # while it shows no progress for the time that it named
+    whole: str | None = None  # of a part: the divided work that it is of; of that work: its own id
+    division: DivisionRecord | None = None  # of a divided work
+
+    @property
+    def is_whole(self) -> bool:
+        """It is divided: what runs are its parts, jobs of their own."""
+        return self.whole == self.id
+
+    @property
+    def is_part(self) -> bool:
+        return self.whole is not None and self.whole != self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +162,7 @@ class JobFilter:
     queue: str | None = None
     name: str | None = None  # substring
     tenant: str | None = None  # admins only; others are held to their own
+    parts: bool = False  # of divided works, too
     limit: int = 100
     cursor: str | None = None
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import orjson
 
-from hub.records import Object
+from hub.records import DivisionRecord, Object, Shunned
 from placement.data import DataMove, Dataset, Replica
 from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
@@ -78,6 +78,28 @@ def role_counts_of(text: str) -> tuple[RoleCount, ...]:
 
 def pod_places_of(text: str) -> tuple[PodPlace, ...]:
     return tuple(PodPlace(row["pod"], row["role"], row["node"], tuple(row["gpus"])) for row in load(text))
+
+
+# ---- divided works ----
+
+
+def division_of(text: str | None) -> DivisionRecord | None:
+    if text is None:
+        return None
+    row = load(text)
+    return DivisionRecord(
+        replicas=row["replicas"],
+        scaled=row["scaled"],
+        shares=row["shares"],
+        wanted=row["wanted"],
+        reasons=tuple((code, message) for code, message in row["reasons"]),
+        changed_at=_moment(row["changed_at"]),
+        shunned={name: Shunned(one["why"], _moment(one["until"])) for name, one in row["shunned"].items()},
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 # ---- queues ----

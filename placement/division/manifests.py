@@ -18,7 +18,7 @@ from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import Object
 from placement.kinds.kind import Kind
 from placement.kinds.roles import RoleEntry
-from placement.workload import DivideBy, Workload
+from placement.workload import DivideBy, IfTooLarge, Workload
 
 AUTOSCALER = "HorizontalPodAutoscaler"
 DISRUPTION_BUDGET = "PodDisruptionBudget"
@@ -49,6 +49,11 @@ def parts_of(
         mine = tuple(one[cluster] for one in divided)
         found[cluster] = PartSpec(_workload(workload, mine, cluster, catalogue), mine)
     return found
+
+
+def moved(workload: Workload, cluster: str) -> Workload:
+    """A part that is to run in another cluster."""
+    return replace(workload, hints=replace(workload.hints, clusters=(cluster,)))
 
 
 def _divided(obj: Object, workload: Workload, shares: Shares, catalogue: Catalogue) -> dict[str, Object]:
@@ -122,7 +127,16 @@ def _workload(workload: Workload, objects: Sequence[Object], cluster: str, catal
             for role in workload.roles
         ),
         min_pods=shape.min_pods,
-        hints=replace(workload.hints, divide=None, clusters=(cluster,), excluded_clusters=(), regions=()),
+        hints=replace(
+            workload.hints,
+            divide=None,
+            clusters=(cluster,),
+            excluded_clusters=(),
+            regions=(),
+            # Whether the whole is given up is not for a part to say.
+            give_up_hours=None,
+            if_too_large=IfTooLarge.WAIT,
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from hub.federation import Federation
 from hub.jobs import Jobs
 from hub.link.directory import NotConnected
 from hub.link.tunnel_failed import TunnelFailed
+from hub.loops.dividing import DividingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
@@ -27,14 +28,17 @@ from hub.pki import RequestRefused, SignedCertificate
 from hub.prices import Prices
 from hub.queues import Queues
 from hub.records import Actor, Object, UserRole
-from hub.store import leadership
+from hub.store import leadership, wholes
 from hub.store.dialect import is_sqlite, open_unpooled
 from hub.store.leadership import Candidate
 from hub.store.store import Store
+from hub.store.wholes import Resize
 from hub.uplink import Uplink
 from placement import invariants, planner
 from placement.data import DataPlace
 from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
+from placement.kinds import reader
+from placement.kinds import render as real_render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
@@ -222,6 +226,7 @@ class Hub:
     datasets: Datasets
     uplink: Uplink
     placing: PlacingLoop
+    dividing: DividingLoop
     health: HealthLoop
     streams: FakeStreams
 
@@ -239,8 +244,26 @@ def a_store(database: str) -> Store:
     return Store(database, term=leadership.take(engine, seen, Candidate("test", "", 10.0)))
 
 
-async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authority: FakeAuthority | None = None) -> Hub:
-    """`database`: a URL, or SQLite's file."""
+def read_manifests(text: bytes, *, namespace: str) -> Sequence[reader.Submission]:
+    return reader.read(text, CATALOGUE, namespace=namespace)
+
+
+def render_manifests(
+    objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+) -> Sequence[Object]:
+    return real_render.render(objects, CATALOGUE, job=job, epoch=epoch, data=data)
+
+
+async def open_hub(
+    database: Path | str,
+    clock: Clock,
+    *,
+    seed: int = 0,
+    authority: FakeAuthority | None = None,
+    manifests: bool = False,
+    resize: Resize = wholes.not_resized,
+) -> Hub:
+    """`database`: a URL, or SQLite's file. `manifests`: it reads and renders Kubernetes' own, and not those above."""
     store = a_store(database if isinstance(database, str) else f"sqlite:///{database}")
     await store.open()
     copies = Copies.empty(
@@ -250,7 +273,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
     copies.federation.tenants = SHARING
     signer, streams = authority or FakeAuthority(), FakeStreams()
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
-    planning = Planning(planner.Planner().plan, invariants.check, render)
+    planning = Planning(planner.Planner().plan, invariants.check, render_manifests if manifests else render)
     return Hub(
         store,
         clock,
@@ -260,7 +283,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             copies.federation,
             copies.backlog,
             copies.feed,
-            read,
+            read_manifests if manifests else read,
             lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
             planner.plan_fully,
             streams,
@@ -275,6 +298,16 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         Datasets(store, copies.federation),
         Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
+        DividingLoop(
+            store,
+            copies.federation,
+            copies.backlog,
+            copies.wholes,
+            CATALOGUE,
+            resize,
+            clock=clock,
+            rng=Random(seed + 1000),
+        ),
         HealthLoop(store, copies.federation, clock=clock),
         streams,
     )
@@ -340,7 +373,7 @@ class FakeSpoke:
         bound = [(ref.job, ref.epoch) for ref, job in self.live.items() if job.nodes]
         return summarise(
             [self._node(index, amount) for index, amount in enumerate(free)],
-            {KIND},
+            {KIND, "apps/v1/Deployment"},
             revision=self.revision,
             counted=bound,
         )

@@ -1,0 +1,316 @@
+"""Divided works in a whole hub without doors: the real reader, planner and store; spokes that are values."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hub.errors import ConflictError
+from hub.records import Job, JobFilter
+from hub.store import rows, wholes
+from hub.store.wholes import cluster_of
+from placement.division.division import REST
+from placement.lifecycle import TERMINAL, Event, Phase
+from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeSpoke, Hub, open_hub
+
+TEMPLATE = {
+    "metadata": {"labels": {"app": "web"}},
+    "spec": {"containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]},
+}
+
+
+def service(replicas: int = 6, name: str = "web", **hints: str) -> bytes:
+    annotations = {f"muster.dev/{key.replace('_', '-')}": value for key, value in hints.items()}
+    return yaml.safe_dump(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "annotations": annotations},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE},
+        }
+    ).encode()
+
+
+def training(pods: int = 6, **hints: str) -> bytes:
+    annotations = {f"muster.dev/{key.replace('_', '-')}": value for key, value in hints.items()}
+    template = {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
+    return yaml.safe_dump(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "work", "annotations": annotations},
+            "spec": {"parallelism": pods, "completions": pods, "template": template},
+        }
+    ).encode()
+
+
+class World:
+    def __init__(self, hub: Hub, clock: Clock, spokes: Mapping[str, FakeSpoke]) -> None:
+        self.hub = hub
+        self.clock = clock
+        self.spokes = dict(spokes)
+        self.dead: set[str] = set()
+
+    async def settle(self) -> None:
+        """Until nobody has anything to do any more."""
+        busy = True
+        while busy:
+            busy = bool(await self.hub.dividing.settle())
+            busy |= bool(await self.hub.placing.settle())
+            for name, spoke in self.spokes.items():
+                if name in self.dead:
+                    continue
+                busy |= bool(await spoke.obey(self.hub))
+                busy |= bool(spoke.unacked)
+                await spoke.send_reports(self.hub)
+
+    async def run_all(self) -> None:
+        await self.settle()
+        for name, spoke in self.spokes.items():
+            for ref in list(spoke.live):
+                if name not in self.dead and spoke.live[ref].event is not Event.RUNNING:
+                    spoke.advance(ref, Event.RUNNING)
+        for name, spoke in self.spokes.items():
+            if name not in self.dead:
+                await spoke.send_summary(self.hub)
+        await self.settle()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Those that live go on to say so."""
+        self.clock.advance(seconds)
+        for name in self.spokes.keys() - self.dead:
+            await self.hub.uplink.heartbeat(name)
+        self.hub.federation.tick(self.clock())
+        await self.settle()
+
+    async def submit(self, text: bytes) -> str:
+        (one,) = await self.hub.jobs.submit(ANN, text)
+        await self.run_all()
+        return one.job.id
+
+    async def show(self, id_: str) -> Job:
+        return await self.hub.jobs.show(ADMIN, id_)
+
+    async def parts(self, id_: str) -> dict[str, Job]:
+        """Those that live, by cluster; a cluster has one at most."""
+        found = await self.hub.store.read(lambda session: wholes.load(session, [id_]))
+        live = [part for part in found[0].parts if part.phase not in TERMINAL]
+        assert len({cluster_of(part) for part in live}) == len(live)
+        return {cluster_of(part): part for part in live}
+
+    async def shares(self, id_: str) -> dict[str, int]:
+        return {cluster: part.workload.pods for cluster, part in (await self.parts(id_)).items()}
+
+
+@asynccontextmanager
+async def a_world(path: Path, *, gpus: Mapping[str, int] = {"eu-a": 16, "us-b": 16}) -> AsyncGenerator[World, None]:
+    clock = Clock()
+    hub = await open_hub(path / "hub.db", clock, manifests=True)
+    spokes = {name: FakeSpoke(name, nodes=1, gpus=amount) for name, amount in gpus.items()}
+    for name, spoke in spokes.items():
+        await spoke.join(hub, region=name.partition("-")[0])
+        await spoke.connect(hub)
+    try:
+        yield World(hub, clock, spokes)
+    finally:
+        await hub.store.close()
+
+
+async def test_replicas_are_divided_by_weight_and_each_cluster_gets_its_own(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights", divide_weights="eu-a=2,us-b=1"))
+        assert await world.shares(id_) == {"eu-a": 4, "us-b": 2}
+        whole = await world.show(id_)
+        assert (whole.phase, whole.reason, whole.cluster) == (Phase.RUNNING, "", None)
+        (counted,) = whole.roles
+        assert (counted.ready, counted.total) == (6, 6)
+        for name, share in (("eu-a", 4), ("us-b", 2)):
+            (running,) = world.spokes[name].live.values()
+            (obj,) = running.start.objects
+            assert obj["spec"]["replicas"] == share
+            assert obj["metadata"]["labels"]["muster.dev/job"] == (await world.parts(id_))[name].id
+        history = [event async for event in world.hub.jobs.events(ANN, after=None, job=id_, follow=False)]
+        assert [(one.event, one.message) for one in history][:2] == [
+            ("submit", "by ann"),
+            ("divide", "eu-a 4, us-b 2"),
+        ]
+
+
+async def test_the_whole_holds_nothing_and_only_parts_are_reserved(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        parts = {part.id for part in (await world.parts(id_)).values()}
+
+        def held(session: Session) -> set[str]:
+            return set(session.connection().execute(select(rows.reservations.c.job)).scalars())
+
+        assert await world.hub.store.read(held) == parts
+
+
+async def test_a_list_shows_the_whole_and_its_parts_where_asked(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        page = await world.hub.jobs.list(ANN, JobFilter())
+        assert [job.id for job in page.jobs] == [id_]
+        assert (await world.hub.jobs.list(ANN, JobFilter(cluster="eu-a"))).jobs[0].id == id_
+        everything = await world.hub.jobs.list(ANN, JobFilter(parts=True))
+        assert {job.whole for job in everything.jobs} == {id_}
+        assert everything.total == 3
+        assert (await world.hub.jobs.show(ANN, "web")).id == id_
+        assert (await world.hub.jobs.list(BOB, JobFilter(parts=True))).total == 0
+
+
+async def test_a_third_cluster_takes_what_had_no_place(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 2, "us-b": 2}) as world:
+        id_ = await world.submit(service(divide="weights"))
+        assert await world.shares(id_) == {"eu-a": 2, "us-b": 2}
+        whole = await world.show(id_)
+        assert whole.phase is Phase.STARTING
+        assert whole.reason.startswith("4 of 6 replicas are ready: 4 of 6 replicas have a place: eu-a has room for 2")
+        third = world.spokes["ap-c"] = FakeSpoke("ap-c", nodes=1, gpus=8)
+        await third.join(world.hub, region="ap")
+        await third.connect(world.hub)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 2, "us-b": 2, "ap-c": 2}
+        assert (await world.show(id_)).phase is Phase.RUNNING
+
+
+async def test_a_lost_clusters_share_moves_and_comes_back_when_it_does(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 8, "us-b": 8, "ap-c": 8}) as world:
+        id_ = await world.submit(service(divide="price", divide_max_clusters="2"))
+        (home,) = await world.shares(id_)
+        world.dead.add(home)
+        await world.pass_time(20)
+        assert await world.shares(id_) == {home: 6}, "silent, and not lost yet"
+        await world.pass_time(61)
+        await world.run_all()
+        shares = await world.shares(id_)
+        assert shares.pop(home) == 6
+        ((other, share),) = shares.items()
+        assert share == 6
+        whole = await world.show(id_)
+        assert whole.phase is Phase.RUNNING
+        assert whole.division is not None
+        assert whole.division.shares == {other: 6}
+        world.dead.clear()
+        await world.spokes[home].connect(world.hub)
+        await world.run_all()
+        assert sum((await world.shares(id_)).values()) == 6
+        assert sum(len(spoke.live) for spoke in world.spokes.values()) == 1
+
+
+async def test_cancelling_the_whole_stops_every_part(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        part = (await world.parts(id_))["eu-a"]
+        with pytest.raises(ConflictError) as refused:
+            await world.hub.jobs.cancel(ANN, part.id)
+        assert refused.value.code == "is-a-part"
+        assert (await world.hub.jobs.cancel(ANN, "web")).phase is Phase.CANCELLING
+        await world.settle()
+        assert (await world.show(id_)).phase is Phase.CANCELLED
+        assert not any(spoke.live for spoke in world.spokes.values())
+        again = await world.submit(service(divide="weights"))
+        assert (await world.show(again)).phase is Phase.RUNNING
+
+
+async def test_a_refusing_cluster_is_shunned_for_a_while(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.spokes["eu-a"].taken_elsewhere = 16  # and its summary does not say so yet
+        id_ = await world.submit(service(divide="weights"))
+        assert await world.shares(id_) == {"us-b": 6}
+        whole = await world.show(id_)
+        assert whole.division is not None
+        assert whole.division.shunned["eu-a"].why.endswith("0 of 1 pods fit")
+        world.spokes["eu-a"].taken_elsewhere = 0
+        await world.spokes["eu-a"].send_summary(world.hub)
+        await world.pass_time(301)
+        await world.run_all()
+        await world.pass_time(REST.total_seconds() + 1)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+
+
+async def test_a_part_that_fails_leaves_its_cluster_out_for_good(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.spokes["eu-a"].invalid.add("web")
+        id_ = await world.submit(service(divide="weights"))
+        assert await world.shares(id_) == {"us-b": 6}
+        assert (await world.show(id_)).phase is Phase.RUNNING
+        world.spokes["us-b"].invalid.add("other")
+        world.spokes["eu-a"].invalid.add("other")
+        lost = await world.submit(service(2, "other", divide="weights"))
+        whole = await world.show(lost)
+        assert whole.phase is Phase.FAILED
+        assert "its part in eu-a failed: spec.template is required" in whole.reason
+
+
+async def test_training_starts_once_all_of_it_has_a_place_and_ends_with_its_parts(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 4, "us-b": 1}) as world:
+        id_ = await world.submit(training(divide="free"))
+        assert await world.shares(id_) == {}
+        assert (await world.show(id_)).reason.startswith("5 of 6 replicas have a place")
+        world.spokes["us-b"].gpus = 2
+        await world.spokes["us-b"].send_summary(world.hub)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 4, "us-b": 2}
+        assert (await world.show(id_)).phase is Phase.RUNNING
+        for spoke in world.spokes.values():
+            (ref,) = spoke.live
+            spoke.advance(ref, Event.SUCCEED)
+        await world.settle()
+        assert (await world.show(id_)).phase is Phase.SUCCEEDED
+
+
+async def test_training_that_fails_in_one_cluster_stops_in_all(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(training(divide="weights"))
+        (ref,) = world.spokes["eu-a"].live
+        world.spokes["eu-a"].advance(ref, Event.FAIL)
+        await world.settle()
+        whole = await world.show(id_)
+        assert (whole.phase, whole.reason) == (Phase.FAILED, "its part in eu-a failed: fail")
+        assert not world.spokes["us-b"].live
+
+
+async def test_training_on_a_lost_cluster_waits_for_a_person(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(training(divide="weights"))
+        world.dead.add("eu-a")
+        await world.pass_time(61)
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+
+
+async def test_what_does_not_say_so_is_never_divided(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 4, "us-b": 4}) as world:
+        (one,) = await world.hub.jobs.submit(ANN, service(6))
+        await world.run_all()
+        job = await world.show(one.job.id)
+        assert (job.phase, job.whole) == (Phase.QUEUED, None)
+
+
+async def test_a_hub_that_starts_anew_goes_on(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        await world.hub.store.close()
+        world.hub = await open_hub(tmp_path / "hub.db", world.clock, seed=9, manifests=True)
+        for spoke in world.spokes.values():
+            await spoke.connect(world.hub)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+        assert len(await world.parts(id_)) == 2
+        assert (await world.show(id_)).phase is Phase.RUNNING
+
+
+async def test_given_up_when_it_has_waited_so_long(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 0}) as world:
+        id_ = await world.submit(service(divide="weights", give_up_hours="1"))
+        assert (await world.show(id_)).phase is Phase.QUEUED
+        await world.pass_time(3601)
+        assert (await world.show(id_)).phase is Phase.FAILED
