@@ -1,4 +1,4 @@
-"""What is to become of one divided work, as a function of values: `placement.division`'s decision in terms of its parts.
+"""What is to become of one divided work, as a function of values: what `placement.division` decides, in terms of parts.
 
 A service follows the clusters for as long as it lives. Training is divided once, when there is room for all of it, and
 from then on its parts are jobs like any others; one that has not started moves where its cluster is gone.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 SHUNNED_FOR = timedelta(minutes=5)
 # A room that is gone for a moment (a pod that starts anew, a report that is late) moves nothing.
-PATIENCE = timedelta(seconds=15)
+PATIENCE = timedelta(seconds=30)
 
 Asked = Callable[[str], Decision | None]  # the last decision about a job that waits
 
@@ -146,7 +146,7 @@ def _places(
     now: datetime,
 ) -> tuple[tuple[Place, ...], list[datetime | None]]:
     holding = {
-        cluster: Holding((part.id, part.epoch), part.workload.pods, part.phase in HOLDING)
+        cluster: Holding((part.id, part.epoch), part.workload.pods, part.phase in HOLDING, record.scaled)
         for cluster, part in there.items()
     }
     refused = {cluster: one.why for cluster, one in record.shunned.items()}

@@ -66,6 +66,12 @@ class Attempt:
     until: datetime  # of one that runs: now
     outcome: Outcome | None  # None: it runs, or ended before outcomes were noted
     runs: bool = False
+    whole: str | None = None  # the divided work that the job is a part of
+
+    @property
+    def work(self) -> str:
+        """What people submitted."""
+        return self.whole or self.job
 
     @property
     def hours(self) -> float:

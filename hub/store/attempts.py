@@ -65,4 +65,5 @@ def _row(ref: JobRef, one: Attempt, spot: bool) -> dict[str, object]:
         "cpu_usd_per_hour": one.cpu_usd_per_hour,
         "foreseen_usd": one.foreseen_usd,
         "egress_usd": one.egress_usd,
+        "whole": one.whole,
     }

@@ -497,6 +497,7 @@ def _charge(session: Session, released: Sequence[_Job]) -> None:
             since=job.held_since,
             until=max(at, job.held_since),
             outcome=ending,
+            whole=job.whole,
         )
         ended.append((job.held, attempt, job.held_spot))
     attempts.record(session, ended)

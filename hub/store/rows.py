@@ -243,6 +243,7 @@ class AttemptRow(Row, table=True):
     cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
     foreseen_usd: float | None = Field(sa_column=Column(Float))
     egress_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    whole: str | None = Field(sa_column=Column(String(16)))  # the divided work that the job is a part of
 
 
 class CostDayRow(Row, table=True):

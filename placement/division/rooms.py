@@ -26,6 +26,7 @@ class Holding:
     job: JobEpoch
     replicas: int
     placed: bool  # room is reserved for it
+    scaled: bool = False  # an autoscaler may have made fewer of its pods
 
 
 class Rooms:
@@ -77,11 +78,11 @@ class Rooms:
             answer = (RefusedBySpoke(name, refusal),)
         if isinstance(answer, tuple):
             no_room = isinstance(answer[0], ResourcesShort | TopologyShort)
-            room = _on_nodes(held, has, fleet, cluster) if no_room else has
+            room = _on_nodes(held, has, fleet) if no_room else has
             return Place(name, cluster.region, max(room, keeps), keeps, why=answer[0])
         assert capacity is not None  # noqa: S101  it was asked for room
         more, why = _more(single, capacity)
-        room = min(_on_nodes(held, has, fleet, cluster) + more, UNLIMITED)
+        room = min(_on_nodes(held, has, fleet) + more, UNLIMITED)
         return Place(name, cluster.region, max(room, keeps), keeps, _usd_per_hour(single, name, answer, fleet), why)
 
     def _capacity(self, cluster: str) -> Capacity | None:
@@ -89,14 +90,11 @@ class Rooms:
         return None if room is None else room.capacity
 
 
-def _on_nodes(held: Holding | None, has: int, fleet: Fleet, cluster: Cluster) -> int:
-    """Replicas of the part that have their room beside what is free. Where the summary counts its pods, those that are
-    on nodes: one that lost its node has to find another."""
-    summary = cluster.summary
-    if held is None or summary is None or held.job not in summary.counted:
-        return has
-    progress = fleet.progress.get(held.job[0])
-    if progress is None or progress.epoch != held.job[1] or not progress.pods:
+def _on_nodes(held: Holding | None, has: int, fleet: Fleet) -> int:
+    """Replicas of the part that have their room beside what is free: those on nodes, once it is known which are. One
+    that lost its node takes what is free, or has no room."""
+    progress = None if held is None or held.scaled else fleet.progress.get(held.job[0])
+    if held is None or progress is None or progress.epoch != held.job[1] or not progress.pods:
         return has
     return min(sum(count for _, _, count in progress.pods), has)
 

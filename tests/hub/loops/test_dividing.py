@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError
-from hub.records import Job, JobFilter
+from hub.records import CostBy, CostQuery, Job, JobFilter
 from hub.store import rows, wholes
 from hub.store.wholes import cluster_of
 from placement.division.division import REST
@@ -314,3 +314,22 @@ async def test_given_up_when_it_has_waited_so_long(tmp_path: Path) -> None:
         assert (await world.show(id_)).phase is Phase.QUEUED
         await world.pass_time(3601)
         assert (await world.show(id_)).phase is Phase.FAILED
+
+
+async def test_costs_by_job_are_the_wholes(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        await world.pass_time(3600)
+        today = world.clock().date()
+
+        async def told() -> tuple[str, int, float]:
+            report = await world.hub.costs.report(ANN, CostQuery(CostBy.JOB, today, today))
+            (line,) = report.lines
+            assert report.total.gpu_hours == pytest.approx(line.cost.gpu_hours)
+            return line.key, line.cost.attempts, round(line.cost.gpu_hours, 2)
+
+        assert (await told())[0] == id_
+        assert (await told())[2] == 6.0
+        await world.hub.jobs.cancel(ANN, id_)
+        await world.settle()
+        assert await told() == (id_, 2, 6.0)

@@ -44,11 +44,10 @@ def test_others_reservations_are_taken_out_and_the_own_part_counts() -> None:
 
 def test_pods_that_lost_their_node_have_no_room_in_a_full_cluster() -> None:
     full = cluster("a", [gpu_node("n0", free=0)])
-    assert full.summary is not None
-    full = replace(full, summary=replace(full.summary, counted=frozenset({("j-part", 1)})))
     held = Holding(("j-part", 1), 4, True)
     there = Fleet({"a": full}, (a_part(4, "a"),), progress={"j-part": Progress(1, NOW, None, (("n0", "worker", 3),))})
     assert places(there, a=held)["a"].room == 3
+    assert places(there, a=replace(held, scaled=True))["a"].room == 4
     untold = replace(there, progress={})
     assert places(untold, a=held)["a"].room == 4
 

@@ -17,12 +17,14 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("whole", sa.String(length=16)))
     op.add_column("jobs", sa.Column("division_json", sa.Text()))
     op.create_index(op.f("ix_jobs_whole"), "jobs", ["whole"])
+    op.add_column("attempts", sa.Column("whole", sa.String(length=16)))
     _live_name("finished_at IS NULL AND (whole IS NULL OR whole = id)")
 
 
 def downgrade() -> None:
     """Refused by the index where two parts of one work live."""
     _live_name("finished_at IS NULL")
+    op.drop_column("attempts", "whole")
     op.drop_index(op.f("ix_jobs_whole"), table_name="jobs")
     op.drop_column("jobs", "division_json")
     op.drop_column("jobs", "whole")
