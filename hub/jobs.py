@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from hub.link.directory import NotConnected
 from hub.link.log_flow import LogBroken
 from hub.loops.attempt import Planner
 from hub.loops.backlog import Backlog
+from hub.merging import Found, merged
 from hub.records import Actor, DivisionRecord, Explanation, Job, JobEvent, JobFilter, Page, Planned
 from hub.roles import no_viewers
 from hub.store import events, jobs, moves, wholes
@@ -221,6 +223,17 @@ class Jobs:
         """
         return await self._store.read(lambda session: _one(session, actor, ref))
 
+    async def parts(self, actor: Actor, work: Job) -> tuple[Job, ...]:
+        """Of a divided work that the actor was shown: all but those that were stopped."""
+        found = await self._store.read(lambda session: wholes.load(session, [work.id]))
+        return tuple(part for whole in found for part in whole.parts)
+
+    async def reach(self, actor: Actor, ref: str) -> Job:
+        """As `show`; of a divided work the part that has most replicas ready. Raises NotFound, ConflictError."""
+        job = await self.show(actor, ref)
+        running = [part for part in await self.parts(actor, job) if part.phase is Phase.RUNNING] if job.is_whole else []
+        return max(running, key=lambda part: (sum(one.ready for one in part.roles), part.id), default=job)
+
     async def list(self, actor: Actor, job_filter: JobFilter) -> Page:
         """Newest first. Raises Invalid."""
         if not 1 <= job_filter.limit <= MAX_PAGE:
@@ -283,15 +296,7 @@ class Jobs:
         Raises NotFound, ConflictError (not placed, its cluster is away, or its spoke too old for what is asked).
         """
         job = await self.show(actor, ref)
-        if job.cluster is None or job.phase is Phase.QUEUED:
-            raise ConflictError(
-                f"{job.name} ({job.id}) is {job.phase} and has no pods: {job.reason or 'it is not placed yet'}",
-                code="not-placed",
-                mend=f"muster explain {job.id} says what it waits for"
-                if job.phase not in TERMINAL
-                else f"muster explain {job.id} says why it was never placed",
-            )
-        query = LogQuery(
+        asked = LogQuery(
             JobRef(job.id, job.epoch),
             role,
             follow,
@@ -303,6 +308,20 @@ class Jobs:
             container,
             tuple(sorted((after or {}).items())),
         )
+        source = self._logs_of_parts(actor, job, asked) if job.is_whole else self._logs_of(job, asked)
+        async with aclosing(source) as found:
+            async for lines in found:
+                yield lines
+
+    async def _logs_of(self, job: Job, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        if job.cluster is None or job.phase is Phase.QUEUED:
+            raise ConflictError(
+                f"{job.name} ({job.id}) is {job.phase} and has no pods: {job.reason or 'it is not placed yet'}",
+                code="not-placed",
+                mend=f"muster explain {job.id} says what it waits for"
+                if job.phase not in TERMINAL
+                else f"muster explain {job.id} says why it was never placed",
+            )
         try:
             if not query.is_plain and not self._logs.can(job.cluster, capabilities.LOGS_RESUME):
                 raise ConflictError(
@@ -324,6 +343,41 @@ class Jobs:
             raise ConflictError(
                 f"the log of {job.name} ended early: {error}", code="log-broken", mend="ask for it again"
             ) from error
+
+    async def _logs_of_parts(self, actor: Actor, whole: Job, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        """Of all of them at once, each pod with its cluster before its name. What cannot be had is told in a line."""
+        if query.rank is not None:
+            raise ConflictError(
+                f"{whole.name} is divided, and each of its parts has a pod of rank {query.rank}",
+                code="divided",
+                mend=f"name a part by its id (muster show {whole.id})",
+            )
+
+        async def find() -> Found[tuple[str, int], LogLines]:
+            work = await self.show(actor, whole.id)
+            parts = await self.parts(actor, work)
+            sources = {
+                (part.id, part.epoch): partial(self._part_of_log, part, query)
+                for part in parts
+                if part.cluster is not None and part.phase is not Phase.QUEUED
+            }
+            return sources, not query.follow or work.phase in TERMINAL
+
+        async with aclosing(merged(find)) as found:
+            async for lines in found:
+                yield lines
+
+    async def _part_of_log(self, part: Job, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        prefix = f"{part.cluster}/"
+        after = tuple((pod.removeprefix(prefix), at) for pod, at in query.after if pod.startswith(prefix))
+        try:
+            async with aclosing(
+                self._logs_of(part, replace(query, ref=JobRef(part.id, part.epoch), after=after))
+            ) as found:
+                async for lines in found:
+                    yield LogLines(prefix + lines.pod, lines.data, lines.position)
+        except ConflictError as error:
+            yield LogLines(prefix + "?", f"{error.message}\n".encode())
 
     # ---- cancel ----
 

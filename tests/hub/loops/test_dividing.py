@@ -12,12 +12,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError
+from hub.happenings import Happenings
 from hub.records import CostBy, CostQuery, Job, JobFilter
 from hub.store import rows, wholes
 from hub.store.wholes import cluster_of
 from placement.division.division import REST
 from placement.lifecycle import TERMINAL, Event, Phase
 from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeSpoke, Hub, open_hub
+from wire.orders import LogLines
 
 TEMPLATE = {
     "metadata": {"labels": {"app": "web"}},
@@ -333,3 +335,45 @@ async def test_costs_by_job_are_the_wholes(tmp_path: Path) -> None:
         await world.hub.jobs.cancel(ANN, id_)
         await world.settle()
         assert await told() == (id_, 2, 6.0)
+
+
+async def test_logs_of_all_parts_in_one_with_their_clusters(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        world.hub.streams.logs = {
+            "eu-a": [LogLines("web-0", b"from the east\n", "7")],
+            "us-b": [LogLines("web-0", b"from the west\n", "9")],
+        }
+        logs = world.hub.jobs.logs(ANN, id_, follow=False, tail_lines=0, after={"eu-a/web-0": "3"})
+        found = {(one.pod, one.data, one.position) async for one in logs}
+        assert found == {("eu-a/web-0", b"from the east\n", "7"), ("us-b/web-0", b"from the west\n", "9")}
+        assert {cluster: query.after for cluster, query in world.hub.streams.asked} == {
+            "eu-a": (("web-0", "3"),),
+            "us-b": (),
+        }
+        del world.hub.streams.logs["us-b"]
+        found_lines = [one async for one in world.hub.jobs.logs(ANN, id_, follow=False, tail_lines=0)]
+        assert [one.data for one in found_lines if one.pod == "us-b/?"] == [
+            b"the logs of web are on us-b, which is not connected now\n"
+        ]
+        with pytest.raises(ConflictError) as refused:
+            [one async for one in world.hub.jobs.logs(ANN, id_, follow=False, tail_lines=0, rank=0)]
+        assert refused.value.code == "divided"
+
+
+async def test_events_of_the_whole_and_its_parts_in_one_order(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        happenings = Happenings(world.hub.jobs, world.hub.streams, clock=world.hub.clock)
+        found = [one async for one in happenings.of(ANN, id_, follow=False)]
+        assert ("divide", "eu-a 3, us-b 3") in [(one.reason, one.message) for one in found]
+        assert {"PLACED in eu-a", "PLACED in us-b"} <= {one.object for one in found}
+        assert [one.at for one in found if one.source == "muster"] == sorted(
+            one.at for one in found if one.source == "muster"
+        )
+
+
+async def test_a_shell_in_the_whole_is_one_in_a_part(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights", divide_weights="eu-a=2,us-b=1"))
+        assert (await world.hub.jobs.reach(ANN, id_)).cluster == "eu-a"
