@@ -41,6 +41,7 @@ from hub.api.standby import Door
 from hub.clusters import Clusters
 from hub.costs import Costs
 from hub.datasets import Datasets
+from hub.endpoints import Endpoints
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.happenings import Happenings
@@ -350,6 +351,7 @@ class Hub:
             tunnels=parts.tunnels,
             usages=Usages(parts.jobs, parts.directory),
             happenings=parts.happenings,
+            endpoints=Endpoints(parts.jobs, parts.directory, parts.copies.federation),
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",

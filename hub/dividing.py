@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from hub.records import DivisionRecord, Job, Shunned
+from hub.records import DivisionRecord, Job, PlannedDivision, Shunned
 from hub.store.wholes import Whole, cluster_of
 from placement.division import invariants, standing
 from placement.division.division import divide
@@ -27,6 +27,7 @@ from placement.verdict import (
     KindNotServed,
     NotAllowed,
     PolicyForbids,
+    Reason,
     RefusedBySpoke,
     ResourcesShort,
     Waiting,
@@ -36,6 +37,9 @@ from placement.workload import IfTooLarge, Workload
 log = logging.getLogger(__name__)
 
 SHUNNED_FOR = timedelta(minutes=5)
+# A refusal mostly means that the hub's numbers were late: the next summary tells how much room there is. One that still
+# stands after so long has another cause.
+REFUSED_FOR = timedelta(seconds=30)
 # A room that is gone for a moment (a pod that starts anew, a report that is late) moves nothing.
 PATIENCE = timedelta(seconds=30)
 
@@ -78,11 +82,24 @@ def decide(whole: Whole, fleet: Fleet, rooms: Rooms, shortages: Shortages, asked
     work = whole.job
     record = work.division or DivisionRecord(work.workload.pods, False)
     if work.phase is Phase.CANCELLING and not _has_failed(whole):
-        return Outcome(standing.of_cancelled(_standings(whole, fleet), work.reason), record)
+        return Outcome(standing.of_cancelled(_standings(whole, fleet, asked), work.reason), record)
     record = replace(record, shunned=_shunned(whole, record, asked, now))
+    stand = _standings(whole, fleet, asked)
     if work.workload.long_running:
-        return _service(whole, record, fleet, rooms, shortages, now)
-    return _training(whole, record, fleet, rooms, now)
+        made = _service(whole, record, stand, fleet, rooms, shortages, now)
+    else:
+        made = _training(whole, record, stand, fleet, rooms, now)
+    moments = [one for one in (made.look_again, *_refused_until(whole, asked, now)) if one is not None]
+    return replace(made, look_again=min(moments, default=None))
+
+
+def plan(workload: Workload, replicas: int, fleet: Fleet, now: datetime) -> PlannedDivision:
+    """How it would be divided now."""
+    rooms = Rooms()
+    rooms.renew(fleet)
+    places = rooms.of(workload, fleet, {}, {})
+    wish = wish_of(workload, replicas)
+    return PlannedDivision(_sound(wish, places, Present(), divide(wish, places, Present(), now)), places)
 
 
 def wish_of(workload: Workload, replicas: int) -> Wish:
@@ -95,11 +112,17 @@ def wish_of(workload: Workload, replicas: int) -> Wish:
 
 
 def _service(
-    whole: Whole, record: DivisionRecord, fleet: Fleet, rooms: Rooms, shortages: Shortages, now: datetime
+    whole: Whole,
+    record: DivisionRecord,
+    stand: Sequence[PartStanding],
+    fleet: Fleet,
+    rooms: Rooms,
+    shortages: Shortages,
+    now: datetime,
 ) -> Outcome:
     work = whole.job
     staying = {cluster_of(part): part for part in whole.live if part.phase is not Phase.CANCELLING}
-    lost = {cluster for cluster in staying if _is_lost(cluster, fleet)}
+    lost = {cluster for cluster in staying if is_lost(cluster, fleet)}
     there = {cluster: part for cluster, part in staying.items() if cluster not in lost}
     places, moments = _places(whole, record, there, fleet, rooms, shortages, now)
     wish = wish_of(work.workload, record.replicas)
@@ -115,7 +138,7 @@ def _service(
         changed_at=now if changed and dict(made.shares) != dict(record.shares) else record.changed_at,
     )
     short = "; ".join(one.message for one in made.reasons)
-    stands = standing.of_service(made.wanted, _standings(whole, fleet), short, scaled=record.scaled)
+    stands = standing.of_service(made.wanted, stand, short, scaled=record.scaled)
     if (why := _hopeless(whole, after, places, made, now)) is not None:
         stands = WholeStanding(Phase.FAILED, why)
     gone = [part.id for cluster, part in there.items() if cluster not in made.shares]
@@ -218,10 +241,17 @@ def _given_up_at(work: Job) -> datetime | None:
 # ---- training ----
 
 
-def _training(whole: Whole, record: DivisionRecord, fleet: Fleet, rooms: Rooms, now: datetime) -> Outcome:
+def _training(
+    whole: Whole,
+    record: DivisionRecord,
+    stand: Sequence[PartStanding],
+    fleet: Fleet,
+    rooms: Rooms,
+    now: datetime,
+) -> Outcome:
     work = whole.job
     if whole.parts:
-        stands = standing.of_training(_standings(whole, fleet), "")
+        stands = standing.of_training(stand, "")
         stop = [part.id for part in whole.live if part.phase is not Phase.CANCELLING] if _has_failed(whole) else []
         move = {} if stop else _elsewhere(whole, record, fleet, rooms, now)
         return Outcome(stands, record, stop=(*stop, *(part.id for part in move.values())), move=move)
@@ -251,7 +281,7 @@ def _elsewhere(whole: Whole, record: DivisionRecord, fleet: Fleet, rooms: Rooms,
     stuck = [
         part
         for part in whole.live
-        if part.phase is Phase.QUEUED and (_is_lost(cluster_of(part), fleet) or cluster_of(part) in record.shunned)
+        if part.phase is Phase.QUEUED and (is_lost(cluster_of(part), fleet) or cluster_of(part) in record.shunned)
     ]
     if not stuck:
         return {}
@@ -275,20 +305,20 @@ def _has_failed(whole: Whole) -> bool:
     return not whole.job.workload.long_running and any(part.phase is Phase.FAILED for part in whole.parts)
 
 
-def _is_lost(cluster: str, fleet: Fleet) -> bool:
+def is_lost(cluster: str, fleet: Fleet) -> bool:
     known = fleet.clusters.get(cluster)
     return known is None or known.health is Health.LOST
 
 
-def _standings(whole: Whole, fleet: Fleet) -> list[PartStanding]:
+def _standings(whole: Whole, fleet: Fleet, asked: Asked) -> list[PartStanding]:
     return [
         PartStanding(
             cluster_of(part),
             part.workload.pods,
             sum(one.ready for one in part.roles),
             part.phase,
-            part.reason,
-            away=_is_lost(cluster_of(part), fleet),
+            "; ".join(one.message for one in _why(part, asked)) or part.reason,
+            away=is_lost(cluster_of(part), fleet),
         )
         for part in whole.parts
     ]
@@ -301,13 +331,23 @@ def _shunned(whole: Whole, record: DivisionRecord, asked: Asked, now: datetime) 
         cluster = cluster_of(part)
         if part.phase is Phase.FAILED:
             found[cluster] = Shunned(part.reason)
-        elif part.phase is Phase.QUEUED and cluster not in found and (why := _refusal(asked(part.id), cluster)):
-            found[cluster] = Shunned(why, now + SHUNNED_FOR)
+        elif part.phase is Phase.QUEUED and now - part.submitted_at >= REFUSED_FOR and cluster not in found:
+            refusals = [one.detail for one in _why(part, asked) if isinstance(one, RefusedBySpoke)]
+            if refusals:
+                found[cluster] = Shunned(refusals[0], now + SHUNNED_FOR)
     return found
 
 
-def _refusal(decision: Decision | None, cluster: str) -> str:
+def _refused_until(whole: Whole, asked: Asked, now: datetime) -> list[datetime | None]:
+    """When those that are refused now are to be looked at again."""
+    waiting = [part for part in whole.live if part.phase is Phase.QUEUED and now - part.submitted_at < REFUSED_FOR]
+    refused = [part for part in waiting if any(isinstance(one, RefusedBySpoke) for one in _why(part, asked))]
+    return [part.submitted_at + REFUSED_FOR for part in refused]
+
+
+def _why(part: Job, asked: Asked) -> list[Reason]:
+    """What its cluster says to a part that waits for it; of others it has nothing to hope for."""
+    decision = asked(part.id)
     if decision is None or not isinstance(decision.verdict, Waiting):
-        return ""
-    reasons = (reason for one in decision.candidates if one.cluster == cluster for reason in one.reasons)
-    return next((reason.detail for reason in reasons if isinstance(reason, RefusedBySpoke)), "")
+        return []
+    return [reason for one in decision.candidates if one.cluster == cluster_of(part) for reason in one.reasons]

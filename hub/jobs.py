@@ -20,7 +20,9 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
+from hub import dividing
 from hub.admission import Admitted, Submission, home_of
+from hub.dividing import is_lost
 from hub.errors import ConflictError, Invalid, NotFound, TooLarge
 from hub.federation import Federation
 from hub.ids import new_id
@@ -29,13 +31,14 @@ from hub.link.log_flow import LogBroken
 from hub.loops.attempt import Planner
 from hub.loops.backlog import Backlog
 from hub.merging import Found, merged
-from hub.records import Actor, DivisionRecord, Explanation, Job, JobEvent, JobFilter, Page, Planned
+from hub.records import Actor, DivisionRecord, Explanation, Job, JobEvent, JobFilter, Page, PartState, Planned
 from hub.roles import no_viewers
 from hub.store import events, jobs, moves, wholes
 from hub.store.feed import Feed
 from hub.store.jobs import NewJob, name_of
 from hub.store.moves import Move
 from hub.store.store import Store
+from hub.store.wholes import cluster_of
 from hub.submits import Asked, Submitted, content_hash, submit_together
 from placement.division import manifests
 from placement.fleet import Fleet, PendingJob
@@ -43,7 +46,7 @@ from placement.kinds.problems import ManifestError, Problem, did_you_mean
 from placement.lifecycle import TERMINAL, Event, Phase
 from placement.outlook.outlook import Outlook, outlook
 from placement.safety.patterns import any_matches
-from placement.verdict import Decision
+from placement.verdict import Decision, Waiting
 from placement.workload import IfTooLarge, Workload
 from wire import capabilities
 from wire.orders import JobRef, LogLines, LogQuery, Stop
@@ -146,18 +149,30 @@ class Jobs:
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> tuple[Planned, ...]:
         """What would become of the file's workloads now, or what a submit would refuse; nothing is stored. Raises
         Invalid."""
-        found = self._admitted(actor, await self._submissions(actor, [text], namespace))
+        read = await self._submissions(actor, [text], namespace)
+        found = self._admitted(actor, read)
         now, fleet = self._clock(), self._federation.fleet()
-        pending = [
+        divided = {
+            number: manifests.replicas_of(workload, (*one.dependencies, one.manifest))
+            for number, (workload, one) in enumerate(zip(found, read, strict=True), 1)
+            if workload.hints.divide is not None
+        }
+        everything = [
             PendingJob(f"plan-{number}", 1, workload, actor.tenant, now) for number, workload in enumerate(found, 1)
         ]
+        pending = [one for number, one in enumerate(everything, 1) if number not in divided]
         # Room that is kept for others is not offered.
         planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
         decisions = {decision.job: decision for decision in planned.decisions}
+
+        def planned_one(number: int, one: PendingJob) -> Planned:
+            if number in divided:
+                division = dividing.plan(one.workload, divided[number], fleet, now)
+                return Planned(one.workload, Decision(one.job, 1, Waiting(division.made.reasons), ()), None, division)
+            return Planned(one.workload, decisions[one.job], _seen(one, decisions[one.job], fleet, now))
+
         return await asyncio.to_thread(
-            lambda: tuple(
-                Planned(one.workload, decisions[one.job], _seen(one, decisions[one.job], fleet, now)) for one in pending
-            )
+            lambda: tuple(planned_one(number, one) for number, one in enumerate(everything, 1))
         )
 
     async def _submissions(self, actor: Actor, texts: Sequence[bytes], namespace: str | None) -> Sequence[Submission]:
@@ -227,6 +242,15 @@ class Jobs:
         """Of a divided work that the actor was shown: all but those that were stopped."""
         found = await self._store.read(lambda session: wholes.load(session, [work.id]))
         return tuple(part for whole in found for part in whole.parts)
+
+    async def part_states(self, actor: Actor, work: Job) -> tuple[PartState, ...]:
+        """As `parts`, in the order of their clusters' names."""
+        fleet, regions = self._federation.fleet(), self._federation.members
+        parts = [(cluster_of(part), part) for part in await self.parts(actor, work)]
+        return tuple(
+            PartState(part, cluster, regions.get(cluster, ""), is_lost(cluster, fleet))
+            for cluster, part in sorted(parts, key=lambda one: (one[0], one[1].submitted_at))
+        )
 
     async def reach(self, actor: Actor, ref: str) -> Job:
         """As `show`; of a divided work the part that has most replicas ready. Raises NotFound, ConflictError."""

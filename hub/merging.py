@@ -57,7 +57,7 @@ class _Reading(Generic[T]):
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
-            self._tasks.discard(asyncio.current_task())  # type: ignore[arg-type]  # it is one
+            self._tasks.discard(asyncio.current_task())
             with suppress(asyncio.QueueFull):
                 self._arrived.put_nowait(None)  # somebody may wait for what does not come any more
 

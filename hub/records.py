@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from placement.costs import Cost
+from placement.division.values import Division, Place
 from placement.lifecycle import Phase
 from placement.outlook.outlook import Outlook
 from placement.verdict import Decision
@@ -168,12 +169,29 @@ class JobFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class PartState:
+    """A part of a divided work as people see it."""
+
+    job: Job
+    cluster: str  # the one that it may run in
+    region: str
+    away: bool  # that cluster is lost: its replicas do not count
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDivision:
+    made: Division
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A workload of a planned file and what would become of it now."""
 
     workload: Workload
     decision: Decision
     outlook: Outlook | None = None
+    division: PlannedDivision | None = None  # of one that is to be divided, instead of a place
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from placement.inventory import Summary
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import claim_facts, heartbeats, job_events, logs, lost_nodes, policy, reaching, stuck
+from spoke import claim_facts, endpoints, heartbeats, job_events, logs, lost_nodes, policy, reaching, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
@@ -60,7 +60,19 @@ from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
-from wire.orders import EVENTS, Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+from wire.orders import (
+    ENDPOINTS,
+    EVENTS,
+    Command,
+    CommandAck,
+    DataFound,
+    JobRef,
+    LogLines,
+    LogQuery,
+    Report,
+    ReportAck,
+    Start,
+)
 from wire.tunnels import Process, TunnelQuery
 from wire.usage import Usage
 
@@ -406,11 +418,13 @@ class Agent:
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         known = self._jobs.of(query.ref)
         namespace = known.key.namespace if known is not None and known.key is not None else ""
-        if forbidden := self._guard.of_access("events" if query.of == EVENTS else "logs", namespace):
+        if forbidden := self._guard.of_access("events" if query.of in (EVENTS, ENDPOINTS) else "logs", namespace):
             raise KeyError(forbidden)
         kept = self._kept_logs
         if query.of == EVENTS:
             return job_events.of_job(self._port, lambda: self._jobs.of(query.ref), query)
+        if query.of == ENDPOINTS:
+            return endpoints.of_job(self._port, lambda: self._jobs.of(query.ref))
         if known is None and (kept is None or not kept.has(query.ref)):
             raise KeyError(f"job {query.ref.job} is not in this cluster, and nothing of its logs is kept")
         return logs.of_job(self._port, lambda: self._jobs.of(query.ref), kept, query, self._rng)

@@ -11,7 +11,8 @@ EXEC = "exec"  # TunnelOpen.process
 PORT_FORWARD = "port-forward"  # TunnelOpen.port
 USAGE = "usage"  # UsageRequest
 EVENTS = "events"  # LogRequest.of
+ENDPOINTS = "endpoints"  # LogRequest.of
 
 KINDS = "kinds"  # KindFiles
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS})
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, ENDPOINTS, USAGE, KINDS})

@@ -14,6 +14,7 @@ from placement.workload import Workload
 Object = Mapping[str, Any]  # a Kubernetes object as JSON
 
 EVENTS = "events"  # LogQuery.of: the cluster's events of a job's objects, as lines of JSON
+ENDPOINTS = "endpoints"  # LogQuery.of: where what travels with the job can be reached, as lines of JSON
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -119,7 +120,7 @@ class LogQuery:
     timestamps: bool = False
     container: str = ""  # "" means each pod's main one
     after: tuple[tuple[str, str], ...] = ()  # (pod, position of what was read last)
-    of: str = ""  # "" the pods' logs; EVENTS
+    of: str = ""  # "" the pods' logs; EVENTS; ENDPOINTS
 
     @property
     def is_plain(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -19,7 +20,7 @@ from hub.api.schemas import (
     SubmitOut,
 )
 from hub.api.services import JobsPort
-from hub.records import Actor, JobFilter
+from hub.records import Actor, Job, JobFilter, PartState
 from placement.lifecycle import Phase
 
 router = APIRouter(tags=["jobs"])
@@ -48,6 +49,7 @@ class ListQuery(BaseModel):
     queue: str | None = None
     name: str | None = Field(default=None, description="Part of the name.")
     tenant: str | None = Field(default=None, description="Admins only.")
+    parts: bool = Field(default=False, description="Of divided works, too.")
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
@@ -105,6 +107,7 @@ async def list_jobs(served: Served, actor: Caller, query: Annotated[ListQuery, Q
         queue=query.queue,
         name=query.name,
         tenant=query.tenant,
+        parts=query.parts,
         limit=query.limit,
         cursor=query.cursor,
     )
@@ -114,7 +117,8 @@ async def list_jobs(served: Served, actor: Caller, query: Annotated[ListQuery, Q
 
 @router.get("/jobs/{ref}")
 async def show(ref: str, served: Served, actor: Caller) -> JobDetailOut:
-    return present.job_detail(await served.jobs.show(actor, ref))
+    job = await served.jobs.show(actor, ref)
+    return present.job_detail(job, await _parts(served.jobs, actor, job))
 
 
 @router.post("/jobs/{ref}/cancel")
@@ -125,7 +129,12 @@ async def cancel(ref: str, served: Served, actor: Caller) -> JobOut:
 
 @router.get("/jobs/{ref}/explain")
 async def explain(ref: str, served: Served, actor: Caller) -> ExplanationOut:
-    return present.explanation(await served.jobs.explain(actor, ref))
+    found = await served.jobs.explain(actor, ref)
+    return present.explanation(found, await _parts(served.jobs, actor, found.job))
+
+
+async def _parts(jobs: JobsPort, actor: Actor, job: Job) -> Sequence[PartState]:
+    return await jobs.part_states(actor, job) if job.is_whole else ()
 
 
 async def _plans(jobs: JobsPort, actor: Actor, text: bytes, namespace: str | None) -> list[PlanOut]:

@@ -7,11 +7,11 @@ and every workload says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import paths, places, references
+from placement.kinds import fields, paths, places, references
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.identity import Identity
 from placement.workload import Reference, Workload
@@ -71,11 +71,11 @@ def _used_by(user: User, others: Sequence[Dependency]) -> list[Dependency]:
         each
         for each in others
         if each.identity.namespace == user.workload.namespace
-        and (Reference(each.identity.kind, each.identity.name) in named or _reaches(each, user))
+        and (Reference(each.identity.kind, each.identity.name) in named or _reaches(each, user, others))
     ]
 
 
-def _reaches(dependency: Dependency, user: User) -> bool:
+def _reaches(dependency: Dependency, user: User, others: Sequence[Dependency]) -> bool:
     """Whether an object that names its workload, and not the other way round, means this one."""
     obj = dependency.obj
     match dependency.identity.kind:
@@ -83,6 +83,13 @@ def _reaches(dependency: Dependency, user: User) -> bool:
             selector = paths.find(obj, ("spec", "selector"))
             by_name = paths.find(user.manifest, ("spec", "serviceName")) == dependency.identity.name
             return by_name or (bool(selector) and _selects({"matchLabels": selector}, user))
+        case "Ingress":
+            behind = set(_services_of(obj))
+            return any(
+                one.identity.kind == "Service" and one.identity.name in behind and _reaches(one, user, others)
+                for one in others
+                if one.identity.namespace == dependency.identity.namespace
+            )
         case "PodDisruptionBudget":
             return _selects(paths.find(obj, ("spec", "selector")), user)
         case "NetworkPolicy":
@@ -93,6 +100,17 @@ def _reaches(dependency: Dependency, user: User) -> bool:
             return isinstance(target, dict) and (target.get("kind"), target.get("name")) == wanted
         case _:
             return False
+
+
+def _services_of(ingress: Mapping[str, Any]) -> Iterator[str]:
+    """Those that an Ingress leads to."""
+    spec = ingress.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    rules = fields.dicts(spec.get("rules"))
+    found = [path for rule in rules for path in fields.dicts(paths.find(rule, ("http", "paths")))]
+    backends = [spec.get("defaultBackend"), *(path.get("backend") for path in found)]
+    names = (paths.find(one, ("service", "name")) for one in backends)
+    yield from (name for name in names if isinstance(name, str))
 
 
 def _selects(selector: Any, user: User) -> bool:

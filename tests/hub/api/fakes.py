@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hub.api.services import Services
+from hub.endpoints import Reachable
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
 from hub.happenings import Happening
 from hub.link.directory import NotConnected
@@ -27,6 +28,7 @@ from hub.records import (
     JobEvent,
     JobFilter,
     Page,
+    PartState,
     Planned,
     UserRole,
 )
@@ -225,6 +227,13 @@ class FakeJobs:
         self.jobs[made.id] = made
         return made
 
+    async def part_states(self, actor: Actor, work: Job) -> Sequence[PartState]:
+        parts = [job for job in self.jobs.values() if job.is_part and job.whole == work.id]
+        return [PartState(part, part.cluster or "", "eu", False) for part in parts]
+
+    async def parts(self, actor: Actor, work: Job) -> Sequence[Job]:
+        return [one.job for one in await self.part_states(actor, work)]
+
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> Sequence[Planned]:
         self.calls.append(("plan", text, namespace))
         names = ["one", "two"] if _name(text) == "many" else [_name(text)]
@@ -314,6 +323,14 @@ class EchoTunnel(Tunnel):
 
     async def resize(self, columns: int, rows: int) -> None:
         self.sizes.append((columns, rows))
+
+
+@dataclass
+class FakeEndpoints:
+    found: Reachable = Reachable((), ())
+
+    async def of(self, actor: Actor, ref: str) -> Reachable:
+        return self.found
 
 
 class FakeHappenings:
@@ -692,6 +709,7 @@ class FakeHub:
     tunnels: FakeTunnels = field(default_factory=lambda: FakeTunnels())
     usages: FakeUsages = field(default_factory=lambda: FakeUsages())
     happenings: FakeHappenings = field(default_factory=lambda: FakeHappenings())
+    endpoints: FakeEndpoints = field(default_factory=lambda: FakeEndpoints())
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -710,6 +728,7 @@ class FakeHub:
             tunnels=self.tunnels,
             usages=Usages(self.jobs, self.usages),
             happenings=self.happenings,
+            endpoints=self.endpoints,
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

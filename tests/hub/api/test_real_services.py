@@ -11,6 +11,7 @@ import pytest
 
 from hub.api.app import create_api
 from hub.api.services import Services
+from hub.endpoints import Endpoints
 from hub.happenings import Happenings
 from hub.kinds import KindBook
 from hub.link.directory import Directory
@@ -54,6 +55,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         tunnels=Tunnels(hub.store, hub.jobs, hub.streams, clock=hub.clock),
         usages=Usages(hub.jobs, Directory()),
         happenings=Happenings(hub.jobs, hub.streams, clock=hub.clock),
+        endpoints=Endpoints(hub.jobs, hub.streams, hub.federation),
         ca_pem=b"CA",
         last_event=lambda: 0,
         grpc_address=":8443",

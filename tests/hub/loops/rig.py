@@ -349,6 +349,7 @@ class FakeSpoke:
         self.started: list[JobRef] = []
         self.revision = 0
         self.invalid: set[str] = set()
+        self.refuses = False  # whatever its summary says
         self.clock = Clock()
 
     async def join(self, hub: Hub, **described: str) -> None:
@@ -420,7 +421,7 @@ class FakeSpoke:
             return CommandAck(id_, ref)
         if order.workload.name in self.invalid:
             return CommandAck(id_, ref, "invalid", "spec.template is required")
-        nodes = self._fit(order.workload)
+        nodes = None if self.refuses else self._fit(order.workload)
         if nodes is None:
             return CommandAck(id_, ref, "no-room", "0 of 1 pods fit")
         self.started.append(ref)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ import yaml
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hub.errors import ConflictError
+from hub.endpoints import Endpoints
+from hub.errors import ConflictError, NotFound
 from hub.happenings import Happenings
 from hub.records import CostBy, CostQuery, Job, JobFilter
 from hub.store import rows, wholes
@@ -19,7 +21,7 @@ from hub.store.wholes import cluster_of
 from placement.division.division import REST
 from placement.lifecycle import TERMINAL, Event, Phase
 from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeSpoke, Hub, open_hub
-from wire.orders import LogLines
+from wire.orders import ENDPOINTS, LogLines
 
 TEMPLATE = {
     "metadata": {"labels": {"app": "web"}},
@@ -222,21 +224,36 @@ async def test_cancelling_the_whole_stops_every_part(tmp_path: Path) -> None:
         assert (await world.show(again)).phase is Phase.RUNNING
 
 
-async def test_a_refusing_cluster_is_shunned_for_a_while(tmp_path: Path) -> None:
+async def test_a_cluster_that_goes_on_refusing_is_left_out_for_a_while(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
-        world.spokes["eu-a"].taken_elsewhere = 16  # and its summary does not say so yet
+        world.spokes["eu-a"].refuses = True
         id_ = await world.submit(service(divide="weights"))
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+        assert "eu-a has 0 of 3 (the spoke of eu-a refused it" in (await world.show(id_)).reason
+        await world.pass_time(31)
+        await world.run_all()
+        await world.settle()
         assert await world.shares(id_) == {"us-b": 6}
         whole = await world.show(id_)
         assert whole.division is not None
         assert whole.division.shunned["eu-a"].why.endswith("0 of 1 pods fit")
-        world.spokes["eu-a"].taken_elsewhere = 0
-        await world.spokes["eu-a"].send_summary(world.hub)
+        world.spokes["eu-a"].refuses = False
         await world.pass_time(301)
         await world.run_all()
         await world.pass_time(REST.total_seconds() + 1)
         await world.run_all()
         assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+
+
+async def test_late_numbers_are_put_right_by_the_next_summary(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.spokes["eu-a"].taken_elsewhere = 14
+        (one,) = await world.hub.jobs.submit(ANN, service(divide="weights"))
+        await world.settle()
+        assert await world.shares(one.job.id) == {"eu-a": 3, "us-b": 3}
+        await world.spokes["eu-a"].send_summary(world.hub)
+        await world.run_all()
+        assert await world.shares(one.job.id) == {"eu-a": 2, "us-b": 4}
 
 
 async def test_a_part_that_fails_leaves_its_cluster_out_for_good(tmp_path: Path) -> None:
@@ -377,3 +394,37 @@ async def test_a_shell_in_the_whole_is_one_in_a_part(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         id_ = await world.submit(service(divide="weights", divide_weights="eu-a=2,us-b=1"))
         assert (await world.hub.jobs.reach(ANN, id_)).cluster == "eu-a"
+
+
+async def test_endpoints_of_all_clusters_in_one_answer(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 8, "us-b": 8, "ap-c": 8}) as world:
+        id_ = await world.submit(service(divide="weights"))
+        told = {"kind": "Service", "name": "web", "namespace": "default", "type": "LoadBalancer", "ports": ["80/TCP"]}
+        world.hub.streams.logs = {
+            name: [LogLines("", json.dumps({**told, "addresses": [address]}).encode() + b"\nnonsense\n")]
+            for name, address in (("eu-a", "203.0.113.1"), ("us-b", "203.0.113.2"))
+        }
+        endpoints = Endpoints(world.hub.jobs, world.hub.streams, world.hub.federation)
+        found = await endpoints.of(ANN, "web")
+        assert [(one.cluster, one.region, one.addresses, one.ports) for one in found.endpoints] == [
+            ("eu-a", "eu", ("203.0.113.1",), ("80/TCP",)),
+            ("us-b", "us", ("203.0.113.2",), ("80/TCP",)),
+        ]
+        assert found.notes == ("ap-c is not connected now",)
+        assert {query.of for _, query in world.hub.streams.asked} == {ENDPOINTS}
+        world.hub.streams.abilities = frozenset()
+        assert "too old" in (await endpoints.of(ANN, id_)).notes[1]
+        with pytest.raises(NotFound):
+            await endpoints.of(BOB, id_)
+        await world.hub.jobs.cancel(ANN, id_)
+        await world.settle()
+        assert (await endpoints.of(ANN, id_)).endpoints == ()
+
+
+async def test_a_plan_says_how_it_would_be_divided(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 3, "us-b": 2}) as world:
+        (planned,) = await world.hub.jobs.plan(ANN, service(divide="weights"))
+        assert planned.division is not None
+        assert dict(planned.division.made.shares) == {"eu-a": 3, "us-b": 2}
+        assert [one.room for one in planned.division.places] == [3, 2]
+        assert (await world.hub.jobs.list(ANN, JobFilter(parts=True))).total == 0
