@@ -229,7 +229,7 @@ async def test_a_cluster_that_goes_on_refusing_is_left_out_for_a_while(tmp_path:
         world.spokes["eu-a"].refuses = True
         id_ = await world.submit(service(divide="weights"))
         assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
-        assert "eu-a has 0 of 3 (the spoke of eu-a refused it" in (await world.show(id_)).reason
+        assert "eu-a has 0 of 3 (refused by eu-a" in (await world.show(id_)).reason
         await world.pass_time(31)
         await world.run_all()
         await world.settle()
