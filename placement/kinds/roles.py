@@ -137,8 +137,8 @@ def _template(
     template = paths.reach(found, entry, rules.template, path)
     template_path = paths.shown(rules.template, path)
     if template is None or (template == {} and rules.template):
-        if rules.optional and template is None:
-            return None, template_path
+        if rules.optional and rules.form == "one" and template is None:
+            return None, template_path  # there is no such role; an entry of a list that lacks it is a mistake
         found.error(join(template_path, "spec"), "there is no pod template", "add it, with at least one container")
         return {}, template_path
     if not isinstance(template, dict):
