@@ -21,7 +21,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -420,9 +420,14 @@ def _assemble(
         return reader.read(text, catalogue, namespace=namespace, salt=secrets.token_hex(4))
 
     def rendered(
-        objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+        objects: Sequence[Object],
+        *,
+        job: str,
+        epoch: int,
+        data: Sequence[DataPlace] = (),
+        pods: Mapping[str, int] | None = None,
     ) -> Sequence[Object]:
-        return render.render(objects, catalogue, job=job, epoch=epoch, data=data)
+        return render.render(objects, catalogue, job=job, epoch=epoch, data=data, pods=pods)
 
     def admit(submission: Submission, actor: Actor) -> Admitted:
         return admission.admit(submission, actor, federation.tenants, catalogue)

@@ -104,6 +104,16 @@ class DeviceNeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many pods of a role may be chosen by whoever places it, where its kind lets that be written."""
+
+    least: int
+    most: int
+    step: int = 1  # so many pods come and go together
+    running: bool = True  # also while it runs; otherwise only before it starts
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """Identical pods. `requests` holds everything one pod asks for, its devices included."""
 
@@ -120,6 +130,7 @@ class Role:
     # Its pods are made by those of the other roles (Spark's executors): its minimum needs room from the start, and yet
     # a cluster that waited for them before it let the others begin would wait for ever.
     late: bool = False
+    sizes: Sizes | None = None  # None: as many as `replicas`, and no others
 
     @property
     def gpus_per_pod(self) -> int:
@@ -174,6 +185,7 @@ class Hints:
     stalled_after_s: float | None = None  # without progress for so long it stands still; None: it does not say
     if_stalled: str = "flag"  # or "restart"
     divide: Divide | None = None  # None: all of it in one cluster
+    grow_after_s: float | None = 300.0  # an elastic one grows when it has kept its size so long; None: never
 
 
 @dataclass(frozen=True, slots=True)

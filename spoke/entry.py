@@ -7,12 +7,13 @@ and the sequence number, so that a later report is not taken for an old one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from placement.data import DataMove
+from placement.elastic import sizes
 from placement.lifecycle import Event
 from placement.workload import Workload
 from wire.orders import (
@@ -24,6 +25,7 @@ from wire.orders import (
     Report,
     ReportAck,
     RoleCount,
+    Scale,
     Staging,
     Start,
     Stop,
@@ -67,6 +69,8 @@ class Entry:
     # With STOP: it was not told to stop, it goes back to the hub by this event once nothing of it is left here.
     hand_back: Event | None = None
     reports: tuple[Report, ...] = ()  # oldest first; the newest, and the earlier ones the hub has not acknowledged
+    size: int = 0  # the revision of the size that it is to have; 0: the one that it was started with
+    pods: Mapping[str, int] = field(default_factory=dict)  # of each role, where `size` is not 0
 
     @property
     def objects(self) -> tuple[Object, ...]:
@@ -74,7 +78,8 @@ class Entry:
 
     @property
     def workload(self) -> Workload | None:
-        return self.start.workload if self.start else None
+        """With the pods that it is to have."""
+        return sizes.with_pods(self.start.workload, self.pods) if self.start else None
 
     @property
     def report(self) -> Report | None:
@@ -108,12 +113,21 @@ def accept(entry: Entry | None, command: Command, first_seq: int = 0) -> tuple[E
             return replace(entry, seq=first_seq, acked_seq=first_seq), accepted
         case Stop() as stop, Entry():
             return _stopped(known, stop), accepted
+        case Scale() as scale, Entry(desired=Desired.START, hand_back=None):
+            return _resized(known, scale), accepted
+        case Scale(), _:
+            return entry, _refused(command, f"epoch {command.ref.epoch} of {command.ref.job} does not run here")
         case _:
             return known, _refused(command, f"epoch {command.ref.epoch} of {command.ref.job} was stopped already")
 
 
 def _refused(command: Command, message: str) -> CommandAck:
     return CommandAck(command.id, command.ref, "older-epoch", message)
+
+
+def _resized(entry: Entry, scale: Scale) -> Entry:
+    """An order that was sent again, or overtaken by a newer one, changes nothing."""
+    return entry if scale.revision <= entry.size else replace(entry, size=scale.revision, pods=dict(scale.pods))
 
 
 def _stopped(entry: Entry, stop: Stop) -> Entry:
@@ -154,10 +168,11 @@ def reported(
     staging: Staging | None = None,
     checkpoint_at: datetime | None = None,
     stalled_since: datetime | None = None,
+    size: int = 0,
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at, stalled_since)
+    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at, stalled_since, size)
     if last is not None and said == (
         last.event,
         last.reason,
@@ -166,11 +181,11 @@ def reported(
         last.staging,
         last.checkpoint_at,
         last.stalled_since,
+        last.size,
     ):
         return entry
-    report = Report(
-        entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), checkpoint_at, staging, stalled_since
-    )
+    told = (tuple(roles), tuple(pods), checkpoint_at, staging, stalled_since, size)
+    report = Report(entry.ref, entry.seq + 1, event, reason, now, *told)
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))
 

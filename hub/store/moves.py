@@ -106,7 +106,6 @@ class _Job:
     held_cpu_usd_per_hour: float = 0.0
     held_foreseen_usd: float | None = None
     held_egress_usd: float = 0.0
-    held_spot: bool = False
     held_since: datetime | None = None
     released: tuple[datetime, Ending] | None = None  # when and how the reservation on disk ended
     placing: Placing | None = None
@@ -193,7 +192,6 @@ def _load(session: Session, ids: Iterable[str]) -> dict[str, _Job]:
         held.c.cluster.label("held_cluster"),
         held.c.uses_json.label("held_uses_json"),
         held.c.usd_per_hour.label("held_usd_per_hour"),
-        held.c.spot.label("held_spot"),
         held.c.cpu_usd_per_hour.label("held_cpu_usd_per_hour"),
         held.c.foreseen_usd.label("held_foreseen_usd"),
         held.c.egress_usd.label("held_egress_usd"),
@@ -240,7 +238,6 @@ def _job(row: Row[Any]) -> _Job:
         held_cpu_usd_per_hour=row.held_cpu_usd_per_hour or 0.0,
         held_foreseen_usd=row.held_foreseen_usd,
         held_egress_usd=row.held_egress_usd or 0.0,
-        held_spot=bool(row.held_spot),
         held_since=row.held_since,
     )
 
@@ -438,6 +435,7 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "cluster": one.cluster,
                     "spot": one.spot,
                     "uses_json": codec.dump(one.uses),
+                    "pods_json": codec.pods_text(one.workload),
                     "usd_per_hour": one.usd_per_hour,
                     "since": one.since,
                     **_foreseen(placing),
@@ -457,7 +455,7 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
         announce(session, Reserved(one))
     for job in jobs:
         _tell_how_it_stands(session, job)
-    _requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
+    requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
 
 
 def _tell_how_it_stands(session: Session, job: _Job) -> None:
@@ -477,13 +475,14 @@ def progress_of(epoch: int, started_at: datetime | None, checkpoint_at: datetime
 
 def _charge(session: Session, released: Sequence[_Job]) -> None:
     """What an attempt took is spent, however it ended. One of unknown beginning is not charged."""
-    ended: list[tuple[JobRef, Attempt, bool]] = []
+    ended: list[Attempt] = []
     for job in released:
         if job.held is None or job.held_since is None or job.released is None:
             continue
         at, ending = job.released
         attempt = Attempt(
             job=job.id,
+            epoch=job.held.epoch,
             name=job.name,
             queue=job.queue,
             tenant=job.tenant,
@@ -499,7 +498,7 @@ def _charge(session: Session, released: Sequence[_Job]) -> None:
             outcome=ending,
             whole=job.whole,
         )
-        ended.append((job.held, attempt, job.held_spot))
+        ended.append(attempt)
     attempts.record(session, ended)
 
 
@@ -535,7 +534,7 @@ def _write_placements(session: Session, placed: Sequence[tuple[Placing, datetime
     )
 
 
-def _requeue(session: Session, ids: Sequence[str]) -> None:
+def requeue(session: Session, ids: Sequence[str]) -> None:
     for piece in in_pieces(ids):
         for pending in pending_jobs(session, piece):
             announce(session, Queued(pending))

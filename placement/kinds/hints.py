@@ -49,6 +49,7 @@ KNOWN = (
     "muster.dev/divide-weights",
     "muster.dev/divide-min-per-region",
     "muster.dev/divide-max-clusters",
+    "muster.dev/grow-after",
 )
 # A role's own, on its pod template: see `localities`.
 ON_TEMPLATES = (
@@ -115,6 +116,7 @@ def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
         stalled_after_s=_parsed(found, hints, "stalled-after", durations.seconds, default.stalled_after_s),
         if_stalled=_if_stalled(found, hints),
         divide=dividing.wish(found, rules, obj, roles, hints),
+        grow_after_s=_parsed(found, hints, "grow-after", _duration_or_never, default.grow_after_s),
     )
 
 
@@ -216,6 +218,10 @@ def _flag_or_restart(text: str) -> str:
     if text not in ("flag", "restart"):
         raise ValueError('write "flag" or "restart"')
     return text
+
+
+def _duration_or_never(text: str) -> float | None:
+    return None if text == "never" else durations.seconds(text)
 
 
 def _minutes(text: str) -> float:

@@ -65,6 +65,19 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """That a role's replicas may be written by Muster: fewer where no more have room, down to the role's minimum.
+
+    Not of a role that comes late, and not where the replicas are computed or written nowhere.
+    """
+
+    __pydantic_config__ = STRICT
+    running: bool = True  # also while it runs: its controller makes and ends pods then
+    to_maximum: bool = True  # up to the maximum of its range; otherwise never more than its replicas
+    when: Condition | None = None  # None: always
+
+
+@dataclass(frozen=True, slots=True)
 class Late:
     """Roles whose pods come only once the others run: room is kept for them, and no gang waits for them.
 
@@ -97,6 +110,7 @@ class Roles:
     replicas: Replicas | None = None  # None: one pod
     minimum: Path | None = None  # Volcano: a task's own minAvailable
     range: Range | None = None
+    resize: Resize | None = None
     partitions: Path | None = None  # Volcano: a task's partitionPolicy
     container: str = ""  # a container of this name must be there
     restart_policies: tuple[str, ...] = ()  # allowed in the pod; () any. The first default is Kubernetes': Always
@@ -107,8 +121,11 @@ class Roles:
             raise ValueError(f"pods: {self.pods} is no form of pods; known: {', '.join(sorted(podforms.FORMS))}")
         if (self.form == "inner") != bool(self.inner):
             raise ValueError("inner: it belongs to the form of that name")
-        if asks_facts(self.unless) or (self.late is not None and asks_facts(self.late.when)):
-            raise ValueError("unless and late.when: gang and pods are known only to the rules of `status`")
+        of_spec = (self.unless, self.late.when if self.late else None, self.resize.when if self.resize else None)
+        if any(map(asks_facts, of_spec)):
+            raise ValueError("unless, late.when and resize.when: only the rules of `status` know gang and pods")
+        if self.resize is not None and (self.replicas is None or not self.replicas.path):
+            raise ValueError("resize: the role has no path of replicas that could be written")
 
 
 @dataclass(frozen=True, slots=True)
