@@ -61,7 +61,7 @@ from hub.rebalancing import Rebalancing
 from hub.records import Actor, Object, UserRole
 from hub.rest_tls import GivenFiles, RestTls
 from hub.settings import HubSettings
-from hub.store import users, wholes
+from hub.store import users
 from hub.store.dialect import DatabaseInUse, is_sqlite
 from hub.store.leadership import Candidate, Deposed, Term
 from hub.store.migrate import NewerDatabase
@@ -465,9 +465,7 @@ def _assemble(
             kind_files=lambda: kinds.files,
         ),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
-        dividing=DividingLoop(
-            store, federation, backlog, copies.wholes, catalogue, wholes.not_resized, clock=clock, rng=rng
-        ),
+        dividing=DividingLoop(store, federation, backlog, copies.wholes, catalogue, clock=clock, rng=rng),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
         store=store,
     )

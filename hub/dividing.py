@@ -18,7 +18,7 @@ from placement.division.division import divide
 from placement.division.rooms import Holding, Rooms
 from placement.division.standing import PartStanding, WholeStanding
 from placement.division.values import Division, Place, Present, Wish
-from placement.fleet import Fleet, Health
+from placement.fleet import Fleet, Health, Reservation
 from placement.lifecycle import HOLDING, Phase
 from placement.verdict import (
     ConstraintUnmet,
@@ -53,7 +53,8 @@ class Outcome:
     make: Mapping[str, int] = field(default_factory=dict)  # cluster -> replicas
     move: Mapping[str, Job] = field(default_factory=dict)  # cluster -> the part that is to be there instead
     stop: tuple[str, ...] = ()
-    resize: Mapping[str, int] = field(default_factory=dict)  # part -> replicas
+    resize: frozenset[str] = frozenset()  # parts that are to have another number of replicas
+    staying: Mapping[str, Job] = field(default_factory=dict)  # by cluster, the parts that stay where they are
     said: str = ""
     look_again: datetime | None = None
 
@@ -144,19 +145,37 @@ def _service(
     gone = [part.id for cluster, part in there.items() if cluster not in made.shares]
     # What waits for a lost cluster runs nowhere, and would begin where nobody needs it any more.
     gone += [staying[cluster].id for cluster in lost if staying[cluster].phase is Phase.QUEUED]
+    staying_on = {cluster: part for cluster, part in there.items() if cluster in made.shares}
+    held = {one.job: one for one in fleet.reservations}
+    other = {c: part for c, part in staying_on.items() if _size_of(part, held.get(part.id)) != made.shares[c]}
+    for cluster, part in list(other.items()):
+        if part.phase in HOLDING and not _resizes(cluster, fleet):
+            # Its spoke is too old to be told: another part takes its place once it is gone.
+            gone.append(part.id)
+            del other[cluster], staying_on[cluster]
     return Outcome(
         stands,
         after,
         make={cluster: share for cluster, share in made.shares.items() if cluster not in busy},
         stop=tuple(gone),
-        resize={
-            there[cluster].id: share
-            for cluster, share in made.shares.items()
-            if cluster in there and there[cluster].workload.pods != share
-        },
+        resize=frozenset(part.id for part in other.values()),
+        staying=staying_on,
         said=_said(record, after, lost),
         look_again=min((one for one in (made.look_again, *moments) if one is not None), default=None),
     )
+
+
+def _size_of(part: Job, held: Reservation | None) -> int:
+    """What it is to have, as it was told. Where its cluster could not do that, what it has: it is told again."""
+    wanted = part.workload.pods
+    if held is None or held.epoch != part.epoch or held.settles:
+        return wanted
+    return held.workload.pods
+
+
+def _resizes(cluster: str, fleet: Fleet) -> bool:
+    known = fleet.clusters.get(cluster)
+    return known is not None and known.summary is not None and known.summary.resizes
 
 
 def _places(

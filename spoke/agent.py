@@ -30,6 +30,7 @@ from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
+from spoke.dependencies import SIZED
 from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
@@ -42,7 +43,7 @@ from spoke.heartbeats import Heartbeats
 from spoke.holding import Holding, brings_claims
 from spoke.ingest import POD_KIND, Ingest, Unowned
 from spoke.inventory import Inventory
-from spoke.jobs import Job, Jobs
+from spoke.jobs import Job, Jobs, key_of
 from spoke.kept_logs import KeptLogs
 from spoke.kind_files import KindFiles
 from spoke.ledger import Ledger
@@ -518,6 +519,10 @@ class Agent:
         unknown = scale.pods.keys() - {role.name for role in job.workload.roles}
         if unknown:
             return CommandAck(command.id, command.ref, "invalid", f"it has no role called {', '.join(sorted(unknown))}")
+        for key in map(key_of, scale.objects):
+            if key.kind not in SIZED or key not in job.dependencies:
+                message = f"{key.kind} {key.namespace}/{key.name} does not follow its size"
+                return CommandAck(command.id, command.ref, "invalid", message)
         if shortfall := self._holding.more(job, sizes.with_pods(job.workload, scale.pods)):
             return CommandAck(command.id, command.ref, "invalid", shortfall)
         return None

@@ -234,6 +234,9 @@ class Reconciler:
         except (ValueError, LookupError, TypeError, AttributeError) as error:  # somebody has changed it
             self._problem(job, f"its size cannot be changed: {error}")
             return
+        entry = await self._ledger.entry(job.ref.job)
+        for dependency in entry.objects[:-1] if entry is not None and entry.ref == job.ref else ():
+            await self._dependencies.resize(job, dependency)
         if changed != present:
             await self._port.update(changed)
         job.size_written = size

@@ -29,6 +29,7 @@ from wire.orders import (
     Staging,
     Start,
     Stop,
+    replaced,
 )
 from wire.translate import objects_from_json, objects_to_json
 
@@ -127,7 +128,13 @@ def _refused(command: Command, message: str) -> CommandAck:
 
 def _resized(entry: Entry, scale: Scale) -> Entry:
     """An order that was sent again, or overtaken by a newer one, changes nothing."""
-    return entry if scale.revision <= entry.size else replace(entry, size=scale.revision, pods=dict(scale.pods))
+    if scale.revision <= entry.size:
+        return entry
+    start = entry.start
+    if scale.objects and start is not None:
+        objects = replaced(objects_from_json(start.objects_json, "objects"), scale.objects)
+        start = replace(start, objects_json=objects_to_json(objects))
+    return replace(entry, size=scale.revision, pods=dict(scale.pods), start=start)
 
 
 def _stopped(entry: Entry, stop: Stop) -> Entry:

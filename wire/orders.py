@@ -39,6 +39,17 @@ class Stop:
     reason: str
 
 
+def replaced(objects: Sequence[Object], by: Sequence[Object]) -> tuple[Object, ...]:
+    """Each in the place of the one that it has the name of; one that has no namesake is none of them."""
+    new = {_named(one): one for one in by}
+    return tuple(new.get(_named(one), one) for one in objects)
+
+
+def _named(obj: Object) -> tuple[object, ...]:
+    metadata = obj.get("metadata") or {}
+    return obj.get("apiVersion"), obj.get("kind"), metadata.get("namespace"), metadata.get("name")
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Another number of pods, while it runs."""
@@ -46,6 +57,7 @@ class Scale:
     revision: int  # of its size, from 1: an older one changes nothing
     pods: Mapping[str, int]  # of each role
     reason: str
+    objects: tuple[Object, ...] = ()  # of what travels with it, what says another number now: an autoscaler's range
 
 
 Order = Start | Stop | Scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_service_lies_in_three_clusters_and_follows_them(federation: ProcessFe
         federation.admin.cancel(job)
         federation.wait_phase(job, Phase.CANCELLED, timeout_s=60)
         for name, cluster in federation.clusters.items():
-            until(f"nothing to be left in {name}", lambda cluster=cluster: nothing_of_it(cluster), timeout_s=30)
+            until(f"nothing to be left in {name}", partial(nothing_of_it, cluster), timeout_s=30)
     finally:
         federation.spokes["cloud-b"].cable.mend()
         federation.admin.cordon("onprem-a", on=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 
 from hub import dividing
@@ -19,20 +19,23 @@ from hub.ids import new_id
 from hub.jobs import CANCEL_GRACE_S
 from hub.loops.backlog import Backlog
 from hub.loops.wholes import WholeBook
-from hub.records import Object
+from hub.records import Job, Object
 from hub.store import jobs, wholes
 from hub.store.jobs import NewJob
 from hub.store.store import Store, StoreClosed
-from hub.store.wholes import Change, Resize, Whole
+from hub.store.wholes import Change, Size, Whole
 from placement.division import manifests
 from placement.division.rooms import Rooms
 from placement.fleet import Fleet
 from placement.kinds.catalogue import Catalogue
+from placement.lifecycle import Phase
 from placement.workload import Workload
 
 log = logging.getLogger(__name__)
 
 AFTER_A_FAILURE_S = 1.0
+TRY_AGAIN = timedelta(seconds=10)
+BUSY_AGAIN = timedelta(seconds=2)  # a part that is being changed is asked again
 
 
 class DividingLoop:
@@ -43,7 +46,6 @@ class DividingLoop:
         backlog: Backlog,
         book: WholeBook,
         catalogue: Catalogue,
-        resize: Resize,
         *,
         clock: Callable[[], datetime],
         rng: Random,
@@ -54,13 +56,14 @@ class DividingLoop:
         self._backlog = backlog
         self._book = book
         self._catalogue = catalogue
-        self._resize = resize
         self._clock = clock
         self._rng = rng
         self._pause_s = pause_s
         self._rooms = Rooms()
         self._shortages = Shortages()
         self._moments: dict[str, datetime] = {}  # when one is to be looked at whatever happens
+        self._tried: dict[str, datetime] = {}  # parts that were told their size, and when
+        self._sized: set[str] = set()  # works whose parts all have, or are told, what goes with their shares
         federation.watch(book.look_at_all)
 
     async def run(self) -> None:
@@ -135,47 +138,71 @@ class DividingLoop:
             self._moments[id_] = outcome.look_again
         else:
             self._moments.pop(id_, None)
+        if outcome.said:
+            self._sized.discard(id_)
+        made, resized = await self._parts(whole, outcome, now)
         change = Change(
             outcome.standing.phase,
             outcome.standing.reason,
             outcome.record,
-            await self._new_parts(whole, outcome, now),
+            made,
             outcome.stop,
-            {part: self._sizes(whole, part, share) for part, share in outcome.resize.items()},
+            resized,
             outcome.said,
         )
         if not wholes.is_news(whole, change):
             return
-        done = await self._store.write(
-            lambda session: wholes.apply(session, whole, change, self._resize, now=now, grace_s=CANCEL_GRACE_S)
+        busy = await self._store.write(
+            lambda session: wholes.apply(session, whole, change, now=now, grace_s=CANCEL_GRACE_S)
         )
-        if not done:
+        if busy is None:
             self._book.look_at(id_)
+        elif busy:
+            self._sized.discard(id_)
+            self._moments[id_] = min(outcome.look_again or now + BUSY_AGAIN, now + BUSY_AGAIN)
+        else:
+            self._sized.add(id_)
 
-    async def _new_parts(self, whole: Whole, outcome: Outcome, now: datetime) -> tuple[NewJob, ...]:
+    async def _parts(
+        self, whole: Whole, outcome: Outcome, now: datetime
+    ) -> tuple[tuple[NewJob, ...], Mapping[str, Size]]:
+        """Those that are to be made, and what others are told."""
         work = whole.job
-        asked = [work.id] if outcome.make else []
-        asked += [part.id for part in outcome.move.values()]
+        staying = outcome.staying if outcome.resize or work.id not in self._sized else {}
+        asked = {work.id} if outcome.make or outcome.resize or staying else set[str]()
+        asked |= {part.id for part in (*outcome.move.values(), *staying.values())}
         if not asked:
-            return ()
-        objects = await self._store.read(lambda session: jobs.objects_of(session, asked))
-        made: list[NewJob] = []
-        if outcome.make:
-            specs = manifests.parts_of(work.workload, objects[work.id], outcome.record.shares, self._catalogue)
-            made += [
-                self._part(work.id, cluster, specs[cluster].workload, specs[cluster].objects, now)
-                for cluster in outcome.make
-            ]
-        for cluster, part in outcome.move.items():
-            there = manifests.moved(part.workload, cluster)
-            made.append(self._part(work.id, cluster, there, objects[part.id], now))
-        return tuple(made)
+            return (), {}
+        objects = await self._store.read(lambda session: jobs.objects_of(session, sorted(asked)))
+        made = [
+            self._part(work.id, cluster, manifests.moved(part.workload, cluster), objects[part.id], now)
+            for cluster, part in outcome.move.items()
+        ]
+        if work.id not in asked:
+            return tuple(made), {}
+        specs = manifests.parts_of(work.workload, objects[work.id], outcome.record.shares, self._catalogue)
+        made += [
+            self._part(work.id, cluster, specs[cluster].workload, specs[cluster].objects, now)
+            for cluster in outcome.make
+        ]
+        resized: dict[str, Size] = {}
+        for cluster, part in staying.items():
+            others = manifests.differing(objects[part.id], specs[cluster].objects)
+            if (part.id in outcome.resize or others) and self._may_try(part, now):
+                pods = {role.name: role.replicas for role in specs[cluster].workload.roles if role.replicas}
+                resized[part.id] = Size(pods, others)
+        return tuple(made), resized
+
+    def _may_try(self, part: Job, now: datetime) -> bool:
+        """A cluster that could not give a part its size is not asked with every summary."""
+        tried = self._tried.get(part.id)
+        if tried is not None and now - tried < TRY_AGAIN and part.phase is not Phase.QUEUED:
+            moment = self._moments.get(part.whole or "")
+            self._moments[part.whole or ""] = min(moment or tried + TRY_AGAIN, tried + TRY_AGAIN)
+            return False
+        self._tried[part.id] = now
+        return True
 
     def _part(self, whole: str, cluster: str, workload: Workload, objects: Sequence[Object], now: datetime) -> NewJob:
         said = f"a part of {whole}: {workload.pods} replicas for {cluster}"
         return jobs.new_job(new_id(self._rng), workload, objects, now, whole=whole, said=said)
-
-    def _sizes(self, whole: Whole, part: str, share: int) -> Mapping[str, int]:
-        (workload,) = [one.workload for one in whole.parts if one.id == part]
-        (role,) = [role for role in workload.roles if role.replicas > 0]
-        return {role.name: share}

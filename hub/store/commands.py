@@ -123,7 +123,8 @@ def _payload(order: Order) -> str:
         objects, pods = list(order.objects), sizes.pods_of(order.workload)
         return codec.dump({"objects": objects, "spot": order.spot, "moves": order.moves, "pods": pods})
     if isinstance(order, Scale):
-        return codec.dump({"revision": order.revision, "pods": order.pods, "reason": order.reason})
+        size = {"revision": order.revision, "pods": order.pods, "reason": order.reason}
+        return codec.dump({**size, "objects": list(order.objects)} if order.objects else size)
     return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
 
 
@@ -132,6 +133,6 @@ def _order(kind: str, payload: str, workload: str) -> Order:
     if kind == STOP:
         return Stop(row["grace_s"], row["reason"])
     if kind == SCALE:
-        return Scale(row["revision"], row["pods"], row["reason"])
+        return Scale(row["revision"], row["pods"], row["reason"], tuple(row.get("objects", ())))
     placed = sizes.with_pods(codec.workload_of(workload), row.get("pods", {}))
     return Start(tuple(row["objects"]), placed, row["spot"], codec.moves_of(row))

@@ -7,22 +7,19 @@ nothing, and what is written of it here is only what its parts add up to.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from hub.records import Actor, DivisionRecord, Job, JobEvent, UserRole
-from hub.store import codec, jobs, moves, rows
+from hub.records import Actor, DivisionRecord, Job, JobEvent, Object, UserRole
+from hub.store import codec, jobs, moves, resizing, rows
 from hub.store.jobs import NewJob
 from hub.store.moves import Move
 from placement.lifecycle import TERMINAL, Event, Phase
 from wire.orders import RoleCount, Stop
-
-# (session, job, {role: replicas}, reason, now): the part is given its new size where it is.
-Resize = Callable[[Session, str, Mapping[str, int], str, datetime], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +37,17 @@ class Whole:
         return self.job.phase, tuple((part.id, part.epoch, part.phase, part.workload.pods) for part in self.parts)
 
 
-def not_resized(session: Session, job: str, sizes: Mapping[str, int], reason: str, now: datetime) -> None:
-    """Where nothing can give a running part another size: it is stopped, and another comes once it is gone."""
-    moves.apply(session, [Move(job, Event.CANCEL, reason, now, stop=Stop(RESIZE_GRACE_S, reason))])
-
-
-RESIZE_GRACE_S = 30.0
-
-
 def cluster_of(part: Job) -> str:
     """The one that it may run in."""
     return part.workload.hints.clusters[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a part is to have from now on, where it is."""
+
+    pods: Mapping[str, int]  # of its role
+    objects: tuple[Object, ...] = ()  # of what travels with it, what says another number then
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Change:
     record: DivisionRecord
     made: tuple[NewJob, ...] = ()
     stopped: tuple[str, ...] = ()
-    resized: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # part -> role -> replicas
+    resized: Mapping[str, Size] = field(default_factory=dict)  # by part
     said: str = ""
 
 
@@ -84,21 +81,26 @@ def load(session: Session, ids: Sequence[str]) -> tuple[Whole, ...]:
     return tuple(Whole(work, tuple(of[id_])) for id_, work in works.items())
 
 
-def apply(session: Session, seen: Whole, change: Change, resize: Resize, *, now: datetime, grace_s: float) -> bool:
-    """False where the work or a part has moved since it was read: then nothing was changed."""
+def apply(session: Session, seen: Whole, change: Change, *, now: datetime, grace_s: float) -> tuple[str, ...] | None:
+    """The parts that could not be given their size now, since they are being changed or stopped.
+
+    None where the work or a part has moved since it was read: then nothing was done."""
     (present,) = load(session, [seen.job.id]) or (None,)
     if present is None or present.fingerprint != seen.fingerprint or present.job.phase in TERMINAL:
-        return False
+        return None
     work = present.job
     by = Actor(work.owner, work.tenant, UserRole.SUBMITTER)
     jobs.insert_many(session, [(by, None, one) for one in change.made])
     reason = f"its share of {work.name} ({work.id}) was moved" if change.said else change.reason
     _stop(session, change.stopped, reason, now, grace_s)
-    for job, sizes in change.resized.items():
-        resize(session, job, sizes, f"another share of {work.id}", now)
+    busy = []
+    for part, size in change.resized.items():
+        reason = f"another share of {work.id}: {sum(size.pods.values())} replicas"
+        if not resizing.resize(session, part, size.pods, reason=reason, now=now, objects=size.objects):
+            busy.append(part)
     (after,) = load(session, [work.id])
     _write(session, after, change.phase, change.reason, change.record, change.said, now)
-    return True
+    return tuple(busy)
 
 
 def is_news(whole: Whole, change: Change) -> bool:

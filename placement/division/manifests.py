@@ -22,6 +22,7 @@ from placement.workload import DivideBy, IfTooLarge, Workload
 
 AUTOSCALER = "HorizontalPodAutoscaler"
 DISRUPTION_BUDGET = "PodDisruptionBudget"
+_FOLLOWING = frozenset({AUTOSCALER, DISRUPTION_BUDGET})
 Shares = Mapping[str, int]  # by cluster, above 0
 
 
@@ -54,6 +55,11 @@ def parts_of(
 def moved(workload: Workload, cluster: str) -> Workload:
     """A part that is to run in another cluster."""
     return replace(workload, hints=replace(workload.hints, clusters=(cluster,)))
+
+
+def differing(before: Sequence[Object], after: Sequence[Object]) -> tuple[Object, ...]:
+    """Of a part's objects, those beside the workload that say another number by its new share."""
+    return tuple(new for old, new in zip(before, after, strict=True) if new.get("kind") in _FOLLOWING and new != old)
 
 
 def _divided(obj: Object, workload: Workload, shares: Shares, catalogue: Catalogue) -> dict[str, Object]:

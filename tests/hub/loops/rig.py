@@ -28,11 +28,10 @@ from hub.pki import RequestRefused, SignedCertificate
 from hub.prices import Prices
 from hub.queues import Queues
 from hub.records import Actor, Object, UserRole
-from hub.store import leadership, wholes
+from hub.store import leadership
 from hub.store.dialect import is_sqlite, open_unpooled
 from hub.store.leadership import Candidate
 from hub.store.store import Store
-from hub.store.wholes import Resize
 from hub.uplink import Uplink
 from placement import invariants, planner
 from placement.data import DataPlace
@@ -267,9 +266,14 @@ def read_manifests(text: bytes, *, namespace: str) -> Sequence[reader.Submission
 
 
 def render_manifests(
-    objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+    objects: Sequence[Object],
+    *,
+    job: str,
+    epoch: int,
+    data: Sequence[DataPlace] = (),
+    pods: Mapping[str, int] | None = None,
 ) -> Sequence[Object]:
-    return real_render.render(objects, CATALOGUE, job=job, epoch=epoch, data=data)
+    return real_render.render(objects, CATALOGUE, job=job, epoch=epoch, data=data, pods=pods)
 
 
 async def open_hub(
@@ -279,7 +283,6 @@ async def open_hub(
     seed: int = 0,
     authority: FakeAuthority | None = None,
     manifests: bool = False,
-    resize: Resize = wholes.not_resized,
 ) -> Hub:
     """`database`: a URL, or SQLite's file. `manifests`: it reads and renders Kubernetes' own, and not those above."""
     store = a_store(database if isinstance(database, str) else f"sqlite:///{database}")
@@ -322,7 +325,6 @@ async def open_hub(
             copies.backlog,
             copies.wholes,
             CATALOGUE,
-            resize,
             clock=clock,
             rng=Random(seed + 1000),
         ),
@@ -373,6 +375,7 @@ class FakeSpoke:
         self.revision = 0
         self.invalid: set[str] = set()
         self.refuses = False  # whatever its summary says
+        self.resizes = True
         self.clock = Clock()
 
     async def join(self, hub: Hub, **described: str) -> None:
@@ -402,7 +405,7 @@ class FakeSpoke:
             counted=bound,
         )
         resized = frozenset((ref.job, ref.epoch, job.size) for ref, job in self.live.items() if job.size)
-        return replace(found, resized=resized, resizes=True)
+        return replace(found, resized=resized, resizes=self.resizes)
 
     def _free(self) -> list[int]:
         free = [self.gpus - self.taken_elsewhere] * self.nodes
@@ -460,7 +463,7 @@ class FakeSpoke:
         job = self.live.get(ref)
         if job is None:
             return CommandAck(id_, ref, "older-epoch", "it does not run here")
-        wanted = scale.pods["worker"]
+        (wanted,) = scale.pods.values()
         more = wanted - len(job.nodes)
         if scale.revision <= job.size:
             return CommandAck(id_, ref)

@@ -16,12 +16,12 @@ from hub.endpoints import Endpoints
 from hub.errors import ConflictError, NotFound
 from hub.happenings import Happenings
 from hub.records import CostBy, CostQuery, Job, JobFilter
-from hub.store import rows, wholes
+from hub.store import jobs, rows, wholes
 from hub.store.wholes import cluster_of
 from placement.division.division import REST
 from placement.lifecycle import TERMINAL, Event, Phase
 from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeSpoke, Hub, open_hub
-from wire.orders import ENDPOINTS, LogLines
+from wire.orders import ENDPOINTS, LogLines, Scale
 
 TEMPLATE = {
     "metadata": {"labels": {"app": "web"}},
@@ -428,3 +428,113 @@ async def test_a_plan_says_how_it_would_be_divided(tmp_path: Path) -> None:
         assert dict(planned.division.made.shares) == {"eu-a": 3, "us-b": 2}
         assert [one.room for one in planned.division.places] == [3, 2]
         assert (await world.hub.jobs.list(ANN, JobFilter(parts=True))).total == 0
+
+
+AUTOSCALER = """
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 6, maxReplicas: 12}
+"""
+
+
+async def scales(world: World, cluster: str) -> list[Scale]:
+    pending = await world.hub.uplink.pending_commands(cluster)
+    return [one.order for one in pending if isinstance(one.order, Scale)]
+
+
+async def test_a_share_that_changes_changes_the_part_where_it_is(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 2, "us-b": 8}) as world:
+        id_ = await world.submit(service(divide="weights"))
+        assert await world.shares(id_) == {"eu-a": 2, "us-b": 4}
+        before = {cluster: part.id for cluster, part in (await world.parts(id_)).items()}
+        world.spokes["eu-a"].gpus = 8
+        await world.spokes["eu-a"].send_summary(world.hub)
+        await world.pass_time(REST.total_seconds() + 1)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+        assert {cluster: part.id for cluster, part in (await world.parts(id_)).items()} == before
+        assert {name: len(job.nodes) for name, spoke in world.spokes.items() for job in spoke.live.values()} == {
+            "eu-a": 3,
+            "us-b": 3,
+        }
+        assert {one.cluster: one.workload.pods for one in world.hub.federation.fleet().reservations} == {
+            "eu-a": 3,
+            "us-b": 3,
+        }
+        assert (await world.show(id_)).phase is Phase.RUNNING
+
+
+async def test_an_autoscaler_follows_its_parts_share(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 2, "us-b": 8}) as world:
+        id_ = await world.submit(service(divide="weights") + AUTOSCALER.encode())
+        world.spokes["eu-a"].gpus = 8
+        await world.spokes["eu-a"].send_summary(world.hub)
+        world.clock.advance(REST.total_seconds() + 1)
+        for name in world.spokes:
+            await world.hub.uplink.heartbeat(name)
+        await world.hub.dividing.settle()
+        for name, share in (("eu-a", 3), ("us-b", 3)):
+            (scale,) = await scales(world, name)
+            (autoscaler,) = scale.objects
+            assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (3, 6)
+            assert dict(scale.pods) == {"replica": share}
+        await world.run_all()
+        # What is placed anew later goes with the new range.
+        part = (await world.parts(id_))["eu-a"]
+        stored = await world.hub.store.read(lambda session: jobs.objects_of(session, [part.id]))
+        (kept,) = [one for one in stored[part.id] if one["kind"] == "HorizontalPodAutoscaler"]
+        assert kept["spec"]["maxReplicas"] == 6
+
+
+async def test_a_spoke_that_cannot_resize_gets_another_part_in_its_place(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 2, "us-b": 8}) as world:
+        for spoke in world.spokes.values():
+            spoke.resizes = False
+            await spoke.send_summary(world.hub)
+        id_ = await world.submit(service(divide="weights"))
+        before = {cluster: part.id for cluster, part in (await world.parts(id_)).items()}
+        world.spokes["eu-a"].gpus = 8
+        await world.spokes["eu-a"].send_summary(world.hub)
+        await world.pass_time(REST.total_seconds() + 1)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+        assert {part.id for part in (await world.parts(id_)).values()}.isdisjoint(before.values())
+
+
+async def test_a_cluster_that_cannot_give_a_part_its_size_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 4, "us-b": 4}) as world:
+        id_ = await world.submit(service(4, divide="weights"))
+        assert await world.shares(id_) == {"eu-a": 2, "us-b": 2}
+        world.dead.add("us-b")
+        world.spokes["eu-a"].taken_elsewhere = 2  # and its summary does not say so yet
+        await world.pass_time(61)
+        assert (await world.shares(id_))["eu-a"] == 4, "as the hub knows it, there is room"
+        (held,) = [one for one in world.hub.federation.fleet().reservations if one.cluster == "eu-a"]
+        assert held.workload.pods == 2, "the cluster has refused"
+        world.spokes["eu-a"].taken_elsewhere = 0
+        await world.pass_time(11)
+        await world.run_all()
+        (held,) = [one for one in world.hub.federation.fleet().reservations if one.cluster == "eu-a"]
+        assert held.workload.pods == 4
+
+
+async def test_pods_that_lost_their_node_find_a_place_in_another_cluster(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 3, "us-b": 8}) as world:
+        id_ = await world.submit(service(divide="weights"))
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}
+        spoke = world.spokes["eu-a"]
+        (ref,) = spoke.live
+        spoke.live[ref].nodes = spoke.live[ref].nodes[:2]
+        spoke.gpus = 2
+        spoke.advance(ref, Event.RUNNING)
+        await spoke.send_reports(world.hub)
+        await spoke.send_summary(world.hub)
+        await world.settle()
+        assert await world.shares(id_) == {"eu-a": 3, "us-b": 3}, "it may be back in a moment"
+        await world.pass_time(31)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 2, "us-b": 4}
