@@ -74,8 +74,7 @@ def test_a_service_lies_in_three_clusters_and_follows_them(federation: ProcessFe
         wait_shares(federation, job, {"cloud-b": 2, "edge-c": 3, "onprem-a": 1})
         running = wait_running(federation, job, 6)
         assert running.shares == {"cloud-b": 2, "edge-c": 3, "onprem-a": 1}
-        ranges = {name: scaled(federation, name) for name in federation.clusters}
-        assert ranges == {"cloud-b": (2, 4), "edge-c": (3, 6), "onprem-a": (1, 2)}
+        wait_ranges(federation, {"cloud-b": (2, 4), "edge-c": (3, 6), "onprem-a": (1, 2)})
         assert len({part.job for part in division(running).parts}) == 3
 
         found = federation.admin.endpoints(job)
@@ -87,6 +86,7 @@ def test_a_service_lies_in_three_clusters_and_follows_them(federation: ProcessFe
 
         federation.spokes["cloud-b"].cable.cut()
         wait_shares(federation, job, {"edge-c": 3, "onprem-a": 3}, without=("cloud-b",))
+        wait_ranges(federation, {"edge-c": (3, 6), "onprem-a": (3, 6)})
         lost = wait_running(federation, job, 6)
         assert lost.shares == {"edge-c": 3, "onprem-a": 3}
         assert any(part.away for part in division(lost).parts)
@@ -94,6 +94,7 @@ def test_a_service_lies_in_three_clusters_and_follows_them(federation: ProcessFe
 
         federation.spokes["cloud-b"].cable.mend()
         wait_shares(federation, job, {"cloud-b": 2, "edge-c": 2, "onprem-a": 2})
+        wait_ranges(federation, {"cloud-b": (2, 4), "edge-c": (2, 4), "onprem-a": (2, 4)})
         back = wait_running(federation, job, 6)
         assert back.shares == {"cloud-b": 2, "edge-c": 2, "onprem-a": 2}
         told = [one.message for one in federation.admin.explain(job).history if one.event == "divide"]
@@ -150,10 +151,19 @@ def division(job: JobDetailOut) -> DivisionOut:
     return job.division
 
 
-def scaled(federation: ProcessFederation, cluster: str) -> tuple[int, int]:
-    found = federation.clusters[cluster].client.get("autoscaling/v2", "HorizontalPodAutoscaler", NAME)
-    assert found is not None, f"the autoscaler did not travel to {cluster}"
-    return found["spec"]["minReplicas"], found["spec"]["maxReplicas"]
+def wait_ranges(federation: ProcessFederation, wished: Mapping[str, tuple[int, int]]) -> None:
+    """Of the autoscaler that travelled to each cluster: from least to most."""
+
+    def as_wished() -> bool:
+        found = {
+            name: federation.clusters[name].client.get("autoscaling/v2", "HorizontalPodAutoscaler", NAME)
+            for name in wished
+        }
+        ranges = {name: one and (one["spec"]["minReplicas"], one["spec"]["maxReplicas"]) for name, one in found.items()}
+        assert ranges == wished, ranges
+        return True
+
+    until("the autoscalers to follow the shares", as_wished)
 
 
 def nothing_of_it(cluster: Any) -> bool:

@@ -28,7 +28,6 @@ from placement.division import manifests
 from placement.division.rooms import Rooms
 from placement.fleet import Fleet
 from placement.kinds.catalogue import Catalogue
-from placement.lifecycle import Phase
 from placement.workload import Workload
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ class DividingLoop:
         self._rooms = Rooms()
         self._shortages = Shortages()
         self._moments: dict[str, datetime] = {}  # when one is to be looked at whatever happens
-        self._tried: dict[str, datetime] = {}  # parts that were told their size, and when
+        self._tried: dict[str, tuple[Size, datetime]] = {}  # what parts were told last, and when
         self._sized: set[str] = set()  # works whose parts all have, or are told, what goes with their shares
         federation.watch(book.look_at_all)
 
@@ -158,9 +157,10 @@ class DividingLoop:
         if busy is None:
             self._book.look_at(id_)
         elif busy:
-            self._sized.discard(id_)
-            self._moments[id_] = min(outcome.look_again or now + BUSY_AGAIN, now + BUSY_AGAIN)
-        else:
+            for part in busy:
+                self._tried.pop(part, None)
+            self._look_again(id_, now + BUSY_AGAIN)
+        elif all(part in resized for part in outcome.resize):
             self._sized.add(id_)
 
     async def _parts(
@@ -188,20 +188,25 @@ class DividingLoop:
         resized: dict[str, Size] = {}
         for cluster, part in staying.items():
             others = manifests.differing(objects[part.id], specs[cluster].objects)
-            if (part.id in outcome.resize or others) and self._may_try(part, now):
-                pods = {role.name: role.replicas for role in specs[cluster].workload.roles if role.replicas}
-                resized[part.id] = Size(pods, others)
+            if part.id not in outcome.resize and not others:
+                continue
+            pods = {role.name: role.replicas for role in specs[cluster].workload.roles if role.replicas}
+            size = Size(pods, others)
+            if self._may_try(part, size, now):
+                resized[part.id] = size
         return tuple(made), resized
 
-    def _may_try(self, part: Job, now: datetime) -> bool:
-        """A cluster that could not give a part its size is not asked with every summary."""
-        tried = self._tried.get(part.id)
-        if tried is not None and now - tried < TRY_AGAIN and part.phase is not Phase.QUEUED:
-            moment = self._moments.get(part.whole or "")
-            self._moments[part.whole or ""] = min(moment or tried + TRY_AGAIN, tried + TRY_AGAIN)
+    def _may_try(self, part: Job, size: Size, now: datetime) -> bool:
+        """A cluster that could not give a part its size is not asked again with every summary."""
+        tried, at = self._tried.get(part.id, (None, now))
+        if tried == size and now - at < TRY_AGAIN:
+            self._look_again(part.whole or "", at + TRY_AGAIN)
             return False
-        self._tried[part.id] = now
+        self._tried[part.id] = size, now
         return True
+
+    def _look_again(self, whole: str, at: datetime) -> None:
+        self._moments[whole] = min(self._moments.get(whole, at), at)
 
     def _part(self, whole: str, cluster: str, workload: Workload, objects: Sequence[Object], now: datetime) -> NewJob:
         said = f"a part of {whole}: {workload.pods} replicas for {cluster}"
