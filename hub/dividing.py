@@ -74,8 +74,8 @@ class Shortages:
         until = self._since.setdefault(key, now) + PATIENCE
         return (place, None) if now >= until else (replace(place, room=has), until)
 
-    def keep_only(self, works: Sequence[str]) -> None:
-        self._since = {key: since for key, since in self._since.items() if key[0] in works}
+    def forget(self, work: str) -> None:
+        self._since = {key: since for key, since in self._since.items() if key[0] != work}
 
 
 def decide(whole: Whole, fleet: Fleet, rooms: Rooms, shortages: Shortages, asked: Asked, now: datetime) -> Outcome:

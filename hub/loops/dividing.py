@@ -28,6 +28,7 @@ from placement.division import manifests
 from placement.division.rooms import Rooms
 from placement.fleet import Fleet
 from placement.kinds.catalogue import Catalogue
+from placement.lifecycle import TERMINAL
 from placement.workload import Workload
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,8 @@ class DividingLoop:
             resized,
             outcome.said,
         )
+        if outcome.standing.phase in TERMINAL:
+            self._forget(whole)
         if not wholes.is_news(whole, change):
             return
         busy = await self._store.write(
@@ -162,6 +165,12 @@ class DividingLoop:
             self._look_again(id_, now + BUSY_AGAIN)
         elif all(part in resized for part in outcome.resize):
             self._sized.add(id_)
+
+    def _forget(self, whole: Whole) -> None:
+        self._shortages.forget(whole.job.id)
+        self._sized.discard(whole.job.id)
+        for part in whole.parts:
+            self._tried.pop(part.id, None)
 
     async def _parts(
         self, whole: Whole, outcome: Outcome, now: datetime
