@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from placement.data import DataCatalog
-from placement.elastic.sizes import added
+from placement.elastic.sizes import added, least
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past
@@ -76,7 +76,11 @@ class Reservation:
             return self
         if self.was is None or (self.job, self.epoch, self.revision) in summary.resized:
             return None
-        grown = added(self.workload, self.was)
+        before = self.revision - 1
+        is_last = before == 0 or (self.job, self.epoch, before) in summary.resized
+        # A summary that is older still may count as few as it ever had.
+        counted = self.was if is_last else least(self.was)
+        grown = added(self.workload, counted)
         return None if grown is None else replace(self, workload=grown)
 
 

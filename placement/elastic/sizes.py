@@ -43,6 +43,11 @@ def headroom(workload: Workload) -> int:
     return sum(_below(role) for role in workload.roles)
 
 
+def least(workload: Workload) -> Workload:
+    """With as few pods of each role as it may ever have, whatever the gang's number says."""
+    return with_pods(workload, {role.name: role.sizes.least for role in workload.roles if role.sizes is not None})
+
+
 def fewer(workload: Workload, pods: int, *, running: bool = False) -> Workload:
     """With so many pods less, or a few more than that less where they go in steps; never below what it needs."""
     left = min(pods, slack(workload, running=running))

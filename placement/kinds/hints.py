@@ -221,7 +221,7 @@ def _flag_or_restart(text: str) -> str:
 
 
 def _duration_or_never(text: str) -> float | None:
-    return None if text == "never" else durations.seconds(text)
+    return None if text == "never" else durations.seconds(text, at_least_s=1)
 
 
 def _minutes(text: str) -> float:

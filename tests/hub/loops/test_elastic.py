@@ -195,6 +195,20 @@ async def test_until_the_pods_are_gone_their_room_is_held(hub: Hub) -> None:
     assert (pods(hub, train), held(hub, train).settles) == (8, True)
 
 
+async def test_a_summary_from_before_the_growth_promises_nothing_while_it_shrinks(hub: Hub) -> None:
+    spoke = await a_spoke(hub)
+    train = await submit(hub, spoke, manifest("train", pods=6, sizes=(1, 8)))
+    before = spoke.summary()
+    hub.clock.advance(301)
+    await hub.placing.grow()
+    await work(hub, spoke)
+    await submit_only(hub, manifest("next", gpus=2))
+    assert held(hub, train).shrinks_to is not None
+    await hub.uplink.summary("east", before)  # as a hub has it that begins anew
+    await hub.placing.settle()
+    assert (await hub.jobs.show(ANN, "next")).phase is Phase.QUEUED
+
+
 async def test_a_cancelled_one_that_shrinks_is_gone(hub: Hub) -> None:
     spoke = await a_spoke(hub)
     train = await submit(hub, spoke, manifest("train", pods=8, sizes=(1, 8)))
