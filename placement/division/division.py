@@ -203,7 +203,7 @@ def _reasons(
         left_out = tuple(
             one.why.message
             for one in sorted(places, key=lambda one: one.cluster)
-            if one.why is not None and wish.weight_of(one.cluster) > 0
+            if one.why is not None and one.cluster not in shares and wish.weight_of(one.cluster) > 0
         )
         yield TooFewPlaces(wanted, found, tuple(shares.items()), left_out)
     if not wish.min_per_region:

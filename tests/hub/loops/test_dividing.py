@@ -1,129 +1,28 @@
-"""Divided works in a whole hub without doors: the real reader, planner and store; spokes that are values."""
+"""Divided works carried through in a whole hub without doors."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
-import yaml
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from hub import dividing
 from hub.endpoints import Endpoints
 from hub.errors import ConflictError, NotFound
 from hub.happenings import Happenings
-from hub.records import CostBy, CostQuery, Job, JobFilter
-from hub.store import jobs, rows, wholes
-from hub.store.wholes import cluster_of
+from hub.records import CostBy, CostQuery, JobFilter
+from hub.store import jobs, rows
+from hub.store.wholes import Whole
 from placement.division.division import REST
-from placement.lifecycle import TERMINAL, Event, Phase
-from tests.hub.loops.rig import ADMIN, ANN, BOB, Clock, FakeSpoke, Hub, open_hub
+from placement.lifecycle import Event, Phase
+from tests.hub.loops.divided import World, a_world, service, training
+from tests.hub.loops.rig import ADMIN, ANN, BOB, FakeSpoke, open_hub
 from wire.orders import ENDPOINTS, LogLines, Scale
-
-TEMPLATE = {
-    "metadata": {"labels": {"app": "web"}},
-    "spec": {"containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]},
-}
-
-
-def service(replicas: int = 6, name: str = "web", **hints: str) -> bytes:
-    annotations = {f"muster.dev/{key.replace('_', '-')}": value for key, value in hints.items()}
-    return yaml.safe_dump(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name, "annotations": annotations},
-            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE},
-        }
-    ).encode()
-
-
-def training(pods: int = 6, **hints: str) -> bytes:
-    annotations = {f"muster.dev/{key.replace('_', '-')}": value for key, value in hints.items()}
-    template = {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
-    return yaml.safe_dump(
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": "work", "annotations": annotations},
-            "spec": {"parallelism": pods, "completions": pods, "template": template},
-        }
-    ).encode()
-
-
-class World:
-    def __init__(self, hub: Hub, clock: Clock, spokes: Mapping[str, FakeSpoke]) -> None:
-        self.hub = hub
-        self.clock = clock
-        self.spokes = dict(spokes)
-        self.dead: set[str] = set()
-
-    async def settle(self) -> None:
-        """Until nobody has anything to do any more."""
-        busy = True
-        while busy:
-            busy = bool(await self.hub.dividing.settle())
-            busy |= bool(await self.hub.placing.settle())
-            for name, spoke in self.spokes.items():
-                if name in self.dead:
-                    continue
-                busy |= bool(await spoke.obey(self.hub))
-                busy |= bool(spoke.unacked)
-                await spoke.send_reports(self.hub)
-
-    async def run_all(self) -> None:
-        await self.settle()
-        for name, spoke in self.spokes.items():
-            for ref in list(spoke.live):
-                if name not in self.dead and spoke.live[ref].event is not Event.RUNNING:
-                    spoke.advance(ref, Event.RUNNING)
-        for name, spoke in self.spokes.items():
-            if name not in self.dead:
-                await spoke.send_summary(self.hub)
-        await self.settle()
-
-    async def pass_time(self, seconds: float) -> None:
-        """Those that live go on to say so."""
-        self.clock.advance(seconds)
-        for name in self.spokes.keys() - self.dead:
-            await self.hub.uplink.heartbeat(name)
-        self.hub.federation.tick(self.clock())
-        await self.settle()
-
-    async def submit(self, text: bytes) -> str:
-        (one,) = await self.hub.jobs.submit(ANN, text)
-        await self.run_all()
-        return one.job.id
-
-    async def show(self, id_: str) -> Job:
-        return await self.hub.jobs.show(ADMIN, id_)
-
-    async def parts(self, id_: str) -> dict[str, Job]:
-        """Those that live, by cluster; a cluster has one at most."""
-        found = await self.hub.store.read(lambda session: wholes.load(session, [id_]))
-        live = [part for part in found[0].parts if part.phase not in TERMINAL]
-        assert len({cluster_of(part) for part in live}) == len(live)
-        return {cluster_of(part): part for part in live}
-
-    async def shares(self, id_: str) -> dict[str, int]:
-        return {cluster: part.workload.pods for cluster, part in (await self.parts(id_)).items()}
-
-
-@asynccontextmanager
-async def a_world(path: Path, *, gpus: Mapping[str, int] = {"eu-a": 16, "us-b": 16}) -> AsyncGenerator[World, None]:
-    clock = Clock()
-    hub = await open_hub(path / "hub.db", clock, manifests=True)
-    spokes = {name: FakeSpoke(name, nodes=1, gpus=amount) for name, amount in gpus.items()}
-    for name, spoke in spokes.items():
-        await spoke.join(hub, region=name.partition("-")[0])
-        await spoke.connect(hub)
-    try:
-        yield World(hub, clock, spokes)
-    finally:
-        await hub.store.close()
 
 
 async def test_replicas_are_divided_by_weight_and_each_cluster_gets_its_own(tmp_path: Path) -> None:
@@ -538,3 +437,98 @@ async def test_pods_that_lost_their_node_find_a_place_in_another_cluster(tmp_pat
         await world.pass_time(31)
         await world.run_all()
         assert await world.shares(id_) == {"eu-a": 2, "us-b": 4}
+
+
+async def test_a_drained_clusters_share_goes_elsewhere(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        await world.hub.clusters.drain(ADMIN, "eu-a")
+        await world.run_all()
+        assert await world.shares(id_) == {"us-b": 6}
+        assert not world.spokes["eu-a"].live
+        assert (await world.show(id_)).phase is Phase.RUNNING
+
+
+async def test_a_removed_clusters_share_goes_elsewhere_and_the_whole_can_end(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        world.dead.add("eu-a")
+        await world.hub.clusters.remove(ADMIN, "eu-a", force=True)
+        await world.run_all()
+        assert await world.shares(id_) == {"us-b": 6}
+        await world.hub.jobs.cancel(ANN, id_)
+        await world.settle()
+        assert (await world.show(id_)).phase is Phase.CANCELLED
+
+
+async def test_a_cancel_ends_only_when_a_lost_cluster_has_said_that_nothing_is_left(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        id_ = await world.submit(service(divide="weights"))
+        world.dead.add("eu-a")
+        await world.pass_time(61)
+        await world.hub.jobs.cancel(ANN, id_)
+        await world.settle()
+        assert (await world.show(id_)).phase is Phase.CANCELLING
+        world.dead.clear()
+        await world.spokes["eu-a"].connect(world.hub)
+        await world.settle()
+        assert (await world.show(id_)).phase is Phase.CANCELLED
+        assert not world.spokes["eu-a"].live
+
+
+async def test_one_work_that_cannot_be_decided_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_world(tmp_path) as world:
+        decide = dividing.decide
+
+        def moody(whole: Whole, *rest: Any) -> dividing.Outcome:
+            if whole.job.name == "bad":
+                raise RuntimeError("of its own making")
+            return decide(whole, *rest)
+
+        monkeypatch.setattr(dividing, "decide", moody)
+        bad = await world.submit(service(2, "bad", divide="weights"))
+        good = await world.submit(service(2, "good", divide="weights"))
+        assert (await world.show(good)).phase is Phase.RUNNING
+        assert (await world.show(bad)).phase is Phase.QUEUED
+
+
+async def test_any_history_keeps_the_sum_and_one_part_to_a_cluster(tmp_path: Path) -> None:
+    """Clusters lost and back, rooms that shrink and grow, in an order that a seed replays."""
+    rng = Random(7)
+    async with a_world(tmp_path, gpus={"eu-a": 4, "us-b": 4, "ap-c": 4}) as world:
+        id_ = await world.submit(service(6, divide="weights", divide_min_per_region="1"))
+        for _ in range(25):
+            name = rng.choice(sorted(world.spokes))
+            match rng.choice(("lose", "find", "fill", "empty", "wait")):
+                case "lose" if len(world.dead) < 2:
+                    world.dead.add(name)
+                case "find" if name in world.dead:
+                    world.dead.discard(name)
+                    await world.spokes[name].connect(world.hub)
+                case "fill" if not world.spokes[name].taken_elsewhere and name not in world.dead:
+                    world.spokes[name].taken_elsewhere = min(2, *world.spokes[name]._free())
+                case "empty":
+                    world.spokes[name].taken_elsewhere = 0
+                case _:
+                    pass
+            await world.pass_time(rng.choice((1, 35, 70, 301)))
+            await world.run_all()
+            shares = {c: n for c, n in (await world.shares(id_)).items() if c not in world.dead}
+            assert sum(shares.values()) <= 6
+        for name in list(world.dead):
+            world.dead.discard(name)
+            await world.spokes[name].connect(world.hub)
+        for spoke in world.spokes.values():
+            spoke.taken_elsewhere = 0
+        for _ in range(4):
+            await world.pass_time(REST.total_seconds() + 1)
+            await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 2, "us-b": 2, "ap-c": 2}
+        assert (await world.show(id_)).phase is Phase.RUNNING
+        assert {name: len(job.nodes) for name, spoke in world.spokes.items() for job in spoke.live.values()} == {
+            "eu-a": 2,
+            "us-b": 2,
+            "ap-c": 2,
+        }
