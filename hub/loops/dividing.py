@@ -153,6 +153,8 @@ class DividingLoop:
         if outcome.standing.phase in TERMINAL:
             self._forget(whole)
         if not wholes.is_news(whole, change):
+            if not outcome.resize:
+                self._sized.add(id_)
             return
         busy = await self._store.write(
             lambda session: wholes.apply(session, whole, change, now=now, grace_s=CANCEL_GRACE_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,23 +37,15 @@ def apportion(total: int, parts: Mapping[str, Bounds]) -> dict[str, int]:
 def _held(total: int, parts: Mapping[str, Bounds]) -> dict[str, Fraction]:
     """The exact shares: every one is weight × factor within its bounds, and they sum up to `total` if they can."""
     turns = sorted({Fraction(bound) / part.weight for part in parts.values() for bound in (part.least, part.most)})
-    below = Fraction(0)
-    for turn in turns:
-        if _sum(turn, parts) >= total:
-            # Between two turns the sum grows evenly, by the weights of those within their bounds.
-            growing = sum(
-                (
-                    Fraction(p.weight)
-                    for p in parts.values()
-                    if p.least <= below * p.weight and turn * p.weight <= p.most
-                ),
-                Fraction(0),
-            )
-            start = _sum(below, parts)
-            factor = below + (total - start) / growing if growing and start < total else below
-            return _at(factor, parts)
-        below = turn
-    return _at(below, parts)
+    place = bisect_left(turns, total, key=lambda turn: _sum(turn, parts))
+    below = turns[place - 1] if place else Fraction(0)
+    if place == len(turns):
+        return _at(below, parts)
+    # Between two turns the sum grows evenly, by the weights of those within their bounds.
+    turn, start = turns[place], _sum(below, parts)
+    within = (p for p in parts.values() if p.least <= below * p.weight and turn * p.weight <= p.most)
+    growing = sum((Fraction(part.weight) for part in within), Fraction(0))
+    return _at(below + (total - start) / growing if growing and start < total else below, parts)
 
 
 def _at(factor: Fraction, parts: Mapping[str, Bounds]) -> dict[str, Fraction]:

@@ -116,7 +116,7 @@ def _floors(wish: Wish, chosen: Mapping[str, Place]) -> tuple[_Shares, dict[str,
     for one in sorted(chosen.values(), key=lambda one: _order(wish, one)):
         regions.setdefault(one.region, []).append(one)
     # One replica for each region before the second for any.
-    for so_many in range(1, wish.min_per_region + 1):
+    for so_many in range(1, min(wish.min_per_region, wish.replicas) + 1):
         for region, members in regions.items():
             has = sum(floors[one.cluster] for one in members)
             able = [one for one in members if one.room > floors[one.cluster]]
@@ -160,10 +160,9 @@ def _nearest(best: _Shares, bounds: Mapping[str, tuple[int, int]], present: Mapp
     shares = {name: min(max(present.get(name, 0), least), most) for name, (least, most) in bounds.items()}
     missing = sum(best.values()) - sum(shares.values())
     step = 1 if missing > 0 else -1
-    for _ in range(abs(missing)):
-        name = min(shares, key=lambda name: (-step * (best[name] - shares[name]), name))
-        shares[name] += step
-    return shares
+    away = {name: max(step * (best[name] - shares[name]), 0) for name in shares}
+    moved = apportion(abs(missing), {name: Bounds(far, 0, far) for name, far in away.items()})
+    return {name: share + step * moved[name] for name, share in shares.items()}
 
 
 def _is_worth(wish: Wish, needed: _Shares, best: _Shares, chosen: Mapping[str, Place]) -> bool:

@@ -73,17 +73,18 @@ class Rooms:
             return Place(name, cluster.region, why=ClusterNotReady(name, cluster.health.value))
         capacity = self._capacity(name)
         answer: Fit | tuple[Reason, ...] = feasibility.judge(single, cluster, capacity, fleet.data)
+        usd = 0.0 if capacity is None else _usd_per_hour(single, name, capacity, fleet)
         keeps = has if cluster.health is Health.DISCONNECTED else 0
         if refusal:
             answer = (RefusedBySpoke(name, refusal),)
         if isinstance(answer, tuple):
             no_room = isinstance(answer[0], ResourcesShort | TopologyShort)
             room = _on_nodes(held, has, fleet) if no_room else has
-            return Place(name, cluster.region, max(room, keeps), keeps, why=answer[0])
+            return Place(name, cluster.region, max(room, keeps), keeps, usd, answer[0])
         assert capacity is not None  # noqa: S101  it was asked for room
         more, why = _more(single, capacity)
         room = min(_on_nodes(held, has, fleet) + more, UNLIMITED)
-        return Place(name, cluster.region, max(room, keeps), keeps, _usd_per_hour(single, name, answer, fleet), why)
+        return Place(name, cluster.region, max(room, keeps), keeps, usd, why)
 
     def _capacity(self, cluster: str) -> Capacity | None:
         room = self._members[cluster].room
@@ -120,6 +121,7 @@ def _more(single: Workload, capacity: Capacity) -> tuple[int, Reason | None]:
             return 0, answer
 
 
-def _usd_per_hour(single: Workload, cluster: str, fit: Fit, fleet: Fleet) -> float:
-    terms = scoring.offer(single, cluster, fit, fleet.prices).score.terms
+def _usd_per_hour(single: Workload, cluster: str, capacity: Capacity, fleet: Fleet) -> float:
+    """At least, wherever in the cluster it goes: the same while its room comes and goes."""
+    terms = scoring.at_least(single, cluster, capacity.inventory, fleet.prices).terms
     return sum(terms.get(term, 0.0) for term in PAID) / single.hints.expected_hours

@@ -16,6 +16,7 @@ WEIGHTS = f"{DIVIDE}-weights"
 MIN_PER_REGION = f"{DIVIDE}-min-per-region"
 MAX_CLUSTERS = f"{DIVIDE}-max-clusters"
 _MOST = 10_000
+_MOST_PER_REGION = 100
 _Given = Mapping[str, tuple[str, str]]  # hint -> (value, path)
 
 
@@ -39,8 +40,8 @@ def wish(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
     if MIN_PER_REGION in hints and by is DivideBy.DUPLICATE:
         found.error(hints[MIN_PER_REGION][1], "where all is duplicated every region has all of it", "remove it")
     weights = _weights(found, *hints[WEIGHTS]) if WEIGHTS in hints else ()
-    least = _number(found, *hints[MIN_PER_REGION]) if MIN_PER_REGION in hints else 0
-    most = _number(found, *hints[MAX_CLUSTERS]) if MAX_CLUSTERS in hints else None
+    least = _number(found, *hints[MIN_PER_REGION], _MOST_PER_REGION) if MIN_PER_REGION in hints else 0
+    most = _number(found, *hints[MAX_CLUSTERS], _MOST) if MAX_CLUSTERS in hints else None
     return Divide(by, weights, least, most) if len(found.problems) == before else None
 
 
@@ -72,10 +73,10 @@ def _weights(found: Findings, value: str, path: str) -> tuple[tuple[str, int], .
     return tuple(weights.items())
 
 
-def _number(found: Findings, value: str, path: str) -> int:
-    if _is_number(value.strip()):
+def _number(found: Findings, value: str, path: str, most: int) -> int:
+    if _is_number(value.strip()) and int(value) <= most:
         return int(value)
-    found.error(path, f'"{value[:60]}" is wrong', f"give a whole number from 1 to {_MOST}")
+    found.error(path, f'"{value[:60]}" is wrong', f"give a whole number from 1 to {most}")
     return 0
 
 

@@ -212,3 +212,13 @@ def test_the_checks_find_what_is_wrong() -> None:
     wish, found = by(DivideBy.WEIGHTS, min_per_region=1), (EU_A, replace(US, room=2))
     wrong = Division({"us-c": 3, "eu-z": 1}, 6)
     assert len(invariants.check(wish, found, wrong)) == 5
+
+
+def test_two_thousand_million_replicas_over_a_thousand_clusters_take_no_longer() -> None:
+    many = [Place(f"c{n:04}", f"r{n % 9}", 10_000_000 + n, usd_per_hour=1.0 + n % 7) for n in range(1000)]
+    for way in DivideBy:
+        wish = Wish((1 << 31) - 1, way, {}, 0 if way is DivideBy.DUPLICATE else 3)
+        first = divide(wish, many, NONE, NOW)
+        assert invariants.check(wish, many, first) == ()
+        fewer = [replace(one, room=one.room - 1) for one in many[:-1]]
+        assert invariants.check(wish, fewer, divide(wish, fewer, Present(first.shares, NOW), NOW)) == ()

@@ -86,6 +86,8 @@ def test_a_queued_part_holds_nothing() -> None:
 def test_the_price_is_one_replicas() -> None:
     fleet = Fleet({"a": cluster("a", [gpu_node("n0")])}, prices=PriceBook({("a", "*"): Price(1.5)}))
     assert places(fleet)["a"].usd_per_hour == pytest.approx(3.0)
+    full = replace(fleet, clusters={"a": cluster("a", [gpu_node("n0", free=0)])})
+    assert places(full)["a"].usd_per_hour == pytest.approx(3.0), "a full cluster is not a cheap one"
 
 
 def test_pods_that_ask_for_nothing_have_all_the_room_that_there_are_pods_for() -> None:
