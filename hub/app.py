@@ -509,10 +509,8 @@ def _address(host: str, port: int) -> str:
 
 def run(settings: HubSettings) -> None:
     """Until a signal. Raises CannotStart; SystemExit 1 where a part of the hub failed."""
-    from hub.garbage import collect_rarely
     from hub.logs import configure
 
-    collect_rarely()
     # Keys, tokens and the database: whatever this process makes is its owner's, also in a directory open to all.
     os.umask(0o077)
     configure(settings.log_level)
