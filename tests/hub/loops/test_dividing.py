@@ -532,3 +532,19 @@ async def test_any_history_keeps_the_sum_and_one_part_to_a_cluster(tmp_path: Pat
             "us-b": 2,
             "ap-c": 2,
         }
+
+
+async def test_a_hub_that_starts_anew_does_not_place_a_waiting_whole_itself(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 0}) as world:
+        id_ = await world.submit(service(2, divide="weights"))
+        assert (await world.show(id_)).phase is Phase.QUEUED
+        await world.hub.store.close()
+        world.hub = await open_hub(tmp_path / "hub.db", world.clock, seed=9, manifests=True)
+        assert len(world.hub.copies.backlog) == 0
+        world.spokes["eu-a"].gpus = 8
+        await world.spokes["eu-a"].connect(world.hub)
+        await world.run_all()
+        assert await world.shares(id_) == {"eu-a": 2}
+        assert {one.job for one in world.hub.federation.fleet().reservations} == {
+            part.id for part in (await world.parts(id_)).values()
+        }
