@@ -67,9 +67,12 @@ class DividingLoop:
         federation.watch(book.look_at_all)
 
     async def run(self) -> None:
-        """For ever; ends when cancelled or when the store is closed."""
+        """For ever; ends when cancelled or when the store is closed. However many works there are and however often
+        things change, it takes no more than a quarter of its thread."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._wait()
+            began = loop.time()
             try:
                 await self.cycle()
             except StoreClosed:
@@ -78,7 +81,7 @@ class DividingLoop:
                 log.exception("a cycle of dividing failed; everything stays as it is")
                 self._book.look_at_all()
                 await asyncio.sleep(AFTER_A_FAILURE_S)
-            await asyncio.sleep(self._pause_s)
+            await asyncio.sleep(max(self._pause_s, 3 * (loop.time() - began)))
 
     async def settle(self) -> int:
         """Until nothing is to be looked at any more; answers how many times a work was."""
