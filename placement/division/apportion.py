@@ -37,7 +37,7 @@ def apportion(total: int, parts: Mapping[str, Bounds]) -> dict[str, int]:
 def _held(total: int, parts: Mapping[str, Bounds]) -> dict[str, Fraction]:
     """The exact shares: every one is weight × factor within its bounds, and they sum up to `total` if they can."""
     turns = sorted({Fraction(bound) / part.weight for part in parts.values() for bound in (part.least, part.most)})
-    place = bisect_left(turns, total, key=lambda turn: _sum(turn, parts))
+    place = bisect_left(turns, Fraction(total), key=lambda turn: _sum(turn, parts))
     below = turns[place - 1] if place else Fraction(0)
     if place == len(turns):
         return _at(below, parts)
