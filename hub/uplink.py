@@ -251,7 +251,10 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
         if outcome is Outcome.APPLIED and report.checkpoint_at is not None:
             copies.checkpointed(session, report.ref.job, batch.cluster)
         if outcome is Outcome.APPLIED and report.size:
-            resizing.settled(session, report.ref, batch.cluster, report.size, batch.at)
+            if report.size_refused:
+                resizing.refused(session, report.ref, batch.cluster, report.size_refused, batch.at, report.size)
+            else:
+                resizing.settled(session, report.ref, batch.cluster, report.size, batch.at)
     return [None] * len(batches)
 
 

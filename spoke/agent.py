@@ -205,6 +205,7 @@ class Agent:
         self._ingest.unowned_found = self._unowned
         if self._log_keeper is not None:
             self._reconciler.before_deletion = self._log_keeper.before_deletion
+        self._reconciler.kept_size = lambda job: self._scheduler.poke(job.ref.job)
         self._devices.put = self._inventory.put_stock
         self._devices.told = self._devices_told
         self._devices.awaited_came = self._inventory.wake_waiting

@@ -85,6 +85,7 @@ class Reconciler:
         self._again: set[str] = set()
         self._backoff: dict[str, Backoff] = {}
         self.before_deletion: Callable[[Job], Awaitable[None]] = _at_once
+        self.kept_size: Callable[[Job], None] = lambda job: None  # room that was held for more pods is not needed
 
     def poke(self, name: str) -> None:
         """Look at the job; where it is being looked at already, once more after that."""
@@ -231,14 +232,19 @@ class Reconciler:
         changed = orjson.loads(orjson.dumps(present))
         try:
             sizing.write(self._kind_of(present), changed, sizes.pods_of(workload))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:  # somebody has changed it
-            self._problem(job, f"its size cannot be changed: {error}")
-            return
-        entry = await self._ledger.entry(job.ref.job)
-        for dependency in entry.objects[:-1] if entry is not None and entry.ref == job.ref else ():
-            await self._dependencies.resize(job, dependency)
-        if changed != present:
-            await self._port.update(changed)
+            if changed != present:
+                await self._port.update(changed)
+        except (Refused, ValueError, LookupError, TypeError, AttributeError) as error:
+            # By its rights, by an admission webhook, or since somebody has changed it: as it was, then.
+            log.warning("%s: its size cannot be changed: %s", job.ref, error)
+            await self._ledger.keep_size(job.ref, size)
+            if job.size == size:
+                job.workload, job.was, job.size_refused = job.was or workload, None, str(error)
+                self.kept_size(job)
+        else:
+            entry = await self._ledger.entry(job.ref.job)
+            for dependency in entry.objects[:-1] if entry is not None and entry.ref == job.ref else ():
+                await self._dependencies.resize(job, dependency)
         job.size_written = size
         self._problem(job, "")
         self._reporter.poke(job.ref.job)

@@ -13,6 +13,7 @@ none is ever deleted, whoever made it. Whoever wants its room back deletes it in
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ from spoke.entry import Desired
 from spoke.jobs import Job, Jobs, key_of
 from spoke.pods import DEPENDENCIES_ANNOTATION, EPOCH_LABEL, JOB_LABEL, OWNER_ANNOTATION
 from wire.orders import JobRef
+
+log = logging.getLogger(__name__)
 
 _NOT_COMPARED = frozenset({"apiVersion", "kind", "metadata", "status", "stringData"})
 
@@ -79,7 +82,10 @@ class Dependencies:
         if present is None or not self._is_made_here(present) or says(present, wanted):
             return
         body = {part: value for part, value in wanted.items() if part not in _NOT_COMPARED}
-        await self._port.update({**present, **body})
+        try:
+            await self._port.update({**present, **body})
+        except Refused as error:  # the pods are right all the same
+            log.warning("%s: %s does not follow its size: %s", job.ref, _named(key), error)
 
     async def remove(self, job: Job, keys: Iterable[ObjectKey]) -> None:
         """What this spoke made and no other job here uses."""

@@ -72,6 +72,7 @@ class Entry:
     reports: tuple[Report, ...] = ()  # oldest first; the newest, and the earlier ones the hub has not acknowledged
     size: int = 0  # the revision of the size that it is to have; 0: the one that it was started with
     pods: Mapping[str, int] = field(default_factory=dict)  # of each role, where `size` is not 0
+    pods_before: Mapping[str, int] = field(default_factory=dict)  # that, before the last change
 
     @property
     def objects(self) -> tuple[Object, ...]:
@@ -128,13 +129,19 @@ def _refused(command: Command, message: str) -> CommandAck:
 
 def _resized(entry: Entry, scale: Scale) -> Entry:
     """An order that was sent again, or overtaken by a newer one, changes nothing."""
-    if scale.revision <= entry.size:
+    if scale.revision <= entry.size or entry.workload is None:
         return entry
     start = entry.start
     if scale.objects and start is not None:
         objects = replaced(objects_from_json(start.objects_json, "objects"), scale.objects)
         start = replace(start, objects_json=objects_to_json(objects))
-    return replace(entry, size=scale.revision, pods=dict(scale.pods), start=start)
+    before = sizes.pods_of(entry.workload)
+    return replace(entry, size=scale.revision, pods=dict(scale.pods), pods_before=before, start=start)
+
+
+def kept_size(entry: Entry) -> Entry:
+    """The cluster does not take the size that it was to have: it is to have the one before."""
+    return replace(entry, pods=entry.pods_before)
 
 
 def _stopped(entry: Entry, stop: Stop) -> Entry:
@@ -176,10 +183,11 @@ def reported(
     checkpoint_at: datetime | None = None,
     stalled_since: datetime | None = None,
     size: int = 0,
+    size_refused: str = "",
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at, stalled_since, size)
+    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at, stalled_since, size, size_refused)
     if last is not None and said == (
         last.event,
         last.reason,
@@ -189,9 +197,10 @@ def reported(
         last.checkpoint_at,
         last.stalled_since,
         last.size,
+        last.size_refused,
     ):
         return entry
-    told = (tuple(roles), tuple(pods), checkpoint_at, staging, stalled_since, size)
+    told = (tuple(roles), tuple(pods), checkpoint_at, staging, stalled_since, size, size_refused)
     report = Report(entry.ref, entry.seq + 1, event, reason, now, *told)
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))

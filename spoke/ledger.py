@@ -46,13 +46,14 @@ CREATE TABLE IF NOT EXISTS jobs (
     grace_s REAL NOT NULL, stop_reason TEXT NOT NULL, assignment BLOB NOT NULL, bound INTEGER NOT NULL,
     seq INTEGER NOT NULL, acked_seq INTEGER NOT NULL, reports BLOB NOT NULL,
     created INTEGER NOT NULL DEFAULT 0, hand_back TEXT NOT NULL DEFAULT '',
-    size INTEGER NOT NULL DEFAULT 0, pods TEXT NOT NULL DEFAULT '{}');
+    size INTEGER NOT NULL DEFAULT 0, pods TEXT NOT NULL DEFAULT '{}',
+    pods_before TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS starts (
     job TEXT PRIMARY KEY, objects BLOB NOT NULL, workload BLOB NOT NULL, spot INTEGER NOT NULL,
     moves BLOB NOT NULL DEFAULT x'') WITHOUT ROWID;
 """
 # REPLACE gives a job a new rowid, so that rowids tell which tombstones are the oldest.
-_INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?, ?)"
 _OWN_GRACE = -1.0  # in grace_s: as each pod says itself
 _VERSION = 5
@@ -62,6 +63,7 @@ _MOVES = "ALTER TABLE starts ADD COLUMN moves BLOB NOT NULL DEFAULT x'';"
 _SIZES = (
     "ALTER TABLE jobs ADD COLUMN size INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE jobs ADD COLUMN pods TEXT NOT NULL DEFAULT '{}';"
+    "ALTER TABLE jobs ADD COLUMN pods_before TEXT NOT NULL DEFAULT '{}';"
 )
 # What the tables of each earlier version lack.
 _MIGRATIONS = {
@@ -175,6 +177,13 @@ class Ledger:
         await self._durable()
         return True
 
+    async def keep_size(self, ref: JobRef, revision: int) -> None:
+        """The cluster does not take the size of that revision."""
+        entry = self._current(ref)
+        if entry is not None and entry.size == revision:
+            self._put(rules.kept_size(entry))
+        await self._durable()
+
     async def mark_bound(self, ref: JobRef) -> None:
         """Every pod of the saved assignment is bound."""
         entry = self._current(ref)
@@ -195,12 +204,14 @@ class Ledger:
         checkpoint_at: datetime | None = None,
         stalled_since: datetime | None = None,
         size: int = 0,
+        size_refused: str = "",
     ) -> Report | None:
         """The report to send, numbered; None where it says nothing new or the epoch is not the present one here."""
         entry = self._current(ref)
         if entry is None:
             return None
-        after = rules.reported(entry, event, reason, roles, pods, now, staging, checkpoint_at, stalled_since, size)
+        more = (staging, checkpoint_at, stalled_since, size, size_refused)
+        after = rules.reported(entry, event, reason, roles, pods, now, *more)
         if after is entry:
             return None
         self._put(after)
@@ -315,7 +326,7 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
     }
     columns = (
         "job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, created, "
-        "hand_back, size, pods"
+        "hand_back, size, pods, pods_before"
     )
     for row in db.execute(f"SELECT {columns} FROM jobs ORDER BY rowid"):  # noqa: S608 - names of our own
         job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, *marks = row
@@ -337,6 +348,7 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
             hand_back=Event(marks[1]) if marks[1] else None,
             size=marks[2],
             pods=orjson.loads(marks[3]),
+            pods_before=orjson.loads(marks[4]),
         )
 
 
@@ -371,6 +383,7 @@ def _job_row(entry: Entry) -> Row:
         entry.hand_back or "",
         entry.size,
         orjson.dumps(entry.pods).decode(),
+        orjson.dumps(entry.pods_before).decode(),
     )
 
 

@@ -52,6 +52,7 @@ def assess(job: Job) -> Assessment | None:
         checkpoint_at=checkpoint_at,
         stalled_since=stall.since if stall is not None else None,
         size=_size(job),
+        size_refused=job.size_refused if job.has_its_size else "",
     )
 
 
@@ -152,6 +153,7 @@ class Reporter:
             checkpoint_at=found.checkpoint_at,
             stalled_since=found.stalled_since,
             size=found.size,
+            size_refused=found.size_refused,
         )
         if report is not None:
             self._outbox.append(report)

@@ -740,6 +740,7 @@ class Report(_message.Message):
     CHECKPOINT_AT_FIELD_NUMBER: _builtins.int
     STAGING_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    SIZE_REFUSED_FIELD_NUMBER: _builtins.int
     STALLED_SINCE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
@@ -753,6 +754,8 @@ class Report(_message.Message):
     """the job's last checkpoint, the same clock; 0: it has told of none"""
     size: _builtins.int
     """the revision of the size that it has by now"""
+    size_refused: _builtins.str
+    """why it cannot have the size of that revision, and stays as it was"""
     stalled_since: _builtins.float
     """since when it shows no progress, where it named a time for that; 0: it goes on"""
     @_builtins.property
@@ -780,11 +783,12 @@ class Report(_message.Message):
         checkpoint_at: _builtins.float = ...,
         staging: Global___Staging | None = ...,
         size: _builtins.int = ...,
+        size_refused: _builtins.str = ...,
         stalled_since: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq", "size", b"size", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq", "size", b"size", "size_refused", b"size_refused", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

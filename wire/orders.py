@@ -125,6 +125,7 @@ class Report:
     staging: Staging | None = None
     stalled_since: datetime | None = None  # while it shows no progress for the time that it named
     size: int = 0  # the revision of the size that it has by now; 0: the one it was started with
+    size_refused: str = ""  # why it cannot have that size, and stays as it was
 
 
 @dataclass(frozen=True, slots=True)

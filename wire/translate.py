@@ -262,6 +262,7 @@ def report_to_wire(report: Report) -> pb.Report:
         staging=_staging_to_wire(report.staging) if report.staging else None,
         stalled_since=report.stalled_since.timestamp() if report.stalled_since else 0.0,
         size=report.size,
+        size_refused=report.size_refused,
     )
 
 
@@ -294,6 +295,7 @@ def report_from_wire(message: pb.Report) -> Report:
         if message.HasField("staging")
         else None,
         size=message.size,
+        size_refused=message.size_refused,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spoke.cluster.fake import DEFAULT_KINDS
-from spoke.cluster.port import Object, ObjectKey
+from spoke.cluster.port import Object, ObjectKey, Refused
 from tests.spoke.stage import Stage, eventually, job_yaml, node, stage
 from wire import translate
 from wire.orders import Command, CommandAck, JobRef, Scale, replaced
@@ -96,3 +96,22 @@ def test_it_goes_over_the_wire_with_the_order() -> None:
 def test_an_object_takes_the_place_of_its_namesake_alone() -> None:
     before = (autoscaler(4), {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "train"}})
     assert replaced(before, (autoscaler(8), autoscaler(9, "other"))) == (autoscaler(8), before[1])
+
+
+async def test_an_autoscaler_that_may_not_be_changed_does_not_hold_the_size_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(tmp_path, node("n1"), kinds=KINDS) as on:
+        await on.run("j-1", manifest())
+        await on.workload("train")
+        update = on.cluster.update
+
+        async def forbidding(obj: Object, *, subresource: str = "") -> Object:
+            if obj["kind"] == "HorizontalPodAutoscaler":
+                raise Refused("horizontalpodautoscalers is forbidden")
+            return await update(obj, subresource=subresource)
+
+        monkeypatch.setattr(on.cluster, "update", forbidding)
+        await scaled(on, 1, 1, autoscaler(8))
+        await eventually("its size is told", lambda: on.reports and on.last("j-1").size == 1)
+        assert most(on) == 4
