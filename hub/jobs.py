@@ -339,13 +339,7 @@ class Jobs:
 
     async def _logs_of(self, job: Job, query: LogQuery) -> AsyncGenerator[LogLines, None]:
         if job.cluster is None or job.phase is Phase.QUEUED:
-            raise ConflictError(
-                f"{job.name} ({job.id}) is {job.phase} and has no pods: {job.reason or 'it is not placed yet'}",
-                code="not-placed",
-                mend=f"muster explain {job.id} says what it waits for"
-                if job.phase not in TERMINAL
-                else f"muster explain {job.id} says why it was never placed",
-            )
+            raise _has_no_pods(job)
         try:
             if not query.is_plain and not self._logs.can(job.cluster, capabilities.LOGS_RESUME):
                 raise ConflictError(
@@ -387,6 +381,8 @@ class Jobs:
             }
             return sources, not query.follow or work.phase in TERMINAL
 
+        if not query.follow and not (await find())[0]:
+            raise _has_no_pods(whole)
         async with aclosing(merged(find)) as found:
             async for lines in found:
                 yield lines
@@ -441,6 +437,16 @@ def _seen(
     except Exception:
         log.exception("the outlook of %s cannot be worked out", job.job)
         return None
+
+
+def _has_no_pods(job: Job) -> ConflictError:
+    return ConflictError(
+        f"{job.name} ({job.id}) is {job.phase} and has no pods: {job.reason or 'it is not placed yet'}",
+        code="not-placed",
+        mend=f"muster explain {job.id} says what it waits for"
+        if job.phase not in TERMINAL
+        else f"muster explain {job.id} says why it was never placed",
+    )
 
 
 def _one(session: Session, actor: Actor, ref: str) -> Job:

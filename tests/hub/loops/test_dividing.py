@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from random import Random
@@ -548,3 +549,28 @@ async def test_a_hub_that_starts_anew_does_not_place_a_waiting_whole_itself(tmp_
         assert {one.job for one in world.hub.federation.fleet().reservations} == {
             part.id for part in (await world.parts(id_)).values()
         }
+
+
+async def test_a_whole_that_lies_nowhere_has_no_log(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 0}) as world:
+        id_ = await world.submit(service(divide="weights"))
+        with pytest.raises(ConflictError) as refused:
+            [one async for one in world.hub.jobs.logs(ANN, id_, follow=False, tail_lines=0)]
+        assert refused.value.code == "not-placed"
+
+
+async def test_a_log_is_followed_into_parts_that_come_later(tmp_path: Path) -> None:
+    async with a_world(tmp_path, gpus={"eu-a": 2, "us-b": 0}) as world:
+        id_ = await world.submit(service(4, divide="weights"))
+        world.hub.streams.logs = {"eu-a": [LogLines("a", b"one\n")], "us-b": [LogLines("b", b"two\n")]}
+        following = world.hub.jobs.logs(ANN, id_, follow=True, tail_lines=0)
+        assert (await anext(following)).pod == "eu-a/a"
+        world.spokes["us-b"].gpus = 8
+        await world.spokes["us-b"].send_summary(world.hub)
+        await world.run_all()
+        async with asyncio.timeout(10):
+            assert (await anext(following)).pod == "us-b/b"
+        await world.hub.jobs.cancel(ANN, id_)
+        await world.settle()
+        async with asyncio.timeout(10):
+            assert [one async for one in following] == []
