@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from e2e.manifests import Manifest
 from e2e.objects import Object
 from e2e.pods import Course
 from e2e.processes import ProcessFederation
+from e2e.provider import MemberCluster
 from e2e.shapes import A100, T4
 from e2e.waiting import until
 from hub.api.schemas import DivisionOut, JobDetailOut
@@ -166,7 +166,7 @@ def wait_ranges(federation: ProcessFederation, wished: Mapping[str, tuple[int, i
     until("the autoscalers to follow the shares", as_wished)
 
 
-def nothing_of_it(cluster: Any) -> bool:
+def nothing_of_it(cluster: MemberCluster) -> bool:
     for version, kind in (
         ("apps/v1", "Deployment"),
         ("v1", "Service"),
@@ -175,3 +175,39 @@ def nothing_of_it(cluster: Any) -> bool:
         assert cluster.client.get(version, kind, NAME) is None, f"{kind} {NAME} is still in {cluster.name}"
     assert not truth.pods_of(cluster), f"pods are left in {cluster.name}"
     return True
+
+
+def test_training_is_divided_where_it_says_so_and_ends_with_the_last_of_its_parts(
+    federation: ProcessFederation,
+) -> None:
+    divided = federation.submit(work("shared-out", divide="weights", divide_weights="cloud-b=1,edge-c=1")).id
+    whole = federation.submit(work("in-one-piece")).id
+    federation.wait_phase(divided, Phase.RUNNING, Phase.SUCCEEDED, timeout_s=60)
+    there = {name: completions(cluster, "shared-out") for name, cluster in federation.clusters.items()}
+    assert there == {"cloud-b": 3, "edge-c": 3, "onprem-a": None}
+    one_place = federation.wait_phase(whole, Phase.RUNNING, Phase.SUCCEEDED, timeout_s=60).cluster
+    assert [name for name, cluster in federation.clusters.items() if completions(cluster, "in-one-piece")] == [
+        one_place
+    ]
+    shown = federation.wait_phase(divided, Phase.SUCCEEDED, timeout_s=60)
+    assert {part.phase for part in division(shown).parts} == {Phase.SUCCEEDED}
+    assert sum(role.succeeded for role in shown.roles) == 6
+    federation.wait_phase(whole, Phase.SUCCEEDED, timeout_s=60)
+
+
+def work(name: str, **hints: str) -> Manifest:
+    """Six pods that share it."""
+    template = pods.template("main", 1, "", Course(run_for="5s"))
+    template["spec"]["restartPolicy"] = "Never"
+    annotations = {f"muster.dev/{hint.replace('_', '-')}": value for hint, value in hints.items()}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": "default", "annotations": annotations},
+        "spec": {"parallelism": 6, "completions": 6, "template": template},
+    }
+
+
+def completions(cluster: MemberCluster, name: str) -> int | None:
+    found = cluster.client.get("batch/v1", "Job", name)
+    return None if found is None else found["spec"]["completions"]
