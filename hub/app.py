@@ -437,7 +437,17 @@ def _assemble(
     planning = Planning(planner.Planner().plan, invariants.check, rendered)
     kinds = KindBook(store, catalogue, directory, clock=clock)
     jobs = Jobs(
-        store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
+        store,
+        federation,
+        backlog,
+        copies.feed,
+        read,
+        admit,
+        planner.plan_fully,
+        directory,
+        catalogue,
+        clock=clock,
+        rng=rng,
     )
     return _Parts(
         copies=copies,

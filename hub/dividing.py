@@ -149,8 +149,8 @@ def _service(
     held = {one.job: one for one in fleet.reservations}
     other = {c: part for c, part in staying_on.items() if _size_of(part, held.get(part.id)) != made.shares[c]}
     for cluster, part in list(other.items()):
-        if part.phase in HOLDING and not _resizes(cluster, fleet):
-            # Its spoke is too old to be told: another part takes its place once it is gone.
+        if part.phase in HOLDING and not (record.resizes and _resizes(cluster, fleet)):
+            # Its kind has no such number, or its spoke is too old: another part takes its place once it is gone.
             gone.append(part.id)
             del other[cluster], staying_on[cluster]
     return Outcome(

@@ -42,6 +42,7 @@ from hub.store.wholes import cluster_of
 from hub.submits import Asked, Submitted, content_hash, submit_together
 from placement.division import manifests
 from placement.fleet import Fleet, PendingJob
+from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
 from placement.lifecycle import TERMINAL, Event, Phase
 from placement.outlook.outlook import Outlook, outlook
@@ -88,6 +89,7 @@ class Jobs:
         admission: Admission,
         plan: Planner,
         logs: LogSource,
+        catalogue: Catalogue,
         *,
         clock: Callable[[], datetime],
         rng: Random,
@@ -100,6 +102,7 @@ class Jobs:
         self._admission = admission
         self._plan = plan
         self._logs = logs
+        self._catalogue = catalogue
         self._clock = clock
         self._rng = rng
 
@@ -218,9 +221,8 @@ class Jobs:
         try:
             if workload.hints.divide is None:
                 return jobs.new_job(id_, workload, objects, at)
-            asked = DivisionRecord(
-                manifests.replicas_of(workload, objects), any(manifests.scales(one, workload) for one in objects)
-            )
+            nature = manifests.nature_of(workload, objects, self._catalogue)
+            asked = DivisionRecord(nature.replicas, nature.scaled, resizes=nature.resizes)
             return jobs.new_job(id_, workload, objects, at, whole=id_, division=asked)
         except TypeError as error:
             raise Invalid(

@@ -96,6 +96,7 @@ class DivisionRecord:
     reasons: tuple[tuple[str, str], ...] = ()  # (code, message): what the wish could not have
     changed_at: datetime | None = None  # when the shares were changed last
     shunned: Mapping[str, Shunned] = field(default_factory=dict)
+    resizes: bool = True  # a part gets another size where it is; else it is stopped, and another takes its place
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def division_of(text: str | None) -> DivisionRecord | None:
         reasons=tuple((code, message) for code, message in row["reasons"]),
         changed_at=_moment(row["changed_at"]),
         shunned={name: Shunned(one["why"], _moment(one["until"])) for name, one in row["shunned"].items()},
+        resizes=row["resizes"],
     )
 
 

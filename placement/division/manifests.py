@@ -40,6 +40,22 @@ def replicas_of(workload: Workload, objects: Sequence[Object]) -> int:
     return max(workload.pods, *(_whole(paths.find(one, ("spec", "minReplicas"))) or 1 for one in scalers), 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """Of a workload that is to be divided, what is found out once."""
+
+    replicas: int
+    scaled: bool  # something in each cluster says how many of its replicas there are
+    resizes: bool  # a part gets another size where it is
+
+
+def nature_of(workload: Workload, objects: Sequence[Object], catalogue: Catalogue) -> Nature:
+    (obj, kind), *_ = [(one, kind) for one in objects if (kind := _kind_of(one, catalogue)) is not None]
+    ranged = any(role.maximum is not None and role.maximum > role.replicas for role in workload.roles)
+    scaled = ranged or any(scales(one, workload) for one in objects)
+    return Nature(replicas_of(workload, objects), scaled, dividing.resizes(_role_of(kind, obj)))
+
+
 def parts_of(
     workload: Workload, objects: Sequence[Object], shares: Shares, catalogue: Catalogue
 ) -> dict[str, PartSpec]:
@@ -91,6 +107,10 @@ def _of_workload(obj: Object, kind: Kind, shares: Shares) -> _Numbers:
     rules, numbers = kind.rules, dict[_Path, Mapping[str, int]]()
     for path in rules.divided.also if rules.divided is not None else ():
         numbers |= _split(obj, path, {name: Bounds(share, 1, UNLIMITED) for name, share in shares.items()})
+    role = _role_of(kind, obj)
+    if (ranged := role.rules.range) is not None and ranged.maximum:
+        most = (*paths.compiled(role.path), *ranged.maximum)
+        numbers |= _split(obj, most, {name: Bounds(share, share, UNLIMITED) for name, share in shares.items()})
     if rules.elastic is not None:
         bounds = {name: Bounds(share, 1, share) for name, share in shares.items()}
         numbers |= _range(obj, rules.elastic.minimum, rules.elastic.maximum, bounds)

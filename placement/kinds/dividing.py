@@ -55,7 +55,7 @@ def _cannot(rules: KindFile, obj: Object, roles: Sequence[RoleEntry]) -> str:
     if spec_holds(rules.divided.unless, obj):
         return f"this {rules.kind} cannot be divided: {rules.divided.because}"
     (role,) = having
-    if role.rules.replicas is None or not role.rules.replicas.path or role.rules.replicas.times:
+    if not replicas_path(role):
         return f"the replicas of {role.name} are not one number that could be divided"
     return ""
 
@@ -85,7 +85,13 @@ def _is_number(text: str) -> bool:
 
 
 def replicas_path(role: RoleEntry) -> tuple[str, ...]:
-    """In the role's entry; of a role that can be divided."""
-    rules = role.rules.replicas
-    assert rules is not None  # noqa: S101  else it was refused
-    return rules.path
+    """In the role's entry, where its share is written: its replicas, or else the least of its range. () for nowhere."""
+    rules, ranged = role.rules.replicas, role.rules.range
+    if rules is not None and rules.path and not rules.times:
+        return rules.path
+    return ranged.minimum if ranged is not None else ()
+
+
+def resizes(role: RoleEntry) -> bool:
+    """Whether its replicas are a number that can be changed while it runs."""
+    return role.rules.replicas is not None and bool(role.rules.replicas.path)

@@ -308,6 +308,7 @@ async def open_hub(
             lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
             planner.plan_fully,
             streams,
+            CATALOGUE,
             clock=clock,
             rng=Random(seed),
         ),

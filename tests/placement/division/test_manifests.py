@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placement.division.manifests import PartSpec, parts_of, replicas_of
+from placement.division.manifests import Nature, PartSpec, nature_of, parts_of, replicas_of
 from placement.kinds import reader
 from placement.kinds.catalogue import Catalogue
 
@@ -143,3 +143,37 @@ def test_sums_are_kept_for_any_shares(shares: dict[str, int]) -> None:
     assert all(1 <= one["minReplicas"] <= one["maxReplicas"] for one in scaled)
     tries = divided(JOB, shares)
     assert sum(of_kind(part, "Job")["completions"] for part in tries.values()) == max(20, len(shares))
+
+
+SERVED = """
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: llm, annotations: {muster.dev/divide: weights}}
+spec:
+  predictor:
+    minReplicas: 3
+    maxReplicas: 9
+    model: {modelFormat: {name: huggingface}, resources: {limits: {nvidia.com/gpu: 1}}}
+"""
+
+
+def test_the_range_of_an_inference_service_is_divided() -> None:
+    found = divided(SERVED, {"eu-a": 2, "us-b": 1})
+    ranges = {c: of_kind(part, "InferenceService")["predictor"] for c, part in found.items()}
+    assert {c: (one["minReplicas"], one["maxReplicas"]) for c, one in ranges.items()} == {
+        "eu-a": (2, 6),
+        "us-b": (1, 3),
+    }
+    assert {c: part.workload.pods for c, part in found.items()} == {"eu-a": 2, "us-b": 1}
+
+
+def nature(text: str) -> Nature:
+    (found,) = reader.read(text.encode(), CATALOGUE)
+    return nature_of(found.workload, (*found.dependencies, found.manifest), CATALOGUE)
+
+
+def test_what_is_found_out_of_a_workload_once() -> None:
+    assert nature(web()) == Nature(6, True, True)
+    assert nature(web().partition("---")[0]) == Nature(6, False, True)
+    assert nature(JOB) == Nature(6, False, True)
+    assert nature(SERVED) == Nature(3, True, False)
