@@ -41,6 +41,7 @@ from hub.api.standby import Door
 from hub.clusters import Clusters
 from hub.costs import Costs
 from hub.datasets import Datasets
+from hub.distributions import Distributions
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.happenings import Happenings
@@ -49,6 +50,7 @@ from hub.kinds import KindBook
 from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
 from hub.link.directory import Directory
+from hub.loops.distributing import DistributingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
@@ -150,6 +152,7 @@ class Hub:
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
         self._run_loop("health", parts.health.run())
+        self._run_loop("distributing", parts.distributing.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -342,6 +345,7 @@ class Hub:
             queues=parts.queues,
             tenants=parts.tenants,
             kinds=parts.kinds,
+            distributions=parts.distributions,
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
@@ -384,6 +388,7 @@ class _Parts:
     queues: Queues
     tenants: TenantBook
     kinds: KindBook
+    distributions: Distributions
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
@@ -392,6 +397,7 @@ class _Parts:
     uplink: Uplink
     placing: PlacingLoop
     health: HealthLoop
+    distributing: DistributingLoop
     store: Store
 
 
@@ -441,6 +447,7 @@ def _assemble(
         queues=Queues(store, federation, backlog, clock=clock),
         tenants=TenantBook(store, federation),
         kinds=kinds,
+        distributions=Distributions(store, federation, catalogue, directory, clock=clock),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
         rebalancing=Rebalancing(federation, backlog, clock=clock),
@@ -456,6 +463,7 @@ def _assemble(
         ),
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
+        distributing=DistributingLoop(store, clock=clock),
         store=store,
     )
 

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from hub.api import schemas
+from hub.api.distributions import DistributionListOut, DistributionOut
 from hub.api.kinds import KindFileListOut, KindFileOut
 from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
 from hub.api.usage_schemas import TopOut
@@ -285,6 +286,11 @@ class MusterClient:
         verb = "cordon" if on else "uncordon"
         return self._model(schemas.ClusterOut, self._call("POST", f"/clusters/{_part(name)}/{verb}"))
 
+    def label_cluster(self, name: str, labels: dict[str, str | None]) -> schemas.ClusterOut:
+        """None takes one away."""
+        answer = self._call("POST", f"/clusters/{_part(name)}/labels", json={"labels": labels})
+        return self._model(schemas.ClusterOut, answer)
+
     def drain(self, name: str) -> schemas.DrainedOut:
         return self._model(schemas.DrainedOut, self._call("POST", f"/clusters/{_part(name)}/drain"))
 
@@ -368,6 +374,28 @@ class MusterClient:
 
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
+
+    # --- what configures clusters ---
+
+    def distributions(self) -> list[DistributionOut]:
+        return self._get(DistributionListOut, "/distributions").distributions
+
+    def distribution(self, name: str) -> DistributionOut:
+        return self._get(DistributionOut, f"/distributions/{_part(name)}")
+
+    def distribute(
+        self, name: str, text: bytes, *, to: str, adopt: bool = False, dry_run: bool = False
+    ) -> DistributionOut:
+        """Gives the objects of a file to every cluster that `to` selects, now or later."""
+        params = {"to": to, "adopt": str(adopt).lower(), "dry": str(dry_run).lower()}
+        headers = {"Content-Type": "application/yaml"}
+        path = f"/distributions/{_part(name)}"
+        return self._model(DistributionOut, self._call("PUT", path, params=params, content=text, headers=headers))
+
+    def delete_distribution(self, name: str) -> DistributionOut | None:
+        """What is still to be removed where; None where nothing is."""
+        answer = self._call("DELETE", f"/distributions/{_part(name)}", again=False)
+        return None if answer.status_code == 204 else self._model(DistributionOut, answer)
 
     # --- kinds that admins added ---
 

@@ -379,6 +379,10 @@ class ClusterListOut(Wire):
     clusters: list[ClusterOut]
 
 
+class ClusterLabelsIn(Wire):
+    labels: Annotated[dict[str, str | None], Field(min_length=1, max_length=100)]
+
+
 class DrainedOut(Wire):
     cluster: str
     evicted: int

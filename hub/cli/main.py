@@ -14,6 +14,7 @@ from hub.cli import (
     clusters,
     costs,
     datasets,
+    distributions,
     exits,
     jobs,
     kinds,
@@ -47,6 +48,8 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(people.users, name="user")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(kinds.app, name="kind")
+app.add_typer(distributions.verb)
+app.add_typer(distributions.app, name="distribution")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)
 app.add_typer(session.app)

@@ -134,6 +134,14 @@ class Spent:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Distributed:
+    """There is an order about a distribution to this cluster."""
+
+    cluster: str
+    generation: int
+
+
 Change = (
     Happened
     | Queued
@@ -150,6 +158,7 @@ Change = (
     | TenantsSaved
     | DatasetsSaved
     | Spent
+    | Distributed
 )
 
 

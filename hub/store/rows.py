@@ -400,6 +400,35 @@ class KindFileRow(Row, table=True):
     added_at: datetime = Field(sa_column=Column(Utc, nullable=False))
 
 
+class DistributionRow(Row, table=True):
+    """Objects for whole clusters: those that the selector names."""
+
+    __tablename__ = "distributions"
+    name: str = text_key()
+    revision: int = Field(sa_column=Column(Integer, nullable=False))
+    selector: str = Field(sa_column=Column(Text, nullable=False))
+    objects_json: str = Field(sa_column=Column(Text, nullable=False))
+    adopt: bool = Field(sa_column=Column(Boolean, nullable=False))
+    deleting: bool = Field(sa_column=Column(Boolean, nullable=False))
+    changed_by: str = Field(sa_column=Column(String(253), nullable=False))
+    changed_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
+class DistributionOrderRow(Row, table=True):
+    """The last order about a distribution to a cluster, and what that said of it."""
+
+    __tablename__ = "distribution_orders"
+    distribution: str = Field(sa_column=Column(String(64), ForeignKey("distributions.name"), primary_key=True))
+    cluster: str = Field(sa_column=Column(String(253), ForeignKey("clusters.name"), primary_key=True))
+    generation: int = Field(sa_column=Column(BigInteger, nullable=False))
+    revision: int = Field(sa_column=Column(Integer, nullable=False))
+    present: bool = Field(sa_column=Column(Boolean, nullable=False))
+    acked: bool = Field(sa_column=Column(Boolean, nullable=False))
+    gone: bool = Field(sa_column=Column(Boolean, nullable=False))
+    problem: str = Field(sa_column=Column(Text, nullable=False))
+    states_json: str | None = Field(sa_column=Column(Text))
+
+
 def table_of(row: type[Row]) -> Table:
     """For Core statements, which the hot paths use: several times faster than flushing objects."""
     return cast(Table, cast(Any, row).__table__)
@@ -426,3 +455,5 @@ cost_days = table_of(CostDayRow)
 leadership = table_of(LeadershipRow)
 audit = table_of(AuditRow)
 kind_files = table_of(KindFileRow)
+distributions = table_of(DistributionRow)
+distribution_orders = table_of(DistributionOrderRow)

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hub.api.services import Services
+from hub.distributions import DistributionState
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
 from hub.happenings import Happening
 from hub.link.directory import NotConnected
@@ -32,9 +33,11 @@ from hub.records import (
 )
 from hub.roles import admins_only
 from hub.store.audit import Access
+from hub.store.distributions import DistributionRecord
 from hub.usage import Usages
 from placement.costs import Cost
 from placement.data import Dataset
+from placement.distribution.states import ObjectState, Shown, State
 from placement.fleet import Reservation
 from placement.kinds.problems import Problem
 from placement.lifecycle import TERMINAL, Phase
@@ -402,6 +405,12 @@ class FakeClusters:
         _admin(actor)
         self.clusters[name] = replace(await self.show(actor, name), cordoned=on)
 
+    async def label(self, actor: Actor, name: str, changes: Mapping[str, str | None]) -> None:
+        _admin(actor)
+        known = await self.show(actor, name)
+        merged = {key: value for key, value in {**known.labels, **changes}.items() if value is not None}
+        self.clusters[name] = replace(known, labels=merged)
+
     async def drain(self, actor: Actor, name: str) -> int:
         await self.cordon(actor, name, True)
         return self.clusters[name].jobs
@@ -520,6 +529,46 @@ class FakeKinds:
         admins_only(actor, "remove kinds")
         await self.show(actor, name)
         del self.known[name]
+
+
+@dataclass
+class FakeDistributions:
+    """Whatever an admin gives is a ConfigMap, which one cluster has and another refuses."""
+
+    known: dict[str, DistributionState] = field(default_factory=dict)
+
+    async def list(self, actor: Actor) -> Sequence[DistributionState]:
+        admins_only(actor, "look at distributions")
+        return list(self.known.values())
+
+    async def show(self, actor: Actor, name: str) -> DistributionState:
+        if name not in {one.record.name for one in await self.list(actor)}:
+            raise NotFound(f"there is no distribution {name!r}", code="no-such-distribution")
+        return self.known[name]
+
+    async def put(
+        self, actor: Actor, name: str, text: bytes, *, to: str, adopt: bool = False, dry: bool = False
+    ) -> DistributionState:
+        admins_only(actor, "distribute objects")
+        metadata = {"name": text.decode().strip(), "namespace": "gpu"}
+        objects = ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata},)
+        record = DistributionRecord(name, 0 if dry else 1, to, objects, adopt, False, actor.user, NOW)
+        (key,) = record.keys
+        why = "the policy of this cluster's owner: kind: v1/ConfigMap is not among the kinds that are allowed"
+        clusters = {
+            "onprem-a": Shown(State.APPLIED, "", (ObjectState(key, State.APPLIED),)),
+            "edge-c": Shown(State.REFUSED, f"{key}: {why}", (ObjectState(key, State.REFUSED, why),)),
+        }
+        state = DistributionState(record, clusters)
+        if not dry:
+            self.known[name] = state
+        return state
+
+    async def delete(self, actor: Actor, name: str) -> DistributionState | None:
+        admins_only(actor, "delete distributions")
+        state = await self.show(actor, name)
+        del self.known[name]
+        return None if name == "gone" else replace(state, record=replace(state.record, deleting=True))
 
 
 @dataclass
@@ -686,6 +735,7 @@ class FakeHub:
     queues: FakeQueues = field(default_factory=FakeQueues)
     tenants: FakeTenants = field(default_factory=FakeTenants)
     kinds: FakeKinds = field(default_factory=FakeKinds)
+    distributions: FakeDistributions = field(default_factory=FakeDistributions)
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
@@ -704,6 +754,7 @@ class FakeHub:
             queues=self.queues,
             tenants=self.tenants,
             kinds=self.kinds,
+            distributions=self.distributions,
             costs=self.costs,
             datasets=self.datasets,
             rebalancing=self.rebalancing,

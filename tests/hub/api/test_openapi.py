@@ -11,6 +11,7 @@ from tests.hub.api.fakes import FakeHub
 ROUTES = """
 DELETE /v1/clusters/{name}
 DELETE /v1/datasets/{name}
+DELETE /v1/distributions/{name}
 DELETE /v1/kinds/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
@@ -22,6 +23,8 @@ GET /v1/clusters/{name}
 GET /v1/cost
 GET /v1/datasets
 GET /v1/datasets/{name}
+GET /v1/distributions
+GET /v1/distributions/{name}
 GET /v1/events
 GET /v1/healthz
 GET /v1/jobs
@@ -45,6 +48,7 @@ POST /v1/apply
 POST /v1/cluster-tokens
 POST /v1/clusters/{name}/cordon
 POST /v1/clusters/{name}/drain
+POST /v1/clusters/{name}/labels
 POST /v1/clusters/{name}/uncordon
 POST /v1/datasets
 POST /v1/jobs
@@ -55,6 +59,7 @@ POST /v1/plan
 POST /v1/queues
 POST /v1/users
 PUT /v1/datasets/{name}
+PUT /v1/distributions/{name}
 PUT /v1/kinds/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}
