@@ -11,6 +11,7 @@ import pytest
 
 from hub.api.app import create_api
 from hub.api.services import Services
+from hub.distributions import Distributions
 from hub.happenings import Happenings
 from hub.kinds import KindBook
 from hub.link.directory import Directory
@@ -47,6 +48,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         prices=hub.prices,
         queues=hub.queues,
         tenants=TenantBook(hub.store, hub.federation),
+        distributions=Distributions(hub.store, hub.federation, Catalogue.builtin(), Directory(), clock=hub.clock),
         kinds=KindBook(hub.store, Catalogue.builtin(), Directory(), clock=hub.clock),
         costs=hub.costs,
         datasets=hub.datasets,
