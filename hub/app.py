@@ -40,6 +40,7 @@ from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
 from hub.costs import Costs
+from hub.crons import Crons
 from hub.datasets import Datasets
 from hub.distributions import Distributions
 from hub.errors import Unauthenticated
@@ -50,6 +51,7 @@ from hub.kinds import KindBook
 from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
 from hub.link.directory import Directory
+from hub.loops.calendar import CalendarLoop
 from hub.loops.distributing import DistributingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
@@ -153,6 +155,7 @@ class Hub:
         self._run_loop("placing", parts.placing.run())
         self._run_loop("health", parts.health.run())
         self._run_loop("distributing", parts.distributing.run())
+        self._run_loop("calendar", parts.calendar.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -339,6 +342,7 @@ class Hub:
         closing = asyncio.Event()
         services = Services(
             jobs=parts.jobs,
+            crons=parts.crons,
             clusters=parts.clusters,
             access=parts.access,
             prices=parts.prices,
@@ -382,6 +386,7 @@ class _Parts:
     copies: Copies
     directory: Directory
     jobs: Jobs
+    crons: Crons
     clusters: Clusters
     access: Access
     prices: Prices
@@ -398,6 +403,7 @@ class _Parts:
     placing: PlacingLoop
     health: HealthLoop
     distributing: DistributingLoop
+    calendar: CalendarLoop
     store: Store
 
 
@@ -435,10 +441,12 @@ def _assemble(
     jobs = Jobs(
         store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
     )
+    crons = Crons(store, jobs, catalogue, clock=clock, rng=rng)
     return _Parts(
         copies=copies,
         directory=directory,
         jobs=jobs,
+        crons=crons,
         tunnels=Tunnels(store, jobs, directory, clock=clock),
         happenings=Happenings(jobs, directory, clock=clock),
         clusters=clusters,
@@ -464,6 +472,7 @@ def _assemble(
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
         distributing=DistributingLoop(store, clock=clock),
+        calendar=CalendarLoop(store, crons, clock=clock),
         store=store,
     )
 

@@ -375,6 +375,28 @@ class MusterClient:
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
 
+    # --- CronJobs ---
+
+    def crons(self) -> list[schemas.CronOut]:
+        return self._get(schemas.CronListOut, "/crons").crons
+
+    def cron(self, ref: str) -> schemas.CronOut:
+        return self._get(schemas.CronOut, f"/crons/{_part(ref)}")
+
+    def suspend_cron(self, ref: str, on: bool = True) -> schemas.CronOut:
+        verb = "suspend" if on else "resume"
+        return self._model(schemas.CronOut, self._call("POST", f"/crons/{_part(ref)}/{verb}"))
+
+    def run_cron(self, ref: str) -> schemas.JobOut:
+        """A run now, beside the calendar."""
+        return self._model(schemas.JobOut, self._call("POST", f"/crons/{_part(ref)}/run", again=False))
+
+    def delete_cron(self, ref: str, *, keep_runs: bool = False) -> list[str]:
+        """The jobs that were cancelled with it."""
+        params = {"keep_runs": str(keep_runs).lower()}
+        answer = self._call("DELETE", f"/crons/{_part(ref)}", again=False, params=params)
+        return self._model(schemas.CronDeletedOut, answer).cancelled
+
     # --- what configures clusters ---
 
     def distributions(self) -> list[DistributionOut]:

@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI
 from hub.api import (
     clusters,
     costs,
+    crons,
     datasets,
     distributions,
     failures,
@@ -68,6 +69,7 @@ def create_api(services: Services) -> FastAPI:
     root = APIRouter(prefix=API_PREFIX, responses={"default": {"model": ErrorBody, "description": "Any refusal."}})
     parts = (
         jobs,
+        crons,
         logs,
         happenings,
         watching,

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from hub.records import (
     Actor,
@@ -29,6 +29,7 @@ from hub.records import (
 from hub.usage import Top
 from placement.data import Dataset
 from placement.distribution.states import Shown
+from placement.lifecycle import Phase
 from placement.money import PriceBook
 from placement.objects import ObjectKey
 from placement.queues.tree import Queue
@@ -134,6 +135,87 @@ class JobsPort(Protocol):
         container: str = "",
         after: Mapping[str, str] | None = None,
     ) -> AsyncIterator[PodLines]: ...
+
+
+class KnownRun(Protocol):
+    @property
+    def job(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def scheduled_at(self) -> datetime | None: ...
+    @property
+    def started_at(self) -> datetime: ...
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def cluster(self) -> str | None: ...
+    @property
+    def finished_at(self) -> datetime | None: ...
+
+
+class KnownCronRecord(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def suspended(self) -> bool: ...
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def note(self) -> str: ...
+
+
+class KnownCron(Protocol):
+    @property
+    def record(self) -> KnownCronRecord: ...
+    @property
+    def runs(self) -> Sequence[KnownRun]: ...
+    @property
+    def running(self) -> Sequence[str]: ...
+    @property
+    def next_at(self) -> datetime | None: ...
+
+
+class MadeCron(Protocol):
+    @property
+    def cron(self) -> KnownCron: ...
+    @property
+    def created(self) -> bool: ...
+
+
+class TakenFiles(Protocol):
+    @property
+    def jobs(self) -> Sequence[SubmittedJob]: ...
+    @property
+    def crons(self) -> Sequence[MadeCron]: ...
+
+
+class CronsPort(Protocol):
+    async def submit(
+        self,
+        actor: Actor,
+        texts: Sequence[bytes],
+        *,
+        namespace: str | None = None,
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> TakenFiles: ...
+    async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> Sequence[Planned]: ...
+    async def list(self, actor: Actor) -> Sequence[KnownCron]: ...
+    async def show(self, actor: Actor, ref: str) -> KnownCron: ...
+    async def suspend(self, actor: Actor, ref: str, on: bool) -> KnownCron: ...
+    async def run(self, actor: Actor, ref: str) -> Job: ...
+    async def delete(self, actor: Actor, ref: str, *, keep_runs: bool = False) -> Sequence[str]: ...
 
 
 class ClustersPort(Protocol):
@@ -345,6 +427,7 @@ class NotReady(Exception):
 @dataclass(frozen=True, slots=True)
 class Services:
     jobs: JobsPort
+    crons: CronsPort
     clusters: ClustersPort
     access: AccessPort
     prices: PricesPort

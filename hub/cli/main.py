@@ -13,6 +13,7 @@ import typer
 from hub.cli import (
     clusters,
     costs,
+    crons,
     datasets,
     distributions,
     exits,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for part in (submitting, jobs, watching, operating, rebalancing, top):
     app.add_typer(part.app)
 app.add_typer(clusters.app, name="cluster")
+app.add_typer(crons.app, name="cron")
 app.add_typer(queues.app, name="queue")
 app.add_typer(queues.files)
 app.add_typer(datasets.app, name="dataset")

@@ -142,6 +142,13 @@ class Distributed:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class CronSaved:
+    """Made, changed, suspended or resumed."""
+
+    cron: str
+
+
 Change = (
     Happened
     | Queued
@@ -159,6 +166,7 @@ Change = (
     | DatasetsSaved
     | Spent
     | Distributed
+    | CronSaved
 )
 
 

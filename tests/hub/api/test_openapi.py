@@ -10,6 +10,7 @@ from tests.hub.api.fakes import FakeHub
 
 ROUTES = """
 DELETE /v1/clusters/{name}
+DELETE /v1/crons/{ref}
 DELETE /v1/datasets/{name}
 DELETE /v1/distributions/{name}
 DELETE /v1/kinds/{name}
@@ -21,6 +22,8 @@ GET /v1/ca
 GET /v1/clusters
 GET /v1/clusters/{name}
 GET /v1/cost
+GET /v1/crons
+GET /v1/crons/{ref}
 GET /v1/datasets
 GET /v1/datasets/{name}
 GET /v1/distributions
@@ -50,6 +53,9 @@ POST /v1/clusters/{name}/cordon
 POST /v1/clusters/{name}/drain
 POST /v1/clusters/{name}/labels
 POST /v1/clusters/{name}/uncordon
+POST /v1/crons/{ref}/resume
+POST /v1/crons/{ref}/run
+POST /v1/crons/{ref}/suspend
 POST /v1/datasets
 POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
