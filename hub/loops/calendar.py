@@ -105,9 +105,7 @@ class CalendarLoop:
         await self._store.write(lambda session: _apply(session, found, decision, asked, problem, now))
         if decision.start is not None:
             name = f"{found.record.namespace}/{found.record.name}"
-            log.info(
-                "CronJob %s: the run of %s%s", name, decision.start, f" was not started: {problem}" if problem else ""
-            )
+            log.info("CronJob %s: the run of %s %s", name, decision.start, problem or "is submitted")
 
     async def _asked(self, found: Cron, decision: Decision) -> tuple[Asked | None, str]:
         """The run, or why there is none."""
