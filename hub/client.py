@@ -406,10 +406,17 @@ class MusterClient:
         return self._get(DistributionOut, f"/distributions/{_part(name)}")
 
     def distribute(
-        self, name: str, text: bytes, *, to: str, adopt: bool = False, dry_run: bool = False
+        self,
+        name: str,
+        text: bytes,
+        *,
+        to: str,
+        namespace: str | None = None,
+        adopt: bool = False,
+        dry_run: bool = False,
     ) -> DistributionOut:
         """Gives the objects of a file to every cluster that `to` selects, now or later."""
-        params = {"to": to, "adopt": str(adopt).lower(), "dry": str(dry_run).lower()}
+        params = {"to": to, "adopt": str(adopt).lower(), "dry": str(dry_run).lower()} | _namespace(namespace)
         headers = {"Content-Type": "application/yaml"}
         path = f"/distributions/{_part(name)}"
         return self._model(DistributionOut, self._call("PUT", path, params=params, content=text, headers=headers))

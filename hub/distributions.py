@@ -78,14 +78,22 @@ class Distributions:
         return self._state(*await self._store.read(read))
 
     async def put(
-        self, actor: Actor, name: str, text: bytes, *, to: str, adopt: bool = False, dry: bool = False
+        self,
+        actor: Actor,
+        name: str,
+        text: bytes,
+        *,
+        to: str,
+        namespace: str = "",
+        adopt: bool = False,
+        dry: bool = False,
     ) -> DistributionState:
         """Makes it, or puts it in the place of the one of that name; `dry`: only says which clusters it would be for.
 
         Raises Forbidden, Invalid, ConflictError; then nothing has changed.
         """
         admins_only(actor, "distribute objects")
-        objects = self._checked(name, text, to)
+        objects = self._checked(name, text, to, namespace)
         now = self._clock()
         if dry:
             await self._store.read(lambda session: self._refuse_shared(session, name, to, objects))
@@ -125,7 +133,7 @@ class Distributions:
 
     # ---- what is looked at before ----
 
-    def _checked(self, name: str, text: bytes, to: str) -> Sequence[Object]:
+    def _checked(self, name: str, text: bytes, to: str, namespace: str) -> Sequence[Object]:
         if not _NAME.fullmatch(name):
             raise Invalid(
                 f"{name!r} is no name of a distribution",
@@ -138,7 +146,7 @@ class Distributions:
             mend = "--to env=prod, --to 'name in (a,b)', --to '*'"
             raise Invalid(str(error), code="invalid-selector", mend=mend) from error
         try:
-            return reading.read(text, self._catalogue)
+            return reading.read(text, self._catalogue, namespace=namespace)
         except ManifestError as error:
             raise Invalid(
                 f"this cannot be distributed: {error}",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from hub.api import manifests
 from hub.api.door import Caller, Served
-from hub.api.schemas import Name, Wire
+from hub.api.schemas import Name, Namespace, Wire
 from hub.api.services import KnownDistribution
 from placement.distribution.states import State
 
@@ -24,6 +24,7 @@ To = Annotated[
     ),
 ]
 Adopt = Annotated[bool, Query(description="Also take over what exists there and is not Muster's.")]
+For = Annotated[Namespace | None, Query(description="For objects that are of a namespace and name none.")]
 Dry = Annotated[bool, Query(description="Only say what would be distributed, and to which clusters.")]
 
 
@@ -74,11 +75,19 @@ async def show_distribution(name: str, served: Served, actor: Caller) -> Distrib
 
 @router.put("/distributions/{name}", openapi_extra=manifests.BODY)
 async def distribute(
-    name: Name, request: Request, served: Served, actor: Caller, to: To, adopt: Adopt = False, dry: Dry = False
+    name: Name,
+    request: Request,
+    served: Served,
+    actor: Caller,
+    to: To,
+    namespace: For = None,
+    adopt: Adopt = False,
+    dry: Dry = False,
 ) -> DistributionOut:
     """Gives the objects to every cluster that is selected, now or later; in the place of the one of that name."""
     text = await manifests.read_one(request)
-    return shown(await served.distributions.put(actor, name, text, to=to, adopt=adopt, dry=dry))
+    made = await served.distributions.put(actor, name, text, to=to, namespace=namespace or "", adopt=adopt, dry=dry)
+    return shown(made)
 
 
 @router.delete("/distributions/{name}", responses={204: {"description": "Nothing of it is left."}})

@@ -337,7 +337,15 @@ class DistributionsPort(Protocol):
     async def list(self, actor: Actor) -> Sequence[KnownDistribution]: ...
     async def show(self, actor: Actor, name: str) -> KnownDistribution: ...
     async def put(
-        self, actor: Actor, name: str, text: bytes, *, to: str, adopt: bool = False, dry: bool = False
+        self,
+        actor: Actor,
+        name: str,
+        text: bytes,
+        *,
+        to: str,
+        namespace: str = "",
+        adopt: bool = False,
+        dry: bool = False,
     ) -> KnownDistribution: ...
     async def delete(self, actor: Actor, name: str) -> KnownDistribution | None: ...
 

@@ -33,6 +33,9 @@ def distribute(
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Also take over what exists there and is not Muster's.")
     ] = False,
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", help="For objects that are of a namespace and name none.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go where.")] = False,
     output: screen.Output = screen.Format.TABLE,
 ) -> None:
@@ -44,7 +47,9 @@ def distribute(
     if not called:
         exits.stop("what comes from the standard input has no name", "give --name NAME", exits.USAGE)
     with connect(ctx) as muster, exits.told(file):
-        found = muster.distribute(called, submitting.read(file), to=to, adopt=adopt, dry_run=dry_run)
+        found = muster.distribute(
+            called, submitting.read(file), to=to, namespace=namespace, adopt=adopt, dry_run=dry_run
+        )
     if output is not screen.Format.TABLE:
         screen.emit(output, found)
         return

@@ -16,11 +16,29 @@ from placement.kinds.problems import Findings, ManifestError, Problem, TooManyPr
 from placement.objects import ObjectKey
 
 _LONGEST = 253
-_OF_A_NAMESPACE = frozenset({("apps/v1", "DaemonSet"), ("apps/v1", "ReplicaSet"), ("v1", "ReplicationController")})
+# Beside the kinds of workloads, and of what travels along with them.
+_OF_A_NAMESPACE = frozenset(
+    {
+        ("apps/v1", "DaemonSet"),
+        ("apps/v1", "ReplicaSet"),
+        ("v1", "ReplicationController"),
+        ("rbac.authorization.k8s.io/v1", "Role"),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+        ("monitoring.coreos.com/v1", "PrometheusRule"),
+        ("monitoring.coreos.com/v1", "ServiceMonitor"),
+        ("monitoring.coreos.com/v1", "PodMonitor"),
+        ("data.fluid.io/v1alpha1", "Dataset"),
+        ("data.fluid.io/v1alpha1", "AlluxioRuntime"),
+        ("data.fluid.io/v1alpha1", "JuiceFSRuntime"),
+    }
+)
 
 
-def read(text: bytes, catalogue: Catalogue) -> tuple[dict[str, Any], ...]:
-    """The objects in order, as they are to be applied. Raises ManifestError with every problem found."""
+def read(text: bytes, catalogue: Catalogue, *, namespace: str = "") -> tuple[dict[str, Any], ...]:
+    """The objects in order, as they are to be applied. Raises ManifestError with every problem found.
+
+    `namespace` is for those that are known to be of one, and name none.
+    """
     problems: list[Problem] = []
     objects: list[dict[str, Any]] = []
     seen: set[ObjectKey] = set()
@@ -31,7 +49,7 @@ def read(text: bytes, catalogue: Catalogue) -> tuple[dict[str, Any], ...]:
     for document in given:
         found = Findings(document.number, documents.MAX_PROBLEMS)
         with contextlib.suppress(TooManyProblems):
-            if (obj := _read(found, document.body, catalogue)) is not None:
+            if (obj := _read(found, document.body, catalogue, namespace)) is not None:
                 if (key := key_of(obj)) in seen:
                     found.error("metadata.name", f"the file has two objects {key}", "rename or remove one")
                 seen.add(key)
@@ -49,7 +67,7 @@ def key_of(obj: Object) -> ObjectKey:
     return ObjectKey(obj["apiVersion"], obj["kind"], metadata.get("namespace") or "", metadata["name"])
 
 
-def _read(found: Findings, obj: Object, catalogue: Catalogue) -> dict[str, Any] | None:
+def _read(found: Findings, obj: Object, catalogue: Catalogue, given: str) -> dict[str, Any] | None:
     type_ = identity.type_of(found, obj)
     if type_ is None:
         return None
@@ -67,7 +85,13 @@ def _read(found: Findings, obj: Object, catalogue: Catalogue) -> dict[str, Any] 
     if namespace is not None and not isinstance(namespace, str):
         found.error("metadata.namespace", f"{namespace!r} is no namespace", "name one, or leave it out")
     known = kind is not None or catalogue.dependency(*type_) is not None or type_ in _OF_A_NAMESPACE
-    if known and not namespace:
-        found.error("metadata.namespace", f"a {type_[1]} is of a namespace, and none is named", "name one")
+    if known and not (namespace or given):
+        message = f"a {type_[1]} is of a namespace, and none is named"
+        found.error("metadata.namespace", message, "name one, or give one for all that name none: --namespace")
     identity.check_metadata(found, obj)
-    return None if found.problems else render.bare(obj)
+    if found.problems:
+        return None
+    read = render.bare(obj)
+    if known and not namespace:
+        read["metadata"]["namespace"] = given
+    return read

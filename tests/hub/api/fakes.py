@@ -629,7 +629,15 @@ class FakeDistributions:
         return self.known[name]
 
     async def put(
-        self, actor: Actor, name: str, text: bytes, *, to: str, adopt: bool = False, dry: bool = False
+        self,
+        actor: Actor,
+        name: str,
+        text: bytes,
+        *,
+        to: str,
+        namespace: str = "",
+        adopt: bool = False,
+        dry: bool = False,
     ) -> DistributionState:
         admins_only(actor, "distribute objects")
         metadata = {"name": text.decode().strip(), "namespace": "gpu"}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from placement.distribution import reading
@@ -8,6 +10,7 @@ from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 
 CATALOGUE = Catalogue.builtin()
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 
 FILE = b"""
 apiVersion: storage.k8s.io/v1
@@ -77,3 +80,29 @@ def test_who_submits_what_is_of_a_cluster_is_shown_the_way(kind: str) -> None:
         reader.read(text.encode(), CATALOGUE)
     (problem,) = error.value.problems
     assert "muster distribute FILE --to SELECTOR" in problem.mend
+
+
+@pytest.mark.parametrize(
+    ("file", "kinds"),
+    [
+        ("device-plugin", ["DaemonSet kube-system/"]),
+        ("alerts", ["PrometheusRule monitoring/"]),
+        (
+            "storage",
+            ["PersistentVolumeClaim training/", "StorageClass ", "Dataset training/", "AlluxioRuntime training/"],
+        ),
+    ],
+)
+def test_manifests_that_people_have(file: str, kinds: list[str]) -> None:
+    text = (MANIFESTS / f"{file}.yaml").read_bytes()
+    found = [str(reading.key_of(obj)) for obj in reading.read(text, CATALOGUE, namespace="ml")]
+    assert all(name.startswith(kind) for name, kind in zip(found, kinds, strict=True)), found
+
+
+def test_a_namespace_for_those_that_name_none() -> None:
+    text = (
+        b"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: x/v1, kind: Y, metadata: {name: b}}"
+    )
+    config, unknown = reading.read(text, CATALOGUE, namespace="ml")
+    assert str(reading.key_of(config)) == "ConfigMap ml/a"
+    assert str(reading.key_of(unknown)) == "Y b"  # only the cluster knows
