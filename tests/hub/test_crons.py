@@ -158,6 +158,7 @@ async def test_nobody_starts_a_run_twice_whatever_becomes_of_the_hub(tmp_path: P
         first, second = stand_on(hub), stand_on(hub, 6)
         await asyncio.gather(first.loop.tick(), second.loop.tick())  # as two that lead would, each after its own read
         assert await first.runs() == [(THREE, Phase.QUEUED)]
+        assert await first.note() == ""
     async with a_hub(tmp_path / "hub.sqlite", clock, seed=2) as hub:
         again = stand_on(hub, 7)
         await again.loop.tick()

@@ -4,10 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from placement.calendar import reading
 from placement.calendar.decisions import Concurrency
-from placement.kinds.problems import Findings
+from placement.kinds import reader
+from placement.kinds.catalogue import Catalogue
+from placement.kinds.documents import Document
+from placement.kinds.problems import Findings, ManifestError
+from tests.placement.kinds.test_fuzz import values
 
 AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -90,3 +96,43 @@ def test_a_name_leaves_room_for_the_runs() -> None:
     obj = cron()
     obj["metadata"]["name"] = "a" * 53
     assert "at most 52" in read(obj)[1]["metadata.name"]
+
+
+CATALOGUE = Catalogue.builtin()
+SPOTS = (
+    ("metadata",),
+    ("metadata", "name"),
+    ("metadata", "annotations"),
+    ("spec",),
+    *(("spec", key) for key in ("schedule", "timeZone", "startingDeadlineSeconds", "concurrencyPolicy", "suspend")),
+    ("spec", "successfulJobsHistoryLimit"),
+    ("spec", "jobTemplate"),
+    ("spec", "jobTemplate", "metadata"),
+    ("spec", "jobTemplate", "metadata", "labels"),
+    ("spec", "jobTemplate", "metadata", "annotations"),
+    ("spec", "jobTemplate", "spec"),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(SPOTS), values), min_size=1, max_size=3))
+def test_broken_at_random_it_says_what_is_wrong_or_makes_a_job_that_can_be_read(
+    changes: list[tuple[tuple[str, ...], Any]],
+) -> None:
+    obj: Any = cron()
+    for (*way, last), value in changes:
+        holder = obj
+        for step in way:
+            holder = holder.get(step) if isinstance(holder, dict) else None
+        if isinstance(holder, dict):
+            holder[last] = value
+    one, problems = read(obj)
+    assert (one is None) == bool(problems)
+    if one is None:
+        return
+    assert reading.rules_of(one.manifest, suspended=one.rules.suspended) == one.rules
+    run = reading.run_of(one.manifest, reading.run_name(one.name, AT), AT)
+    try:
+        (submission,) = reader.read_documents([Document(1, run)], CATALOGUE)
+    except ManifestError:
+        return
+    assert submission.workload.name == reading.run_name(one.name, AT)
