@@ -49,6 +49,8 @@ def tables() -> str:
     lines += [_shape_row(rules) for rules in ordered]
     lines += ["", "| kind | runs when | succeeds when | fails when | its pods are made by |", "|---|---|---|---|---|"]
     lines += [_status_row(rules) for rules in ordered]
+    lines += ["", "| runs by a calendar ([cron.md](cron.md)) | apiVersion | each run is |", "|---|---|---|"]
+    lines += [f"| {other.kind} | {', '.join(other.versions)} | a Job |" for other in catalogue.others.calendars]
     lines += ["", "| goes along with the workload that uses it | apiVersion |", "|---|---|"]
     lines += [f"| {other.kind} | {', '.join(other.versions)} |" for other in catalogue.others.dependencies]
     lines += ["", "| is not submitted | because |", "|---|---|"]

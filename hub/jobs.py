@@ -124,6 +124,19 @@ class Jobs:
         if_too_large: str | None = None,
     ) -> tuple[Submitted, ...]:
         """As `submit`, for many files: all of them in one transaction, or none. `client_key` stands for the whole."""
+        asked = await self.prepare(actor, texts, namespace=namespace, client_key=client_key, if_too_large=if_too_large)
+        return await self._store.write_together(submit_together, asked)
+
+    async def prepare(
+        self,
+        actor: Actor,
+        texts: Sequence[bytes],
+        *,
+        namespace: str | None = None,
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> Asked:
+        """Read and checked, for whoever submits it together with something else. Raises as `submit` does."""
         no_viewers(actor, "submit jobs")
         _check_key(client_key)
         found = await self._submissions(actor, texts, namespace)
@@ -139,7 +152,13 @@ class Jobs:
             for number, (workload, one) in enumerate(zip(self._admitted(actor, found), found, strict=True))
         ]
         content = content_hash(texts, namespace or "", if_too_large)
-        return await self._store.write_together(submit_together, Asked(actor, tuple(new), client_key, content, now))
+        return Asked(actor, tuple(new), client_key, content, now)
+
+    def home(self, actor: Actor, namespace: str | None) -> str:
+        """For manifests that name no namespace."""
+        home = home_of(actor, self._federation.tenants) if namespace is None else namespace
+        # Where a tenant has no namespace, what names none is of one of its name, and refused with that.
+        return home or actor.tenant
 
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> tuple[Planned, ...]:
         """What would become of the file's workloads now, or what a submit would refuse; nothing is stored. Raises
@@ -159,10 +178,9 @@ class Jobs:
         )
 
     async def _submissions(self, actor: Actor, texts: Sequence[bytes], namespace: str | None) -> Sequence[Submission]:
-        home = home_of(actor, self._federation.tenants) if namespace is None else namespace
+        home = self.home(actor, namespace)
         try:
-            # Where a tenant has no namespace, what names none is of one of its name, and refused with that.
-            return await asyncio.to_thread(_read_all, self._read, texts, home or actor.tenant)
+            return await asyncio.to_thread(_read_all, self._read, texts, home)
         except ManifestError as error:
             raise _invalid(error.problems) from error
 

@@ -31,6 +31,7 @@ from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
 from spoke.crew import Crew
 from spoke.device_book import DeviceBook
+from spoke.distribution.caring import Caring
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
 from spoke.gpus.dcgm import Reading
@@ -61,6 +62,7 @@ from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import (
     EVENTS,
     Command,
@@ -169,6 +171,7 @@ class Agent:
         self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
         self._meter = Meter(port, self._jobs, self._gpus, lambda: self._kinds, clock=_loop_time, local=local_gpus)
+        self._caring = Caring(port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time)
         self._stall_watch = StallWatch(port, self._jobs, self._meter.busy, clock=clock)
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -229,6 +232,7 @@ class Agent:
         self.crew.spawn(self._stall_watch.run(), "looking for jobs that stand still", vital=True)
         self.crew.spawn(self._stuck.run(), "looking at what does not start", vital=True)
         self.crew.spawn(self._look_at_kinds(), "looking for new kinds")
+        await self._caring.start()
         log.info("the cluster is read: %d nodes, %d jobs", len(self._inventory.actual_nodes()), len(self._jobs))
 
     @property
@@ -441,6 +445,18 @@ class Agent:
             raise TunnelRefused("forbidden-here", forbidden)
         return await reaching.reach(self._port, lambda: self._jobs.of(query.ref), query)
 
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        await self._ready.wait()
+        return await self._caring.ordered(orders, standing)
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        return self._caring.reports()
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        return await self._caring.wait_for_reports()
+
     async def removed(self) -> None:
         await self._ready.wait()
         for job in list(self._jobs):
@@ -449,6 +465,7 @@ class Agent:
             else:
                 self._silence(job)
         await self._jobs.until_empty()
+        await self._caring.removed()
 
     # ---- inside ----
 

@@ -34,7 +34,7 @@ class Catalogue:
         self._own = self.kinds
         self._kinds = {(kind.api_version, kind.kind): kind for kind in kinds}
         self._dependencies = _by_version(others.dependencies)
-        self._refused = _by_version(others.refused)
+        self._refused = _by_version((*others.refused, *others.calendars))
 
     @classmethod
     def builtin(cls) -> Catalogue:

@@ -24,7 +24,7 @@ _RULES: Mapping[str, tuple[re.Pattern[str], int, str]] = {
     "label-1035": (_LABEL_1035, 63, "lower-case letters, digits and -, a letter first, no - at the end"),
 }
 _SUFFIX_LENGTH = 5
-DISTRIBUTE = "apply it in the clusters that need it: kubectl apply -f FILE"
+DISTRIBUTE = "an admin gives it to the clusters that need it: muster distribute FILE --to SELECTOR"
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,3 +234,4 @@ class OtherKinds:
     __pydantic_config__ = STRICT
     dependencies: tuple[OtherKind, ...]  # travel along with the workload that uses them
     refused: tuple[OtherKind, ...]
+    calendars: tuple[OtherKind, ...] = ()  # the hub makes workloads of them as they become due

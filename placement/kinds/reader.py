@@ -61,7 +61,7 @@ def read_documents(
     given: Sequence[Document], catalogue: Catalogue, *, namespace: str = "default", salt: str = ""
 ) -> tuple[Submission, ...]:
     """As `read`, from objects that are parsed already (JSON values; they are kept, and not changed)."""
-    objects = _without_lists(given)
+    objects = without_lists(given)
     if len(objects) > documents.MAX_DOCUMENTS:
         message = f"the file has {len(objects)} objects, at most {documents.MAX_DOCUMENTS} are allowed"
         raise ManifestError([Problem(0, "", message, "split the file")])
@@ -197,11 +197,11 @@ def _no_workload(others: Sequence[Dependency]) -> Problem:
         return Problem(0, "", "the file has no workload", "give at least one")
     names = ", ".join(f"{each.identity.kind} {each.identity.name}" for each in others[:5])
     message = f"the file has no workload, only what goes along with one: {names}"
-    mend = "put them in the file of the workload that uses them; apply what configures a cluster there, with kubectl"
+    mend = "put them in the file of the workload that uses them; what configures clusters goes by muster distribute"
     return Problem(0, "", message, mend)
 
 
-def _without_lists(given: Sequence[Document]) -> list[Document]:
+def without_lists(given: Sequence[Document]) -> list[Document]:
     """A `v1 List`, as kubectl writes it, stands for its items."""
     answer: list[Document] = []
     for document in given:

@@ -79,13 +79,20 @@ def render(
 
 
 def _bare(given: Object, namespace: str) -> dict[str, Any]:
+    obj = bare(given)
+    obj["metadata"]["namespace"] = obj["metadata"].get("namespace") or namespace
+    return obj
+
+
+def bare(given: Object) -> dict[str, Any]:
+    """A copy without what a cluster, or Muster in it, says of the object."""
     obj: dict[str, Any] = _copied({key: value for key, value in given.items() if key != "status"})
     metadata = {key: value for key, value in _mapping(obj, "metadata").items() if key not in _SERVER_FIELDS}
     # What only Muster says of an object, where it was taken out of a cluster in which Muster did.
     for part, ours in (("labels", marks.LABELS), ("annotations", marks.ANNOTATIONS)):
         if isinstance(said := metadata.get(part), dict) and ours & said.keys():
             metadata[part] = {key: value for key, value in said.items() if key not in ours}
-    obj["metadata"] = {**metadata, "namespace": metadata.get("namespace") or namespace}
+    obj["metadata"] = metadata
     return obj
 
 
