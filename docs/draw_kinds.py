@@ -60,6 +60,8 @@ def _shape_row(rules: KindFile) -> str:
     versions = ", ".join(f"{rules.group}/{version}".lstrip("/") for version in rules.versions)
     played = "yes" if rules.emulate is not None or rules.kind == "Pod" else ""
     roles = "; ".join(_role(place) for place in rules.places)
+    if rules.nested is not None:
+        roles = f"those of `{paths.shown(rules.nested.at)}`, times `{paths.shown(rules.nested.times.path)}`"
     return _row(rules.kind, versions, roles, _gang(rules), _elastic(rules), played)
 
 
@@ -76,6 +78,8 @@ def _role(place: Roles) -> str:
 
 
 def _gang(rules: KindFile) -> str:
+    if rules.nested is not None:
+        return f"what a {rules.nested.name} starts together"
     said = [f"`{paths.shown(path)}`" for path in rules.gang.paths]
     least = "all pods" if rules.gang.minimum == "all" else f"{rules.gang.minimum} pod"
     if rules.gang.minimum == "all" and any(place.range for place in rules.places):

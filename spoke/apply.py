@@ -22,6 +22,7 @@ from random import Random
 
 from placement.kinds.kind import Kind
 from placement.lifecycle import Event
+from spoke import pod_groups
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import (
     ClusterError,
@@ -135,7 +136,7 @@ class Reconciler:
         if job.desired is not Desired.START or job.silent:
             return await self._stop(job)
         if job.outcome is not None:
-            return 0.0
+            return await self._end_the_rest(job)
         return await self._look_for_it(job) if job.created else await self._start(job)
 
     # ---- to run ----
@@ -145,7 +146,8 @@ class Reconciler:
         if entry is None or entry.ref != job.ref or not entry.objects:
             return 0.0
         *dependencies, workload = entry.objects
-        if job.pods:  # it was made, by us, and the crash came before that was on disk
+        # It was made, by us, and the crash came before that was on disk; of a group, some of it was.
+        if job.pods and not pod_groups.is_group(job.workload):
             await self._made(job)
             return await self._look_for_it(job)
         try:
@@ -154,8 +156,10 @@ class Reconciler:
             # After them: what reading the data takes may be among them. It pokes when it is done.
             if entry.start is not None and not self._staging.is_done(job, entry.start.moves):
                 return 0.0
-            if not await self._create(job, workload, map(key_of, dependencies)):
-                return _LOOK_AGAIN_S
+            keys = [key_of(one) for one in dependencies]
+            for made in pod_groups.made_of(workload):
+                if not await self._create(job, made, keys):
+                    return _LOOK_AGAIN_S
         except (Refused, NameTaken) as error:
             await self._dependencies.remove(job, map(key_of, reversed(dependencies)))
             reason = f"the cluster refused it: {error}" if isinstance(error, Refused) else str(error)
@@ -191,12 +195,35 @@ class Reconciler:
 
     async def _look_for_it(self, job: Job) -> float:
         """The watch does not have it: removed, or newer than the watch."""
+        if pod_groups.is_group(job.workload):
+            return await self._look_for_pods(job)
         if job.key is None or job.object_uid:
             return 0.0
         gone = await self._get(job.key) is None
         if gone and not job.object_uid and job.outcome is None and job.event not in OVER:
             reason = f"{job.key.kind} {job.key.namespace}/{job.key.name} was removed from the cluster by somebody else"
             await self._reporter.tell(job, Assessment(Event.FAIL, reason, job.role_counts()))
+        return 0.0
+
+    async def _look_for_pods(self, job: Job) -> float:
+        """Of a group: one that is gone will not come again."""
+        entry = await self._ledger.entry(job.ref.job)
+        if entry is None or entry.ref != job.ref or not entry.objects or not job.runs or job.event in OVER:
+            return 0.0
+        for key in pod_groups.missing(job, entry.objects[-1]):
+            if await self._get(key) is None and key in pod_groups.missing(job, entry.objects[-1]):
+                reason = f"pod {key.namespace}/{key.name} was removed from the cluster by somebody else"
+                await self._reporter.tell(job, Assessment(Event.FAIL, reason, job.role_counts()))
+                break
+        return 0.0
+
+    async def _end_the_rest(self, job: Job) -> float:
+        """What has no controller to end its pods once the job has failed."""
+        if not pod_groups.is_group(job.workload):
+            return 0.0
+        for pod in pod_groups.left_running(job):
+            key = ObjectKey("v1", "Pod", pod.namespace, pod.name)
+            await self._port.delete(key, uid=pod.uid, grace_s=0.0 if self._is_lost(pod.node) else None)
         return 0.0
 
     # ---- to stop ----
@@ -222,10 +249,10 @@ class Reconciler:
     async def _is_gone(self, job: Job, objects: Sequence[Object], grace_s: float | None) -> bool:
         """Deletes the workload, then the pods it leaves; true once the API server has none of them."""
         if objects:
-            key = key_of(objects[-1])
-            if not await self._deleted(job, key, grace_s):
+            namespace = key_of(objects[-1]).namespace
+            made = map(key_of, pod_groups.made_of(objects[-1]))
+            if not all(await asyncio.gather(*(self._deleted(job, key, grace_s) for key in made))):
                 return False
-            namespace = key.namespace
         else:
             if not await self._swept(job):
                 return False

@@ -45,7 +45,7 @@ def pods(
     rules = kind.rules.emulate
     if rules is None or spec_holds(kind.rules.suspended, obj):
         return ()
-    shape = roles.shape(kind.rules, obj)
+    shape = roles.shape(kind, obj)
     wanted = slots.wanted(rules, obj, shape, slots.present(existing))
     if not wanted:
         return ()
@@ -62,7 +62,7 @@ def status(kind: Kind, obj: Object, existing: Sequence[Object]) -> dict[str, Any
     rules = kind.rules.emulate
     if rules is None:
         return dict(obj.get("status") or {})
-    shape = roles.shape(kind.rules, obj)
+    shape = roles.shape(kind, obj)
     there = slots.present(existing)
     total = _counters(there)
     gang = max(shape.awaited, 1)
