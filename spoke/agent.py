@@ -181,6 +181,7 @@ class Agent:
         self._ingest.node_gone = self._gpus.node_gone
         self._staging.staged = self._reconciler.poke
         self._staging.failed = self._handing_back.without_data
+        self._reconciler.not_here = self._handing_back.without_data
         self._stuck.changed = self._reporter.poke
         self._stall_watch.changed = self._reporter.poke
         self._stall_watch.restart = self._handing_back.stalled

@@ -22,7 +22,7 @@ from random import Random
 
 from placement.kinds.kind import Kind
 from placement.lifecycle import Event
-from spoke import pod_groups
+from spoke import pod_groups, runtimes
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import (
     ClusterError,
@@ -40,6 +40,7 @@ from spoke.entry import Desired
 from spoke.jobs import OVER, Assessment, Job, Jobs, key_of
 from spoke.ledger import Ledger
 from spoke.pods import DEPENDENCIES_ANNOTATION, JOB_LABEL, OWNER_ANNOTATION, ref_of
+from spoke.runtimes import RuntimeMissing
 from spoke.staging.staging import Staging
 from spoke.status import Reporter
 
@@ -80,6 +81,7 @@ class Reconciler:
         self._busy: set[str] = set()
         self._again: set[str] = set()
         self._backoff: dict[str, Backoff] = {}
+        self.not_here: Callable[[Job, str], None] = lambda job, why: None  # another cluster may have what it needs
         self.before_deletion: Callable[[Job], Awaitable[None]] = _at_once
 
     def poke(self, name: str) -> None:
@@ -145,7 +147,7 @@ class Reconciler:
         entry = await self._ledger.entry(job.ref.job)
         if entry is None or entry.ref != job.ref or not entry.objects:
             return 0.0
-        *dependencies, workload = entry.objects
+        dependencies, keys = entry.objects[:-1], runtimes.keys(entry.objects)
         # It was made, by us, and the crash came before that was on disk; of a group, some of it was.
         if job.pods and not pod_groups.is_group(job.workload):
             await self._made(job)
@@ -156,14 +158,19 @@ class Reconciler:
             # After them: what reading the data takes may be among them. It pokes when it is done.
             if entry.start is not None and not self._staging.is_done(job, entry.start.moves):
                 return 0.0
-            keys = [key_of(one) for one in dependencies]
+            copy, workload = await runtimes.own(self._port, job, entry.objects)
+            if copy is not None:
+                await self._dependencies.bring(job, copy)
             for made in pod_groups.made_of(workload):
                 if not await self._create(job, made, keys):
                     return _LOOK_AGAIN_S
         except (Refused, NameTaken) as error:
-            await self._dependencies.remove(job, map(key_of, reversed(dependencies)))
+            await self._dependencies.remove(job, reversed(keys))
             reason = f"the cluster refused it: {error}" if isinstance(error, Refused) else str(error)
             await self._reporter.tell(job, Assessment(Event.FAIL, reason))
+            return 0.0
+        except RuntimeMissing as error:
+            self.not_here(job, str(error))
             return 0.0
         await self._made(job)
         return 0.0
@@ -237,7 +244,7 @@ class Reconciler:
         await self.before_deletion(job)
         if not await self._is_gone(job, objects, grace_s):
             return _LOOK_AGAIN_S
-        await self._dependencies.remove(job, [key_of(obj) for obj in reversed(objects[:-1])] or job.dependencies)
+        await self._dependencies.remove(job, reversed(runtimes.keys(objects)) if objects else job.dependencies)
         if job.silent:
             await self._ledger.forget(job.ref)
             self._jobs.drop(job.ref)

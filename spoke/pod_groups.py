@@ -68,7 +68,7 @@ def observed(kind: Kind, job: Job, workload: Workload) -> Observation:
 def _state(pod: PodFacts) -> str:
     if pod.life is Life.RUNNING:
         return "running" if pod.ready else "starting"
-    return pod.life.value.lower()
+    return str(pod.life.value).lower()
 
 
 def _named(failed: Iterable[PodFacts]) -> str:

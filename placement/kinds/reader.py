@@ -76,7 +76,8 @@ def read_documents(
             _gather(found, document, catalogue, namespace, salt, gathered)
     _gather_groups(gathered, catalogue)
     drafts = _drafts(gathered)
-    problems = [problem for found in gathered.findings for problem in found.problems]
+    in_order = sorted(gathered.findings, key=lambda found: found.document)
+    problems = [problem for found in in_order for problem in found.problems]
     if not drafts and not problems:
         problems.append(_no_workload(gathered.others, gathered.left_out))
     if problems:
@@ -153,20 +154,31 @@ def _gather(
         if who.kind in (claims.TEMPLATE, claims.CLAIM):
             claims.check_object(found, who.kind, obj)
         gathered.others.append(Dependency(who, identity.named(obj, who)))
-    elif kind.kind == "Pod" and (member := podgroups.member(found, identity.named(obj, who), document.number)):
+    elif kind.kind == "Pod" and (member := _member(found, obj, who, document.number, catalogue)):
         gathered.members.setdefault((who.namespace, member.group), []).append(member)
     else:
         gathered.workloads.append(_Found(found, kind, obj, who))
 
 
+def _member(
+    found: Findings, obj: dict[str, Any], who: Identity, document: int, catalogue: Catalogue
+) -> podgroups.Member | None:
+    if catalogue.find(podgroups.API_VERSION, podgroups.KIND) is None:
+        return None
+    return podgroups.member(found, identity.named(obj, who), document)
+
+
 def _gather_groups(gathered: _Gathered, catalogue: Catalogue) -> None:
+    """Those that Pods of the file are in. What is wrong with one is told of its first Pod, if of none in particular."""
     kind = catalogue.find(podgroups.API_VERSION, podgroups.KIND)
+    if kind is None:
+        return
     stated = {
         (one.who.namespace, one.who.name): podgroups.PodGroup(one.document, one.obj)
         for one in gathered.left_out
         if one.who.kind == podgroups.KIND
     }
-    for (namespace, name), members in gathered.members.items() if kind is not None else ():
+    for (namespace, name), members in gathered.members.items():
         found = Findings(members[0].document, documents.MAX_PROBLEMS)
         gathered.findings.append(found)
         with contextlib.suppress(TooManyProblems):

@@ -31,7 +31,8 @@ class Runtime:
         return problem
 
     def names(self, obj: Object, beside: Sequence[Object]) -> tuple[Reference, ...]:
-        name = _model(obj).get("runtime") or paths.find(_chosen(obj, beside), ("metadata", "name"))
+        """Of one that is not in the file nobody knows whether it is the namespace's or the cluster's."""
+        name = paths.find(_chosen(obj, beside), ("metadata", "name"))
         return (Reference(KIND, name),) if isinstance(name, str) and name else ()
 
     def mark(

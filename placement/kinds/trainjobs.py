@@ -76,6 +76,8 @@ class Runtime:
         resources = _RESOURCES.match(at[2])
         if resources is not None and paths.find(obj, ("spec", "trainer", "resourcesPerNode")):
             return replace(problem, path=f"spec.trainer.resourcesPerNode{resources[1]}")
+        if not at[2] and paths.find(obj, ("spec", "trainer", "numNodes")) is not None:
+            return replace(problem, path="spec.trainer.numNodes")
         said = f"Job {at[1]} of the runtime, {at[2]}: {problem.message}" if at[2] else problem.message
         return replace(problem, path="spec.runtimeRef", message=said)
 
@@ -291,10 +293,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _made(holder: Any, key: str) -> dict[str, Any]:
     """The mapping under the key; made where it is absent or something else."""
-    value = holder.get(key)
-    if not isinstance(value, dict):
-        value = holder[key] = {}
-    return value
+    value: Any = holder.get(key)
+    made: dict[str, Any] = value if isinstance(value, dict) else {}
+    holder[key] = made
+    return made
 
 
 def _copied(value: Any) -> Any:
