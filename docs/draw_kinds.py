@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from placement.kinds import paths
+from placement.kinds import paths, trainjobs
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.conditions import (
     AllOf,
@@ -51,6 +51,10 @@ def tables() -> str:
     lines += [_status_row(rules) for rules in ordered]
     lines += ["", "| goes along with the workload that uses it | apiVersion |", "|---|---|"]
     lines += [f"| {other.kind} | {', '.join(other.versions)} |" for other in catalogue.others.dependencies]
+    lines += ["", "| is read, and not applied | because |", "|---|---|"]
+    lines += [
+        f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in catalogue.others.left_out
+    ]
     lines += ["", "| is not submitted | because |", "|---|---|"]
     lines += [f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in catalogue.others.refused]
     return "\n".join(lines)
@@ -58,7 +62,7 @@ def tables() -> str:
 
 def _shape_row(rules: KindFile) -> str:
     versions = ", ".join(f"{rules.group}/{version}".lstrip("/") for version in rules.versions)
-    played = "yes" if rules.emulate is not None or rules.kind == "Pod" else ""
+    played = "yes" if rules.emulate is not None or rules.kind in ("Pod", "PodGroup") else ""
     roles = "; ".join(_role(place) for place in rules.places)
     if rules.nested is not None:
         roles = f"those of `{paths.shown(rules.nested.at)}`, times `{paths.shown(rules.nested.times.path)}`"
@@ -66,6 +70,8 @@ def _shape_row(rules: KindFile) -> str:
 
 
 def _role(place: Roles) -> str:
+    if place.at == (trainjobs.JOBS,):
+        return "each Job of its runtime; where that lies in the cluster, node: `spec.trainer`"
     at = f"`{paths.shown(place.at)}`" if place.at else "the object"
     if place.form == "one":
         named = place.name

@@ -31,7 +31,8 @@ class Row:
     fails: bool = True  # its status has a word for failure
     cluster: str = PLAYED
     variant: str = ""  # where there is another of the kind
-    beside: Callable[[], tuple[Manifest, ...]] = tuple  # what travels along besides
+    # What travels along besides, and is named in the body by this.
+    beside: Callable[[Manifest], tuple[Manifest, ...]] = lambda body: ()
     bare: bool = False  # no object in the cluster stands for it: `spec` has its pods, by name
 
     @property
@@ -51,7 +52,7 @@ class Row:
             "metadata": {"name": name} | hints,
             "spec": self.spec(course),
         }
-        return config, *self.beside(), body
+        return config, *self.beside(body), body
 
 
 def _group(name: str, hints: dict[str, Any], pods: dict[str, Any]) -> tuple[Manifest, ...]:
@@ -119,7 +120,7 @@ def _workflow(course: Course) -> dict[str, Any]:
     }
 
 
-def _trainjob(course: Course, ref: dict[str, str]) -> dict[str, Any]:
+def _trainjob(course: Course) -> dict[str, Any]:
     """Two nodes, which end as the course says."""
     amounts = {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "2"}
     pod = {"spec": {"nodeSelector": {"nvidia.com/gpu.product": H100}}}
@@ -127,7 +128,7 @@ def _trainjob(course: Course, ref: dict[str, str]) -> dict[str, Any]:
     jobs = [{"name": "node", "template": {"spec": {"template": pod}}}]
     patch = {"manager": "e2e", "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": jobs}}}}
     trainer = {"numNodes": 2, "resourcesPerNode": {"requests": dict(amounts), "limits": amounts}}
-    return {"runtimeRef": ref, "trainer": trainer, "runtimePatches": [patch]}
+    return {"runtimeRef": {"name": "torch-distributed"}, "trainer": trainer, "runtimePatches": [patch]}
 
 
 def _experiment(course: Course) -> dict[str, Any]:
@@ -140,24 +141,24 @@ def _experiment(course: Course) -> dict[str, Any]:
     return {"parallelTrialCount": 2, "maxTrialCount": 3, "maxFailedTrialCount": 0, "trialTemplate": template}
 
 
-def _serving_runtime() -> Manifest:
+def _own_training_runtime(body: Manifest) -> tuple[Manifest, ...]:
+    """With an initializer before the nodes."""
+    name = body["metadata"]["name"]
+    body["spec"]["runtimeRef"] = {"kind": "TrainingRuntime", "name": name}
+    return (training_runtime(name, "TrainingRuntime", "dataset-initializer"),)
+
+
+def _serving_runtime(body: Manifest) -> tuple[Manifest, ...]:
+    """Says what the model leaves out."""
+    model, name = body["spec"]["predictor"]["model"], body["metadata"]["name"]
+    del model["resources"]
+    model["runtime"] = name
     amounts = {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "2"}
     resources = {"requests": dict(amounts), "limits": amounts}
     container = {"name": "kserve-container", "image": "server:1", "resources": resources}
     spec = {"supportedModelFormats": [{"name": "pytorch"}], "containers": [container]}
-    return {
-        "apiVersion": "serving.kserve.io/v1alpha1",
-        "kind": "ServingRuntime",
-        "metadata": {"name": "e2e-server"},
-        "spec": spec,
-    }
-
-
-def _served_by_runtime(course: Course) -> dict[str, Any]:
-    predictor = _served(course, 2)
-    del predictor["model"]["resources"]
-    predictor["model"]["runtime"] = "e2e-server"
-    return {"predictor": predictor}
+    api = "serving.kserve.io/v1alpha1"
+    return ({"apiVersion": api, "kind": "ServingRuntime", "metadata": {"name": name}, "spec": spec},)
 
 
 ROWS = (
@@ -274,7 +275,7 @@ ROWS = (
     Row(
         "TrainJob",
         "trainer.kubeflow.org/v1alpha1",
-        lambda course: _trainjob(course, {"name": "torch-distributed"}),
+        _trainjob,
         2,
         4,
         H100,
@@ -282,23 +283,23 @@ ROWS = (
     Row(
         "TrainJob",
         "trainer.kubeflow.org/v1alpha1",
-        lambda course: _trainjob(course, {"kind": "TrainingRuntime", "name": "e2e-torch"}),
+        _trainjob,
         3,
         4,
         H100,
         variant="own",
-        beside=lambda: (training_runtime("e2e-torch", "TrainingRuntime", "dataset-initializer"),),
+        beside=_own_training_runtime,
     ),
     Row("Experiment", "kubeflow.org/v1beta1", _experiment, 6, 6, H100),
     Row(
         "InferenceService",
         "serving.kserve.io/v1beta1",
-        _served_by_runtime,
+        lambda course: {"predictor": _served(course, 1)},
         1,
         2,
         ends=False,
         variant="runtime",
-        beside=lambda: (_serving_runtime(),),
+        beside=_serving_runtime,
     ),
     Row(
         "PodGroup",

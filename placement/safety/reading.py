@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import paths, roles, trainjobs
+from placement.kinds import paths, podgroups, roles, trainjobs
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import join
 from placement.kinds.kind import Kind
@@ -63,8 +63,11 @@ def footprint(objects: Sequence[Mapping[str, Any]], catalogue: Catalogue, how: R
     kinds: dict[str, None] = {}
     for obj in objects:
         api_version, name = str(obj.get("apiVersion")), str(obj.get("kind"))
-        kinds[f"{api_version}/{name}"] = None
+        whole = f"{api_version}/{name}"
+        kinds["v1/Pod" if whole == podgroups.RESOURCE_KIND else whole] = None  # a group is its pods
         kind = catalogue.find(api_version, name)
+        if kind is not None and (inside := roles.nested(kind, obj)) is not None:
+            kinds[inside[0].resource_kind] = None
         for breach in (*breaches(obj, kind, how), *_elsewhere(obj, kind, objects)):
             found.setdefault((breach.control, breach.level, breach.name, breach.of, breach.read_only), breach)
             if len(found) >= MAX_BREACHES:
