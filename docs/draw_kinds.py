@@ -51,12 +51,12 @@ def tables() -> str:
     lines += [_status_row(rules) for rules in ordered]
     lines += ["", "| goes along with the workload that uses it | apiVersion |", "|---|---|"]
     lines += [f"| {other.kind} | {', '.join(other.versions)} |" for other in catalogue.others.dependencies]
-    lines += ["", "| is read, and not applied | because |", "|---|---|"]
-    lines += [
-        f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in catalogue.others.left_out
-    ]
-    lines += ["", "| is not submitted | because |", "|---|---|"]
-    lines += [f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in catalogue.others.refused]
+    for heading, others in (
+        ("is read, and not applied", catalogue.others.left_out),
+        ("is not submitted", catalogue.others.refused),
+    ):
+        lines += ["", f"| {heading} | because |", "|---|---|"]
+        lines += [f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in others]
     return "\n".join(lines)
 
 

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from placement.lifecycle import Event
-from spoke import status
+from spoke import pod_groups, status
 from spoke.cluster.fake import DEFAULT_KINDS
 from spoke.cluster.port import ClusterError, ObjectKey, Refused, Unavailable
 from spoke.pods import OWNER_ANNOTATION
 from tests.spoke.stage import OWNER, Stage, eventually, foreign_pod, node, stage
+from wire.orders import JobRef
 
 
 @pytest.fixture(autouse=True)
@@ -148,22 +149,26 @@ async def test_a_node_that_goes_takes_the_whole_group_with_it(tmp_path: Path) ->
         assert names(on) == []
 
 
-async def test_where_there_are_no_pods_there_are_no_groups(tmp_path: Path) -> None:
+async def test_the_hub_is_told_of_groups_where_there_are_pods(tmp_path: Path) -> None:
     async with stage(tmp_path, node("n1")) as on:
-        assert "muster.dev/v1/PodGroup" in on.agent._kinds
-        assert all(kind.kind != "PodGroup" for kind in on.agent._kinds_here())
-    assert "v1/Pod" in DEFAULT_KINDS
+        assert "muster.dev/v1/PodGroup" in (await on.agent.wait_for_summary(-1)).kinds
+    assert "muster.dev/v1/PodGroup" not in pod_groups.served(DEFAULT_KINDS - {"v1/Pod"})
 
 
-async def test_of_a_ledger_that_was_lost_its_pods_and_what_came_along_are_removed(tmp_path: Path) -> None:
-    async with stage(tmp_path, node("n1"), node("n2"), lost_after_s=0.02) as on:
+@pytest.mark.parametrize("known_to_the_hub", [True, False])
+async def test_of_a_ledger_that_was_lost_its_pods_and_what_came_along_are_removed(
+    tmp_path: Path, known_to_the_hub: bool
+) -> None:
+    async with stage(tmp_path / "first", node("n1"), node("n2"), lost_after_s=0.02) as on:
         await started(on)
         await on.drop_curtain()
-        for path in tmp_path.glob("ledger.sqlite*"):
-            path.unlink()
+        on.directory = tmp_path / "second"
         await on.raise_curtain()
-        await on.agent.welcomed([], 60.0)
+        await on.agent.welcomed([JobRef("j-1", 1)] if known_to_the_hub else [], 60.0)
         await eventually("its pods are removed", lambda: names(on) == [])
+        if known_to_the_hub:
+            await on.told("j-1", Event.REFUSE)
+            assert on.cluster.objects("v1", "ConfigMap") == []
 
 
 def pods_of(on: Stage) -> list[dict[str, dict[str, str]]]:
