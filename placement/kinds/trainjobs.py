@@ -115,7 +115,8 @@ def own_runtime(
     """The runtime that a TrainJob is to run by: as the one that it names, with the marks in its pod templates. `owner`
     is the metadata of the TrainJob, or of what makes several of them.
 
-    Jobs that are no role of the workload are left to the cluster's own scheduler, and are the job's all the same.
+    Jobs that are no role of the workload are left to the cluster's own scheduler, and are the job's all the same. No
+    other scheduler is told of the gang.
     """
     named = _mapping(runtime.get("metadata"))
     kept = {key: dict(named[key]) for key in ("labels", "annotations") if isinstance(named.get(key), dict)}
@@ -123,7 +124,7 @@ def own_runtime(
     kept["annotations"] = {
         key: each for key, each in kept.get("annotations", {}).items() if key not in marks.ANNOTATIONS
     }
-    spec = _copied(runtime.get("spec") or {})
+    spec = {key: _copied(each) for key, each in _mapping(runtime.get("spec")).items() if key != "podGroupPolicy"}
     for job in fields.dicts(paths.find(spec, ("template", "spec", "replicatedJobs"))):
         template = _made(_made(_made(job, "template"), "spec"), "template")
         name = str(job.get("name"))
@@ -255,7 +256,7 @@ def _said_of(container: dict[str, Any], said: Mapping[str, Any]) -> dict[str, An
 
 
 def _patched(obj: Object, job: dict[str, Any]) -> dict[str, Any]:
-    """With what the TrainJob changes of the pods of one Job, by either name of that field."""
+    """With what the TrainJob changes of the pods of one Job, by each name that the field has had."""
     for patch in _patches(obj, job["name"]):
         template = job["template"]
         metadata = _mapping(patch.get("metadata"))
@@ -278,9 +279,10 @@ def _patches(obj: Object, name: str) -> Iterator[Mapping[str, Any]]:
         for job in fields.dicts(jobs):
             if job.get("name") == name:
                 yield _mapping(paths.find(job, ("template", "spec", "template")))
-    for override in fields.dicts(spec.get("podTemplateOverrides")):
-        if any(target.get("name") == name for target in fields.dicts(override.get("targetJobs"))):
-            yield override
+    for key in ("podSpecOverrides", "podTemplateOverrides"):
+        for override in fields.dicts(spec.get(key)):
+            if any(target.get("name") == name for target in fields.dicts(override.get("targetJobs"))):
+                yield override if key == "podTemplateOverrides" else {"spec": override}
 
 
 def _number(value: Any, default: int) -> int:

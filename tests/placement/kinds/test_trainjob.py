@@ -161,10 +161,11 @@ def test_jobs_of_a_runtime_in_order_wait_for_the_first(read_one: Read) -> None:
     assert roles_of(read_one(text(one, trainjob(MINE)))) == {"prepare": (1, 0, False), "node": (4, 8, True)}
 
 
-@pytest.mark.parametrize("newer", [True, False])
-def test_patches_of_the_runtime_count(read_one: Read, newer: bool) -> None:
+@pytest.mark.parametrize("field", ["runtimePatches", "podTemplateOverrides", "podSpecOverrides"])
+def test_patches_of_the_runtime_count(read_one: Read, field: str) -> None:
     pod = {"nodeSelector": {"nvidia.com/gpu.product": H100}, "volumes": [{"name": "c", "configMap": {"name": "conf"}}]}
-    if newer:
+    target = {"targetJobs": [{"name": "node"}]}
+    if field == "runtimePatches":
         jobs = [{"name": "node", "template": {"spec": {"template": {"spec": pod}}}}]
         patch: Json = {
             "runtimePatches": [
@@ -172,7 +173,7 @@ def test_patches_of_the_runtime_count(read_one: Read, newer: bool) -> None:
             ]
         }
     else:
-        patch = {"podTemplateOverrides": [{"targetJobs": [{"name": "node"}], "spec": pod}]}
+        patch = {field: [target | ({"spec": pod} if field == "podTemplateOverrides" else pod)]}
     read = read_one(text(trainjob(**patch)))
     assert read.workload.roles[0].products == (H100,)
     assert Reference("ConfigMap", "conf") in read.workload.references
@@ -247,7 +248,7 @@ def test_what_is_wrong_is_told_where_the_user_wrote_it(
 
 def test_the_marks_and_the_scheduler_are_in_a_runtime_of_its_own(read_one: Read, catalogue: Catalogue) -> None:
     jobs = (replicated("dataset-initializer", "dataset-initializer"), NODE)
-    read = read_one(text(runtime(*jobs), trainjob(MINE)))
+    read = read_one(text(runtime(*jobs, podGroupPolicy={"coscheduling": {}}), trainjob(MINE)))
     before = yaml.safe_dump([*read.dependencies, read.manifest])
     own, job = render([*read.dependencies, read.manifest], catalogue, job="j-1", epoch=2)
     assert yaml.safe_dump([*read.dependencies, read.manifest]) == before
@@ -262,6 +263,7 @@ def test_the_marks_and_the_scheduler_are_in_a_runtime_of_its_own(read_one: Read,
         "kind": "TrainingRuntime",
         "name": "muster-llm",
     }
+    assert "podGroupPolicy" not in own["spec"]
     for one in own["spec"]["template"]["spec"]["replicatedJobs"]:
         pod = one["template"]["spec"]["template"]
         assert pod["spec"]["schedulerName"] == "muster"
