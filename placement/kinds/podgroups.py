@@ -21,9 +21,10 @@ import orjson
 from placement.kinds import fields, paths
 from placement.kinds.fields import Object, join
 from placement.kinds.hints import KNOWN, QUEUE_KEYS
+from placement.kinds.identity import OWN_GROUP
 from placement.kinds.problems import Findings, Problem
 
-API_VERSION, KIND = "muster.dev/v1", "PodGroup"
+API_VERSION, KIND = f"{OWN_GROUP}/v1", "PodGroup"
 RESOURCE_KIND = f"{API_VERSION}/{KIND}"
 
 _TOTAL = "kueue.x-k8s.io/pod-group-total-count"
@@ -65,10 +66,13 @@ class PodGroup:
 @dataclass(frozen=True, slots=True)
 class Group:
     obj: dict[str, Any]
+    named_at: str  # in the first pod
     documents: tuple[int, ...]  # of each role's first pod
 
     def in_file(self, problem: Problem) -> Problem:
         """Where the problem is in what the user wrote."""
+        if problem.path == "metadata.name":
+            return replace(problem, path=self.named_at)
         at = _ROLE.match(problem.path)
         if at is None or int(at[1]) >= len(self.documents):
             return problem
@@ -99,7 +103,7 @@ def gathered(found: Findings, members: Sequence[Member], group: PodGroup | None)
     metadata = {"name": first.group, "namespace": namespace, **_metadata(found, members, group)}
     body = {"roles": [{"name": name, "pods": [_bare(one.pod) for one in alike]} for name, alike in roles], **said}
     obj = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": body}
-    return Group(obj, tuple(alike[0].document for _, alike in roles))
+    return Group(obj, first.path, tuple(alike[0].document for _, alike in roles))
 
 
 def pods(obj: Object) -> tuple[dict[str, Any], ...]:

@@ -165,7 +165,10 @@ def _member(
 ) -> podgroups.Member | None:
     if catalogue.find(podgroups.API_VERSION, podgroups.KIND) is None:
         return None
-    return podgroups.member(found, identity.named(obj, who), document)
+    member = podgroups.member(found, identity.named(obj, who), document)
+    if member is not None:
+        identity.check_metadata(found, obj)  # of all of them: roles are read of their first pods
+    return member
 
 
 def _gather_groups(gathered: _Gathered, catalogue: Catalogue) -> None:

@@ -180,6 +180,18 @@ def test_hints_on_any_of_the_pods_count_for_the_whole(catalogue: Catalogue, prob
             "spec.nodeName",
             "Muster chooses the node",
         ),
+        (
+            [pod("w-0"), pod("w-1", {"labels": {**LABEL["labels"], "rank": 1}})],
+            2,
+            "metadata.labels.rank",
+            "must be a string, is 1",
+        ),
+        (
+            [pod("w-0", {"labels": {"scheduling.x-k8s.io/pod-group": "My_Group"}})],
+            1,
+            'metadata.labels["scheduling.x-k8s.io/pod-group"]',
+            '"My_Group" is not a valid name',
+        ),
         ([pod("w-0"), pod("w-0")], 2, "metadata.name", "the file has two objects Pod default/w-0"),
         (
             [{"apiVersion": "muster.dev/v1", "kind": "PodGroup", "metadata": {"name": "x"}, "spec": {}}],
