@@ -27,7 +27,7 @@ from spoke.claim_writing import ClaimWriter
 from spoke.claims import UNREAD as DEVICES_UNREAD
 from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
-from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
+from spoke.cluster.port import ClusterError, ClusterPort, Object, Selection, Unavailable
 from spoke.crew import Crew
 from spoke.device_book import DeviceBook
 from spoke.entry import Desired, Entry
@@ -182,6 +182,7 @@ class Agent:
         self._staging.staged = self._reconciler.poke
         self._staging.failed = self._handing_back.without_data
         self._reconciler.not_here = self._handing_back.without_data
+        self._reconciler.forbidden = self._forbidden
         self._stuck.changed = self._reporter.poke
         self._stall_watch.changed = self._reporter.poke
         self._stall_watch.restart = self._handing_back.stalled
@@ -317,6 +318,9 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.outcome is not None and entry.report is not None:
                 self._retire_at(job.ref, entry.report.at + self._keep_finished)
+
+    def _forbidden(self, job: Job, objects: Sequence[Object]) -> str:
+        return self._guard.of_start(job.ref, Start(tuple(objects), job.workload)) if job.workload is not None else ""
 
     def _forbidden_now(self, entry: Entry) -> str:
         """Accepted under another policy, and not made yet."""

@@ -82,6 +82,7 @@ class Reconciler:
         self._again: set[str] = set()
         self._backoff: dict[str, Backoff] = {}
         self.not_here: Callable[[Job, str], None] = lambda job, why: None  # another cluster may have what it needs
+        self.forbidden: Callable[[Job, Sequence[Object]], str] = lambda job, objects: ""  # by the cluster's owner
         self.before_deletion: Callable[[Job], Awaitable[None]] = _at_once
 
     def poke(self, name: str) -> None:
@@ -158,7 +159,7 @@ class Reconciler:
             # After them: what reading the data takes may be among them. It pokes when it is done.
             if entry.start is not None and not self._staging.is_done(job, entry.start.moves):
                 return 0.0
-            copy, workload = await runtimes.own(self._port, job, entry.objects)
+            copy, workload = await runtimes.own(self._port, job, entry.objects, self.forbidden)
             if copy is not None:
                 await self._dependencies.bring(job, copy)
             for made in pod_groups.made_of(workload):

@@ -6,11 +6,11 @@ TrainJob and goes with it, like what travels along; the runtime that it was made
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from placement.kinds import paths, trainjobs
-from spoke.cluster.port import ClusterPort, NotFound, Object, ObjectKey
+from spoke.cluster.port import ClusterPort, NotFound, Object, ObjectKey, Refused
 from spoke.jobs import Job, key_of
 from spoke.pods import EPOCH_LABEL, JOB_LABEL, SCHEDULER
 
@@ -21,8 +21,14 @@ class RuntimeMissing(Exception):
     """The cluster does not have it; another may."""
 
 
-async def own(port: ClusterPort, job: Job, objects: Sequence[Object]) -> tuple[Object | None, Object]:
-    """The copy, where one is to be made, and the workload that runs by it. Raises RuntimeMissing and ClusterError."""
+async def own(
+    port: ClusterPort, job: Job, objects: Sequence[Object], forbidden: Callable[[Job, Sequence[Object]], str]
+) -> tuple[Object | None, Object]:
+    """The copy, where one is to be made, and the workload that runs by it. Raises RuntimeMissing and ClusterError.
+
+    `forbidden`: why the cluster's owner does not let these objects in; asked of what is a namespace's, not of what the
+    owner made for the whole cluster.
+    """
     workload = objects[-1]
     found = _elsewhere(objects)
     if found is None or job.workload is None:
@@ -37,7 +43,10 @@ async def own(port: ClusterPort, job: Job, objects: Sequence[Object]) -> tuple[O
     labels = {JOB_LABEL: job.ref.job, EPOCH_LABEL: str(job.ref.epoch)}
     roles = [role.name for role in job.workload.roles]
     copy = trainjobs.own_runtime(workload["metadata"], runtime, roles, labels, SCHEDULER)
-    return copy, _referring(workload, place, copy["metadata"]["name"])
+    changed = _referring(workload, place, copy["metadata"]["name"])
+    if kind == trainjobs.RUNTIME and (why := forbidden(job, (*objects[:-1], copy, changed))):
+        raise Refused(f"TrainingRuntime {name}: {why}")
+    return copy, changed
 
 
 def keys(objects: Sequence[Object]) -> list[ObjectKey]:

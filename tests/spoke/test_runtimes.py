@@ -116,6 +116,24 @@ async def test_a_cluster_without_the_runtime_hands_the_job_back(tmp_path: Path) 
         assert on.cluster.objects(API, "TrainJob") == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "namespace", "event"),
+    [("ClusterTrainingRuntime", "", Event.STARTING), ("TrainingRuntime", "team", Event.FAIL)],
+)
+async def test_a_runtime_of_a_namespace_is_judged_and_one_of_the_whole_cluster_is_its_owners(
+    tmp_path: Path, kind: str, namespace: str, event: Event
+) -> None:
+    async with stage(tmp_path, node("n1"), kinds=KINDS) as on:
+        given = runtime(kind, namespace=namespace)
+        jobs = given["spec"]["template"]["spec"]["replicatedJobs"]
+        jobs[0]["template"]["spec"]["template"]["spec"]["hostNetwork"] = True
+        on.cluster.put(given)
+        await on.run("j-1", yaml.safe_dump(trainjob(kind=kind)))
+        told = await on.told("j-1", event)
+        assert ("asks for the node's own network" in told.reason) == (event is Event.FAIL)
+        assert ("muster-llm" in owned(on)) == (event is Event.STARTING)
+
+
 async def test_the_next_attempt_has_a_copy_with_its_own_marks(tmp_path: Path) -> None:
     async with stage(tmp_path, node("n1"), node("n2"), kinds=KINDS) as on:
         on.cluster.put(runtime())
