@@ -47,6 +47,7 @@ def submit(
     """Submit manifests as they are.
 
     PyTorchJob, Volcano Job, Job, Deployment, StatefulSet and Pod, with what they need (ConfigMaps, PVCs …) beside them.
+    The runs of a CronJob come by its calendar: muster cron.
     """
     if if_too_large not in (None, "wait", "reject"):
         exits.stop(f"--if-too-large {if_too_large} is neither wait nor reject", "choose one", exits.USAGE)

@@ -32,6 +32,8 @@ from wire.distribution import (
     Withdraw,
 )
 
+AT_A_TIME = 16  # orders read for a stream, with their files
+
 
 @dataclass(frozen=True, slots=True)
 class DistributionRecord:
@@ -160,13 +162,14 @@ def standing_at(session: Session, cluster: str) -> tuple[DistributionRef, ...]:
 
 
 def pending(session: Session, cluster: str, after: int = 0) -> tuple[DistributionOrder, ...]:
-    """What it has not acknowledged, of a larger generation, by generation."""
+    """What it has not acknowledged, of a larger generation, by generation: a few at a time, for files may be large."""
     column, of = rows.distribution_orders.c, rows.distributions.c
     query = (
         select(column.distribution, column.generation, column.present, of.objects_json, of.adopt)
         .join(rows.distributions, of.name == column.distribution)
         .where(column.cluster == cluster, column.acked.is_(False), column.generation > after)
         .order_by(column.generation)
+        .limit(AT_A_TIME)
     )
     found = []
     for name, generation, present, text, adopt in session.connection().execute(query):

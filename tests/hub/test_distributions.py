@@ -286,3 +286,12 @@ async def test_it_stands_after_a_restart(tmp_path: Path) -> None:
 async def test_a_label_that_is_none_is_refused(stand: Stand, labels: dict[str, str | None]) -> None:
     with pytest.raises(Invalid, match="is no label"):
         await stand.hub.clusters.label(ADMIN, "east", labels)
+
+
+async def test_many_orders_are_read_a_few_at_a_time_and_none_is_left_out(stand: Stand) -> None:
+    many = stored.AT_A_TIME + 3
+    for number in range(many):
+        await stand.put(MIG.replace(b"name: mig", b"name: mig-%d" % number), to="name=east", name=f"d{number}")
+    first = await stand.orders("east")
+    rest = await stand.orders("east", first[-1].ref.generation)
+    assert [one.ref.name for one in (*first, *rest)] == [f"d{number}" for number in range(many)]
