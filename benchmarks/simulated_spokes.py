@@ -22,6 +22,7 @@ from placement.resources import Resources
 from spoke import join as joining
 from spoke.link import Link
 from spoke.reaching import Reached, TunnelRefused
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start, Stop
 from wire.tunnels import TunnelQuery
 from wire.usage import JobUse, Usage
@@ -90,6 +91,18 @@ class Accepting:
 
     def kinds_told(self, files: Mapping[str, str]) -> None:
         pass
+
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        return [DistributionAck(order.ref) for order in orders]
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        return ()
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        await asyncio.Event().wait()
+        return ()
 
     async def removed(self) -> None:
         pass

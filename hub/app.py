@@ -40,7 +40,9 @@ from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
 from hub.costs import Costs
+from hub.crons import Crons
 from hub.datasets import Datasets
+from hub.distributions import Distributions
 from hub.endpoints import Endpoints
 from hub.errors import Unauthenticated
 from hub.federation import Federation
@@ -50,6 +52,8 @@ from hub.kinds import KindBook
 from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
 from hub.link.directory import Directory
+from hub.loops.calendar import CalendarLoop
+from hub.loops.distributing import DistributingLoop
 from hub.loops.dividing import DividingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
@@ -153,6 +157,8 @@ class Hub:
         self._run_loop("placing", parts.placing.run())
         self._run_loop("dividing", parts.dividing.run())
         self._run_loop("health", parts.health.run())
+        self._run_loop("distributing", parts.distributing.run())
+        self._run_loop("calendar", parts.calendar.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -339,12 +345,14 @@ class Hub:
         closing = asyncio.Event()
         services = Services(
             jobs=parts.jobs,
+            crons=parts.crons,
             clusters=parts.clusters,
             access=parts.access,
             prices=parts.prices,
             queues=parts.queues,
             tenants=parts.tenants,
             kinds=parts.kinds,
+            distributions=parts.distributions,
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
@@ -382,12 +390,14 @@ class _Parts:
     copies: Copies
     directory: Directory
     jobs: Jobs
+    crons: Crons
     clusters: Clusters
     access: Access
     prices: Prices
     queues: Queues
     tenants: TenantBook
     kinds: KindBook
+    distributions: Distributions
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
@@ -397,6 +407,8 @@ class _Parts:
     placing: PlacingLoop
     dividing: DividingLoop
     health: HealthLoop
+    distributing: DistributingLoop
+    calendar: CalendarLoop
     store: Store
 
 
@@ -449,10 +461,12 @@ def _assemble(
         clock=clock,
         rng=rng,
     )
+    crons = Crons(store, jobs, catalogue, clock=clock, rng=rng)
     return _Parts(
         copies=copies,
         directory=directory,
         jobs=jobs,
+        crons=crons,
         tunnels=Tunnels(store, jobs, directory, clock=clock),
         happenings=Happenings(jobs, directory, clock=clock),
         clusters=clusters,
@@ -461,6 +475,7 @@ def _assemble(
         queues=Queues(store, federation, backlog, clock=clock),
         tenants=TenantBook(store, federation),
         kinds=kinds,
+        distributions=Distributions(store, federation, catalogue, directory, clock=clock),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
         rebalancing=Rebalancing(federation, backlog, clock=clock),
@@ -477,6 +492,8 @@ def _assemble(
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         dividing=DividingLoop(store, federation, backlog, copies.wholes, catalogue, clock=clock, rng=rng),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
+        distributing=DistributingLoop(store, clock=clock),
+        calendar=CalendarLoop(store, crons, clock=clock),
         store=store,
     )
 

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from hub.api import schemas
+from hub.api.distributions import DistributionListOut, DistributionOut
 from hub.api.kinds import KindFileListOut, KindFileOut
 from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
 from hub.api.usage_schemas import TopOut
@@ -290,6 +291,11 @@ class MusterClient:
         verb = "cordon" if on else "uncordon"
         return self._model(schemas.ClusterOut, self._call("POST", f"/clusters/{_part(name)}/{verb}"))
 
+    def label_cluster(self, name: str, labels: dict[str, str | None]) -> schemas.ClusterOut:
+        """None takes one away."""
+        answer = self._call("POST", f"/clusters/{_part(name)}/labels", json={"labels": labels})
+        return self._model(schemas.ClusterOut, answer)
+
     def drain(self, name: str) -> schemas.DrainedOut:
         return self._model(schemas.DrainedOut, self._call("POST", f"/clusters/{_part(name)}/drain"))
 
@@ -373,6 +379,57 @@ class MusterClient:
 
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
+
+    # --- CronJobs ---
+
+    def crons(self) -> list[schemas.CronOut]:
+        return self._get(schemas.CronListOut, "/crons").crons
+
+    def cron(self, ref: str) -> schemas.CronOut:
+        return self._get(schemas.CronOut, f"/crons/{_part(ref)}")
+
+    def suspend_cron(self, ref: str, on: bool = True) -> schemas.CronOut:
+        verb = "suspend" if on else "resume"
+        return self._model(schemas.CronOut, self._call("POST", f"/crons/{_part(ref)}/{verb}"))
+
+    def run_cron(self, ref: str) -> schemas.JobOut:
+        """A run now, beside the calendar."""
+        return self._model(schemas.JobOut, self._call("POST", f"/crons/{_part(ref)}/run", again=False))
+
+    def delete_cron(self, ref: str, *, keep_runs: bool = False) -> list[str]:
+        """The jobs that were cancelled with it."""
+        params = {"keep_runs": str(keep_runs).lower()}
+        answer = self._call("DELETE", f"/crons/{_part(ref)}", again=False, params=params)
+        return self._model(schemas.CronDeletedOut, answer).cancelled
+
+    # --- what configures clusters ---
+
+    def distributions(self) -> list[DistributionOut]:
+        return self._get(DistributionListOut, "/distributions").distributions
+
+    def distribution(self, name: str) -> DistributionOut:
+        return self._get(DistributionOut, f"/distributions/{_part(name)}")
+
+    def distribute(
+        self,
+        name: str,
+        text: bytes,
+        *,
+        to: str,
+        namespace: str | None = None,
+        adopt: bool = False,
+        dry_run: bool = False,
+    ) -> DistributionOut:
+        """Gives the objects of a file to every cluster that `to` selects, now or later."""
+        params = {"to": to, "adopt": str(adopt).lower(), "dry": str(dry_run).lower()} | _namespace(namespace)
+        headers = {"Content-Type": "application/yaml"}
+        path = f"/distributions/{_part(name)}"
+        return self._model(DistributionOut, self._call("PUT", path, params=params, content=text, headers=headers))
+
+    def delete_distribution(self, name: str) -> DistributionOut | None:
+        """What is still to be removed where; None where nothing is."""
+        answer = self._call("DELETE", f"/distributions/{_part(name)}", again=False)
+        return None if answer.status_code == 204 else self._model(DistributionOut, answer)
 
     # --- kinds that admins added ---
 

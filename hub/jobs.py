@@ -33,10 +33,9 @@ from hub.loops.backlog import Backlog
 from hub.merging import Found, merged
 from hub.records import Actor, DivisionRecord, Explanation, Job, JobEvent, JobFilter, Page, PartState, Planned
 from hub.roles import no_viewers
-from hub.store import events, jobs, moves, wholes
+from hub.store import events, jobs, wholes
 from hub.store.feed import Feed
 from hub.store.jobs import NewJob, name_of
-from hub.store.moves import Move
 from hub.store.store import Store
 from hub.store.wholes import cluster_of
 from hub.submits import Asked, Submitted, content_hash, submit_together
@@ -44,13 +43,13 @@ from placement.division import manifests
 from placement.fleet import Fleet, PendingJob
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
-from placement.lifecycle import TERMINAL, Event, Phase
+from placement.lifecycle import TERMINAL, Phase
 from placement.outlook.outlook import Outlook, outlook
 from placement.safety.patterns import any_matches
 from placement.verdict import Decision, Waiting
 from placement.workload import IfTooLarge, Workload
 from wire import capabilities
-from wire.orders import JobRef, LogLines, LogQuery, Stop
+from wire.orders import JobRef, LogLines, LogQuery
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +131,19 @@ class Jobs:
         if_too_large: str | None = None,
     ) -> tuple[Submitted, ...]:
         """As `submit`, for many files: all of them in one transaction, or none. `client_key` stands for the whole."""
+        asked = await self.prepare(actor, texts, namespace=namespace, client_key=client_key, if_too_large=if_too_large)
+        return await self._store.write_together(submit_together, asked)
+
+    async def prepare(
+        self,
+        actor: Actor,
+        texts: Sequence[bytes],
+        *,
+        namespace: str | None = None,
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> Asked:
+        """Read and checked, for whoever submits it together with something else. Raises as `submit` does."""
         no_viewers(actor, "submit jobs")
         _check_key(client_key)
         found = await self._submissions(actor, texts, namespace)
@@ -147,7 +159,13 @@ class Jobs:
             for number, (workload, one) in enumerate(zip(self._admitted(actor, found), found, strict=True))
         ]
         content = content_hash(texts, namespace or "", if_too_large)
-        return await self._store.write_together(submit_together, Asked(actor, tuple(new), client_key, content, now))
+        return Asked(actor, tuple(new), client_key, content, now)
+
+    def home(self, actor: Actor, namespace: str | None) -> str:
+        """For manifests that name no namespace."""
+        home = home_of(actor, self._federation.tenants) if namespace is None else namespace
+        # Where a tenant has no namespace, what names none is of one of its name, and refused with that.
+        return home or actor.tenant
 
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> tuple[Planned, ...]:
         """What would become of the file's workloads now, or what a submit would refuse; nothing is stored. Raises
@@ -179,10 +197,9 @@ class Jobs:
         )
 
     async def _submissions(self, actor: Actor, texts: Sequence[bytes], namespace: str | None) -> Sequence[Submission]:
-        home = home_of(actor, self._federation.tenants) if namespace is None else namespace
+        home = self.home(actor, namespace)
         try:
-            # Where a tenant has no namespace, what names none is of one of its name, and refused with that.
-            return await asyncio.to_thread(_read_all, self._read, texts, home or actor.tenant)
+            return await asyncio.to_thread(_read_all, self._read, texts, home)
         except ManifestError as error:
             raise _invalid(error.problems) from error
 
@@ -421,10 +438,7 @@ class Jobs:
                     code="is-a-part",
                     mend=f"cancel the whole (muster cancel {job.whole}), or submit it with other weights",
                 )
-            if job.is_whole:
-                wholes.cancel(session, job.id, reason, now, CANCEL_GRACE_S)
-                return _one(session, actor, job.id)
-            moves.apply(session, [Move(job.id, Event.CANCEL, reason, now, stop=Stop(CANCEL_GRACE_S, reason))])
+            wholes.stop(session, [job.id], reason, now, CANCEL_GRACE_S)
             return _one(session, actor, job.id)
 
         return await self._store.write(write)

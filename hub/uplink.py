@@ -18,13 +18,15 @@ from hub.errors import NotFound
 from hub.federation import Federation
 from hub.link.port import Attached, NotWelcome
 from hub.loops.backlog import Backlog
-from hub.store import clusters, commands, copies, learned, moves, resizing
+from hub.store import clusters, commands, copies, distributions, learned, moves, resizing
 from hub.store.changes import ClusterRecord
+from hub.store.distribution_calls import DistributionCalls
 from hub.store.moves import Move, Outcome
 from hub.store.outbox import Outbox
 from hub.store.store import Store
 from placement.inventory import Summary
 from placement.lifecycle import Event
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, Report, ReportAck
 from wire.translate import REPORTABLE
 
@@ -48,6 +50,8 @@ class Uplink:
         clock: Callable[[], datetime],
         kind_files: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self._calls = DistributionCalls()
+        store.subscribe(self._calls.on_change)
         self._store = store
         self._federation = federation
         self._backlog = backlog
@@ -166,6 +170,27 @@ class Uplink:
         for report in reports:
             last[report.ref] = max(report.seq, last.get(report.ref, 0))
         return tuple(ReportAck(ref, seq) for ref, seq in last.items())
+
+    # ---- what configures the clusters ----
+
+    async def standing_distributions(self, cluster: str) -> Sequence[DistributionRef]:
+        self._member(cluster)
+        return await self._store.read(lambda session: distributions.standing_at(session, cluster))
+
+    async def wait_for_distributions(self, cluster: str, after: int) -> Sequence[DistributionOrder]:
+        while True:
+            newest = self._calls.newest(cluster)
+            found = await self._store.read(lambda session: distributions.pending(session, cluster, after))
+            if found:
+                return found
+            await self._calls.wait(cluster, max(after, newest))
+
+    async def distributions_told(
+        self, cluster: str, acks: Sequence[DistributionAck], reports: Sequence[DistributionReport]
+    ) -> None:
+        self._member(cluster)
+        now = self._clock()
+        await self._store.write(lambda session: distributions.told(session, cluster, acks, reports, now))
 
     def _note_refusal(self, cluster: str, job: str, message: str, now: datetime, *, lasting: bool = False) -> None:
         # Only for a job that is really there: nothing is kept for what a confused spoke may say.

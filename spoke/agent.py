@@ -18,20 +18,21 @@ from random import Random
 
 from placement.elastic import sizes
 from placement.inventory import Summary
-from placement.kinds import claims
+from placement.kinds import claims, podgroups
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import claim_facts, endpoints, heartbeats, job_events, logs, lost_nodes, policy, reaching, stuck
+from spoke import claim_facts, endpoints, heartbeats, job_events, logs, lost_nodes, pod_groups, policy, reaching, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
 from spoke.claims import UNREAD as DEVICES_UNREAD
 from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
-from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
+from spoke.cluster.port import ClusterError, ClusterPort, Object, Selection, Unavailable
 from spoke.crew import Crew
 from spoke.dependencies import SIZED
 from spoke.device_book import DeviceBook
+from spoke.distribution.caring import Caring
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
 from spoke.gpus.dcgm import Reading
@@ -62,6 +63,7 @@ from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import (
     ENDPOINTS,
     EVENTS,
@@ -164,13 +166,19 @@ class Agent:
         self._scheduler.claims = Claims(self._devices, self._inventory)
         self._holding = Holding(self._scheduler, self._inventory, ledger, self._jobs, self.crew, catalogue)
         self._summaries = Summaries(self._inventory, self._jobs, clock, self._gpus.unusable, self._guard.rules.jobs)
-        self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
+        self._ingest = Ingest(
+            self._inventory,
+            self._jobs,
+            catalogue.find("v1", "Pod"),
+            catalogue.find(podgroups.API_VERSION, podgroups.KIND),
+        )
         self._claims = VolumeClaims()
         self._tells_claims = tells_claims
         self._kept_logs = kept_logs
         self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
         self._meter = Meter(port, self._jobs, self._gpus, lambda: self._kinds, clock=_loop_time, local=local_gpus)
+        self._caring = Caring(port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time)
         self._stall_watch = StallWatch(port, self._jobs, self._meter.busy, clock=clock)
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -191,6 +199,8 @@ class Agent:
         self._ingest.node_gone = self._gpus.node_gone
         self._staging.staged = self._reconciler.poke
         self._staging.failed = self._handing_back.without_data
+        self._reconciler.not_here = self._handing_back.without_data
+        self._reconciler.forbidden = self._forbidden
         self._stuck.changed = self._reporter.poke
         self._stall_watch.changed = self._reporter.poke
         self._stall_watch.restart = self._handing_back.stalled
@@ -231,6 +241,7 @@ class Agent:
         self.crew.spawn(self._stall_watch.run(), "looking for jobs that stand still", vital=True)
         self.crew.spawn(self._stuck.run(), "looking at what does not start", vital=True)
         self.crew.spawn(self._look_at_kinds(), "looking for new kinds")
+        await self._caring.start()
         log.info("the cluster is read: %d nodes, %d jobs", len(self._inventory.actual_nodes()), len(self._jobs))
 
     @property
@@ -258,7 +269,7 @@ class Agent:
         backoff = Backoff(self._rng)
         while True:
             try:
-                self._kinds = await self._port.kinds()
+                self._kinds = pod_groups.served(await self._port.kinds())
                 break
             except Unavailable as error:
                 log.warning("the cluster does not say what it serves: %s", error)
@@ -293,7 +304,8 @@ class Agent:
 
     def _is_to_watch(self, kind: Kind) -> bool:
         name = kind.resource_kind
-        return name in self._kinds and name not in self._watched and name != POD_KIND  # all pods are watched anyway
+        # All pods are watched anyway.
+        return name in self._kinds and name not in self._watched and name != POD_KIND and pod_groups.is_watched(kind)
 
     def _watch(self, selection: Selection, sink: Sink) -> Sink:
         self.crew.spawn(follow(self._port, selection, sink), f"watching {selection.kind}")
@@ -326,6 +338,9 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.outcome is not None and entry.report is not None:
                 self._retire_at(job.ref, entry.report.at + self._keep_finished)
+
+    def _forbidden(self, job: Job, objects: Sequence[Object]) -> str:
+        return self._guard.of_start(job.ref, Start(tuple(objects), job.workload)) if job.workload is not None else ""
 
     def _forbidden_now(self, entry: Entry) -> str:
         """Accepted under another policy, and not made yet."""
@@ -445,6 +460,18 @@ class Agent:
             raise TunnelRefused("forbidden-here", forbidden)
         return await reaching.reach(self._port, lambda: self._jobs.of(query.ref), query)
 
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        await self._ready.wait()
+        return await self._caring.ordered(orders, standing)
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        return self._caring.reports()
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        return await self._caring.wait_for_reports()
+
     async def removed(self) -> None:
         await self._ready.wait()
         for job in list(self._jobs):
@@ -453,6 +480,7 @@ class Agent:
             else:
                 self._silence(job)
         await self._jobs.until_empty()
+        await self._caring.removed()
 
     # ---- inside ----
 
@@ -486,7 +514,8 @@ class Agent:
         return int(self._clock().timestamp() * 1000)
 
     def _kinds_here(self) -> list[Kind]:
-        return [kind for kind in self._catalogue.kinds if kind.resource_kind in self._kinds]
+        """Those of which there may be objects."""
+        return [k for k in self._catalogue.kinds if k.resource_kind in self._kinds and pod_groups.is_watched(k)]
 
     def _checked(self, command: Command, order: Start | Scale) -> CommandAck | None:
         try:
@@ -595,6 +624,7 @@ class Agent:
 
     def _ended(self, job: Job) -> None:
         self._scheduler.poke(job.ref.job)
+        self._reconciler.poke(job.ref.job)
         self._summaries.touch()
         self._retire_at(job.ref, self._clock() + self._keep_finished)
 

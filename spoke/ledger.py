@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -25,9 +25,13 @@ from pathlib import Path
 import orjson
 
 from placement.lifecycle import Event
+from placement.objects import ObjectKey
 from spoke import entry as rules
+from spoke.distribution import standing
+from spoke.distribution.standing import Standing
 from spoke.entry import Desired, Entry, StartOrder
 from wire import link_pb2 as pb
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef
 from wire.orders import Command, CommandAck, JobRef, PodPlace, Report, ReportAck, RoleCount, Staging
 from wire.translate import (
     moves_from_wire,
@@ -51,10 +55,14 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS starts (
     job TEXT PRIMARY KEY, objects BLOB NOT NULL, workload BLOB NOT NULL, spot INTEGER NOT NULL,
     moves BLOB NOT NULL DEFAULT x'') WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS distributions (
+    name TEXT PRIMARY KEY, generation INTEGER NOT NULL, objects BLOB NOT NULL, adopt INTEGER NOT NULL,
+    remaining BLOB NOT NULL) WITHOUT ROWID;
 """
 # REPLACE gives a job a new rowid, so that rowids tell which tombstones are the oldest.
 _INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?, ?)"
+_INSERT_DISTRIBUTION = "INSERT OR REPLACE INTO distributions VALUES (?, ?, ?, ?, ?)"
 _OWN_GRACE = -1.0  # in grace_s: as each pod says itself
 _VERSION = 5
 _HAND_BACK = "ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';"
@@ -90,6 +98,8 @@ class Ledger:
         self._gone: dict[str, Entry] = {}  # tombstones, oldest first
         self._dirty_jobs: dict[str, Row | None] = {}  # None: to be deleted
         self._dirty_starts: dict[str, Row | None] = {}
+        self._distributions: dict[str, Standing] = {one.ref.name: one for one in _load_distributions(connection)}
+        self._dirty_distributions: dict[str, Row | None] = {}
         self._changes = 0
         self._written = 0
         self._flush: asyncio.Task[None] | None = None
@@ -248,6 +258,49 @@ class Ledger:
         await self._durable()
         return beyond
 
+    # ---- what configures the cluster ----
+
+    async def distributions(self) -> tuple[Standing, ...]:
+        present = tuple(self._distributions.values())
+        await self._durable()
+        return present
+
+    async def accept_distributions(self, orders: Sequence[DistributionOrder]) -> tuple[DistributionAck, ...]:
+        """One answer per order, in order."""
+        acks = []
+        for order in orders:
+            before = self._distributions.get(order.ref.name)
+            after, ack = standing.accept(before, order)
+            acks.append(ack)
+            if after is not before:
+                self._put_distribution(after)
+        await self._durable()
+        return tuple(acks)
+
+    async def distribution_removed(self, ref: DistributionRef, keys: Collection[ObjectKey]) -> Standing | None:
+        """These are gone from the cluster. What stands then; None where another order came meanwhile."""
+        before = self._distributions.get(ref.name)
+        if before is None or before.ref != ref:
+            return None
+        after = replace(before, left=tuple(key for key in before.left if key not in keys))
+        self._put_distribution(after)
+        await self._durable()
+        return after
+
+    async def forget_distribution(self, ref: DistributionRef) -> None:
+        """A tombstone that the hub waits for no more."""
+        before = self._distributions.get(ref.name)
+        if before is not None and before.ref == ref and before.is_over:
+            del self._distributions[ref.name]
+            self._dirty_distributions[ref.name] = None
+            self._changes += 1
+            await self._durable()
+
+    def _put_distribution(self, one: Standing) -> None:
+        self._dirty_distributions[one.ref.name] = _distribution_row(one)
+        self._distributions[one.ref.name] = one
+        self._changes += 1
+
     def _newest_epoch(self, job: str) -> int:
         known = self._entries.get(job) or self._gone.get(job)
         return known.ref.epoch if known is not None else 0
@@ -285,9 +338,14 @@ class Ledger:
 
     async def _flush_dirty(self) -> None:
         reached, jobs, starts = self._changes, self._dirty_jobs, self._dirty_starts
-        self._dirty_jobs, self._dirty_starts = {}, {}
+        tables = (
+            (_INSERT_JOB, "DELETE FROM jobs WHERE job = ?", jobs),
+            (_INSERT_START, "DELETE FROM starts WHERE job = ?", starts),
+            (_INSERT_DISTRIBUTION, "DELETE FROM distributions WHERE name = ?", self._dirty_distributions),
+        )
+        self._dirty_jobs, self._dirty_starts, self._dirty_distributions = {}, {}, {}
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, _write, self._db, jobs, starts)
+            await asyncio.get_running_loop().run_in_executor(self._thread, _write, self._db, tables)
             self._written = reached
         except Exception as error:
             self._failure = LedgerUnusable(f"the ledger cannot be written: {error}")
@@ -352,17 +410,29 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
         )
 
 
-def _write(db: sqlite3.Connection, jobs: Mapping[str, Row | None], starts: Mapping[str, Row | None]) -> None:
+def _write(db: sqlite3.Connection, tables: Iterable[tuple[str, str, Mapping[str, Row | None]]]) -> None:
+    """Of each table: how a row is put, how one is deleted, and the rows by key; None is one to be deleted."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        for table, rows, insert in (("jobs", jobs, _INSERT_JOB), ("starts", starts, _INSERT_START)):
+        for insert, delete, rows in tables:
             db.executemany(insert, [row for row in rows.values() if row is not None])
-            gone = [(job,) for job, row in rows.items() if row is None]
-            db.executemany(f"DELETE FROM {table} WHERE job = ?", gone)  # noqa: S608 - names of our own
+            db.executemany(delete, [(key,) for key, row in rows.items() if row is None])
         db.execute("COMMIT")
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def _load_distributions(db: sqlite3.Connection) -> Iterable[Standing]:
+    query = "SELECT name, generation, objects, adopt, remaining FROM distributions ORDER BY name"
+    for name, generation, objects, adopt, left in db.execute(query):
+        keys = tuple(ObjectKey(*key) for key in orjson.loads(left))
+        yield Standing(DistributionRef(name, generation), objects, bool(adopt), keys)
+
+
+def _distribution_row(one: Standing) -> Row:
+    left = orjson.dumps([[key.api_version, key.kind, key.namespace, key.name] for key in one.left])
+    return one.ref.name, one.ref.generation, one.objects_json, one.adopt, left
 
 
 def _job_row(entry: Entry) -> Row:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from placement.inventory import Summary
 from spoke.reaching import Reached
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck
 from wire.tunnels import TunnelQuery
 from wire.usage import Usage
@@ -47,5 +48,17 @@ class AgentSide(Protocol):
     def kinds_told(self, files: Mapping[str, str]) -> None:
         """Every kind file that the hub's admins added, by name. Said before any job of them."""
 
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        """Durable before it returns. `standing`, when a stream begins: all that the hub has here, or wants gone."""
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        """Asked when a stream begins: how everything stands."""
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        """Blocks until something stands otherwise than it was told."""
+
     async def removed(self) -> None:
-        """The hub said that this cluster was removed: stop every job here, then the agent ends."""
+        """The hub said that this cluster was removed: stop every job here, remove what was distributed; then the agent
+        ends."""

@@ -19,9 +19,10 @@ import grpc.aio
 from spoke.log_sender import LogSender
 from spoke.port import AgentSide
 from spoke.tunnel_server import TunnelServer
-from wire import capabilities, lanes, translate, translate_summary, usage
+from wire import capabilities, distribution, lanes, translate, translate_summary, usage
 from wire import link_pb2 as pb
 from wire.checks import ProtocolError
+from wire.distribution import DistributionRef
 from wire.lanes import Mailbox, Outbox
 from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
 from wire.usage import Usage
@@ -33,6 +34,7 @@ SUMMARY_INTERVAL_S = 1.0
 DATA_INTERVAL_S = 30.0
 # Waiting for the ledger. Beyond this many the stream's reader waits too, and with it the hub's writer, nobody else.
 COMMANDS_WAITING = 2048
+DISTRIBUTIONS_WAITING = 64
 _USAGES_AT_ONCE = 16
 
 Call = grpc.aio.StreamStreamCall[pb.FromSpoke, pb.FromHub]
@@ -54,6 +56,7 @@ class Session:
         self._outbox: Outbox[pb.FromSpoke] = Outbox()
         self._commands: Mailbox[Command] = Mailbox(COMMANDS_WAITING)
         self._report_acks: Mailbox[ReportAck] = Mailbox(4 * lanes.REPORT_WINDOW)
+        self._distributions: Mailbox[pb.DistributionOrders] = Mailbox(DISTRIBUTIONS_WAITING)
         self._window = _Window(lanes.REPORT_WINDOW)
         self._logs = LogSender(side, self._outbox)
         self._tunnels = TunnelServer(side, self._outbox)
@@ -111,6 +114,8 @@ class Session:
             self._send_reports(),
             self._send_data(),
             self._obey(),
+            self._distribute(),
+            self._send_distribution_reports(),
             self._note_report_acks(),
         )
         return ended[0]  # only the reader ever returns
@@ -143,6 +148,8 @@ class Session:
                 await self._report_acks.put(acks)
             case "kind_files":
                 self._side.kinds_told(translate.kind_files_from_wire(message.kind_files))
+            case "distribution_orders":
+                await self._distributions.put([message.distribution_orders])
             case "log_request":
                 await self._logs.request(message.log_request)
             case "usage_request":
@@ -240,9 +247,40 @@ class Session:
         while True:
             await self._answer(await self._side.commanded(await self._commands.take()))
 
+    async def _distribute(self) -> None:
+        while True:
+            for message in await self._distributions.take():
+                orders, bad = distribution.orders_from_wire(message)
+                for _, error in bad:
+                    log.warning("refused a distribution of the hub: %s", error)
+                refused = distribution.refusals(bad)
+                acks = [*refused, *await self._side.distributed(orders, _standing(message))]
+                for start in range(0, len(acks), lanes.ACKS_PER_MESSAGE):
+                    batch = distribution.acks_to_wire(acks[start : start + lanes.ACKS_PER_MESSAGE])
+                    news = pb.DistributionNews(acks=batch)
+                    await self._outbox.send(pb.FromSpoke(distribution_news=news))
+
+    async def _send_distribution_reports(self) -> None:
+        reports = self._side.distribution_reports()
+        while True:
+            for report in reports:
+                news = pb.DistributionNews(reports=[distribution.report_to_wire(report)])
+                await self._outbox.send(pb.FromSpoke(distribution_news=news))
+            reports = await self._side.wait_for_distribution_reports()
+
     async def _note_report_acks(self) -> None:
         while True:
             await self._side.reports_acked(await self._report_acks.take())
+
+
+def _standing(message: pb.DistributionOrders) -> frozenset[DistributionRef] | None:
+    if not message.first:
+        return None
+    try:
+        return distribution.standing_from_wire(message)
+    except ProtocolError as error:
+        log.error("what the hub has distributed here cannot be read, and stays as it is: %s", error)
+        return None
 
 
 class _Window:

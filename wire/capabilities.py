@@ -14,5 +14,6 @@ EVENTS = "events"  # LogRequest.of
 ENDPOINTS = "endpoints"  # LogRequest.of
 
 KINDS = "kinds"  # KindFiles
+DISTRIBUTE = "distribute"  # DistributionOrders
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, ENDPOINTS, USAGE, KINDS})
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, ENDPOINTS, USAGE, KINDS, DISTRIBUTE})

@@ -79,6 +79,7 @@ class FromSpoke(_message.Message):
     TUNNEL_CREDIT_FIELD_NUMBER: _builtins.int
     TUNNEL_CLOSE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    DISTRIBUTION_NEWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, once"""
@@ -111,6 +112,8 @@ class FromSpoke(_message.Message):
     def usage(self) -> Global___Usage:
         """answers usage_request, in parts"""
 
+    @_builtins.property
+    def distribution_news(self) -> Global___DistributionNews: ...
     def __init__(
         self,
         *,
@@ -126,12 +129,13 @@ class FromSpoke(_message.Message):
         tunnel_credit: Global___TunnelCredit | None = ...,
         tunnel_close: Global___TunnelClose | None = ...,
         usage: Global___Usage | None = ...,
+        distribution_news: Global___DistributionNews | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "tunnel_opened", "tunnel_data", "tunnel_credit", "tunnel_close", "usage"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "tunnel_opened", "tunnel_data", "tunnel_credit", "tunnel_close", "usage", "distribution_news"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -155,6 +159,7 @@ class FromHub(_message.Message):
     TUNNEL_RESIZE_FIELD_NUMBER: _builtins.int
     USAGE_REQUEST_FIELD_NUMBER: _builtins.int
     KIND_FILES_FIELD_NUMBER: _builtins.int
+    DISTRIBUTION_ORDERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """answers hello: what must be live here"""
@@ -193,6 +198,10 @@ class FromHub(_message.Message):
     def kind_files(self) -> Global___KindFiles:
         """to a spoke that says that it can ("kinds")"""
 
+    @_builtins.property
+    def distribution_orders(self) -> Global___DistributionOrders:
+        """likewise ("distribute")"""
+
     def __init__(
         self,
         *,
@@ -210,12 +219,13 @@ class FromHub(_message.Message):
         tunnel_resize: Global___TunnelResize | None = ...,
         usage_request: Global___UsageRequest | None = ...,
         kind_files: Global___KindFiles | None = ...,
+        distribution_orders: Global___DistributionOrders | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request", "kind_files"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request", "kind_files", "distribution_orders"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -264,6 +274,259 @@ class KindFile(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KindFile: _TypeAlias = KindFile  # noqa: Y015
+
+@_typing.final
+class DistributionOrders(_message.Message):
+    """---- Objects that configure the cluster (capability "distribute") ----
+
+    Resent after every reconnect until acknowledged. The first message of a stream says all that stands, acknowledged or
+    not: what the spoke has beyond it is to be removed, and what it does not know it asks for ("unknown").
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    first: _builtins.bool
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionOrder]: ...
+    @_builtins.property
+    def standing(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionRef]:
+        """with first"""
+
+    def __init__(
+        self,
+        *,
+        orders: _abc.Iterable[Global___DistributionOrder] | None = ...,
+        first: _builtins.bool = ...,
+        standing: _abc.Iterable[Global___DistributionRef] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "orders", b"orders", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionOrders: _TypeAlias = DistributionOrders  # noqa: Y015
+
+@_typing.final
+class DistributionRef(_message.Message):
+    """`generation` grows with each order to this cluster; older ones are refused, and reports of older ones ignored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    generation: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionRef: _TypeAlias = DistributionRef  # noqa: Y015
+
+@_typing.final
+class DistributionOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    DISTRIBUTE_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ref(self) -> Global___DistributionRef: ...
+    @_builtins.property
+    def distribute(self) -> Global___Distribute: ...
+    @_builtins.property
+    def withdraw(self) -> Global___Withdraw: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___DistributionRef | None = ...,
+        distribute: Global___Distribute | None = ...,
+        withdraw: Global___Withdraw | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["distribute", b"distribute", "order", b"order", "ref", b"ref", "withdraw", b"withdraw"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distribute", b"distribute", "order", b"order", "ref", b"ref", "withdraw", b"withdraw"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["distribute", "withdraw"]  # noqa: Y015
+    _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
+
+Global___DistributionOrder: _TypeAlias = DistributionOrder  # noqa: Y015
+
+@_typing.final
+class Distribute(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_JSON_FIELD_NUMBER: _builtins.int
+    ADOPT_FIELD_NUMBER: _builtins.int
+    objects_json: _builtins.bytes
+    """JSON array of Kubernetes objects, in the order in which they are to be applied"""
+    adopt: _builtins.bool
+    """also take over what exists and is not Muster's"""
+    def __init__(
+        self,
+        *,
+        objects_json: _builtins.bytes = ...,
+        adopt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopt", b"adopt", "objects_json", b"objects_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Distribute: _TypeAlias = Distribute  # noqa: Y015
+
+@_typing.final
+class Withdraw(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributedObject]: ...
+    def __init__(
+        self,
+        *,
+        objects: _abc.Iterable[Global___DistributedObject] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Withdraw: _TypeAlias = Withdraw  # noqa: Y015
+
+@_typing.final
+class DistributionNews(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKS_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acks(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionAck]: ...
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionReport]:
+        """all of them when a stream begins, then those that changed"""
+
+    def __init__(
+        self,
+        *,
+        acks: _abc.Iterable[Global___DistributionAck] | None = ...,
+        reports: _abc.Iterable[Global___DistributionReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionNews: _TypeAlias = DistributionNews  # noqa: Y015
+
+@_typing.final
+class DistributionAck(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    REFUSED_CODE_FIELD_NUMBER: _builtins.int
+    REFUSED_MESSAGE_FIELD_NUMBER: _builtins.int
+    KNOWN_GENERATION_FIELD_NUMBER: _builtins.int
+    refused_code: _builtins.str
+    """"" accepted, and in the ledger; "older-generation" | "unknown" | "invalid" """
+    refused_message: _builtins.str
+    known_generation: _builtins.int
+    """with older-generation"""
+    @_builtins.property
+    def ref(self) -> Global___DistributionRef: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___DistributionRef | None = ...,
+        refused_code: _builtins.str = ...,
+        refused_message: _builtins.str = ...,
+        known_generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known_generation", b"known_generation", "ref", b"ref", "refused_code", b"refused_code", "refused_message", b"refused_message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionAck: _TypeAlias = DistributionAck  # noqa: Y015
+
+@_typing.final
+class DistributionReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    gone: _builtins.bool
+    """withdrawn, and nothing of it is left"""
+    @_builtins.property
+    def ref(self) -> Global___DistributionRef: ...
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributedObject]: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___DistributionRef | None = ...,
+        objects: _abc.Iterable[Global___DistributedObject] | None = ...,
+        gone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "objects", b"objects", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionReport: _TypeAlias = DistributionReport  # noqa: Y015
+
+@_typing.final
+class DistributedObject(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_VERSION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    api_version: _builtins.str
+    kind: _builtins.str
+    namespace: _builtins.str
+    name: _builtins.str
+    state: _builtins.str
+    """placement.distribution.states.State"""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        api_version: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "kind", b"kind", "name", b"name", "namespace", b"namespace", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributedObject: _TypeAlias = DistributedObject  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):

@@ -15,7 +15,9 @@ from fastapi import APIRouter, FastAPI
 from hub.api import (
     clusters,
     costs,
+    crons,
     datasets,
+    distributions,
     endpoints,
     failures,
     happenings,
@@ -41,6 +43,7 @@ _TAGS = [
     {"name": "watching", "description": "Logs and events as they happen."},
     {"name": "clusters", "description": "Member clusters, and how they join."},
     {"name": "users", "description": "Who may call, in which tenant and role."},
+    {"name": "distributions", "description": "Objects that configure whole clusters, and how they stand there."},
     {"name": "queues", "description": "Where jobs wait: quota, shares and budgets."},
     {"name": "datasets", "description": "Where named data lies, and where it may go."},
     {"name": "prices", "description": "What a GPU-hour costs where."},
@@ -67,6 +70,7 @@ def create_api(services: Services) -> FastAPI:
     root = APIRouter(prefix=API_PREFIX, responses={"default": {"model": ErrorBody, "description": "Any refusal."}})
     parts = (
         jobs,
+        crons,
         logs,
         happenings,
         endpoints,
@@ -74,6 +78,7 @@ def create_api(services: Services) -> FastAPI:
         clusters,
         people,
         kinds,
+        distributions,
         tenants,
         queues,
         datasets,

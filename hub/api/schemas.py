@@ -360,8 +360,50 @@ class SubmittedOut(Wire):
     warnings: list[str] = []
 
 
+class CronRunOut(Wire):
+    job: str
+    name: str
+    scheduled_at: datetime | None = Field(description="The moment of the calendar; null: started by hand.")
+    started_at: datetime
+    phase: Phase
+    cluster: str | None
+    finished_at: datetime | None
+
+
+class CronOut(Wire):
+    id: str
+    name: str
+    namespace: str
+    tenant: str
+    owner: str
+    schedule: str
+    time_zone: str
+    concurrency: str
+    starting_deadline_s: float | None
+    suspended: bool
+    next_at: datetime | None = Field(description="Null where it is suspended, or never comes.")
+    note: str = Field(description="What became of a run that was not started; or empty.")
+    created_at: datetime
+    running: list[str] = Field(description="The jobs of runs that have not ended.")
+    runs: list[CronRunOut] = Field(description="The newest first; of those that ended as many as the history keeps.")
+
+
+class CronListOut(Wire):
+    crons: list[CronOut]
+
+
+class CronDeletedOut(Wire):
+    cancelled: list[str] = Field(description="Jobs of runs that had not ended.")
+
+
+class CronMadeOut(Wire):
+    cron: CronOut
+    created: bool = Field(description="False: one of that name was there, and is changed.")
+
+
 class SubmitOut(Wire):
     jobs: list[SubmittedOut]
+    crons: list[CronMadeOut] = Field(default=[], description="CronJobs: their runs are jobs as they become due.")
     plan: list[PlanOut] | None = Field(default=None, description="Of a dry run: what would become of each.")
 
 
@@ -457,6 +499,10 @@ class ClusterOut(Wire):
 
 class ClusterListOut(Wire):
     clusters: list[ClusterOut]
+
+
+class ClusterLabelsIn(Wire):
+    labels: Annotated[dict[str, str | None], Field(min_length=1, max_length=100)]
 
 
 class DrainedOut(Wire):

@@ -47,6 +47,7 @@ def submit(
     """Submit manifests as they are.
 
     PyTorchJob, Volcano Job, Job, Deployment, StatefulSet and Pod, with what they need (ConfigMaps, PVCs …) beside them.
+    The runs of a CronJob come by its calendar: muster cron.
     """
     if if_too_large not in (None, "wait", "reject"):
         exits.stop(f"--if-too-large {if_too_large} is neither wait nor reject", "choose one", exits.USAGE)
@@ -127,8 +128,14 @@ def _show(answer: schemas.SubmitOut, output: screen.Format) -> None:
             typer.echo(f"muster: {one.job.name}: {warning}", err=True)
     if output is not screen.Format.TABLE:
         screen.emit(output, answer)
-    elif answer.jobs:
+        return
+    if answer.jobs:
         screen.console().print(tables.submitted(answer.jobs))
+    for made in answer.crons:
+        cron = made.cron
+        said = "made" if made.created else "changed"
+        coming = f"next at {cron.next_at:%F %H:%M} UTC" if cron.next_at else "suspended"
+        typer.echo(f"{cron.id} {cron.name} {said}: {cron.schedule} {cron.time_zone}, {coming}")
 
 
 def _print_plans(plans: list[schemas.PlanOut]) -> None:

@@ -143,6 +143,21 @@ class Spent:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Distributed:
+    """There is an order about a distribution to this cluster."""
+
+    cluster: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CronSaved:
+    """Made, changed, suspended or resumed."""
+
+    cron: str
+
+
 Change = (
     Happened
     | Queued
@@ -160,6 +175,8 @@ Change = (
     | TenantsSaved
     | DatasetsSaved
     | Spent
+    | Distributed
+    | CronSaved
 )
 
 

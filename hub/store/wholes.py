@@ -112,6 +112,16 @@ def is_news(whole: Whole, change: Change) -> bool:
     return said != (change.phase, change.reason, change.record, _summed(whole), _usd_per_hour(whole))
 
 
+def stop(session: Session, ids: Sequence[str], reason: str, now: datetime, grace_s: float) -> None:
+    """Jobs that people asked for, divided or not."""
+    job = rows.jobs.c
+    query = select(job.id).where(job.id.in_(list(ids)), job.whole == job.id)
+    divided = frozenset(session.connection().execute(query).scalars())
+    for id_ in sorted(divided):
+        cancel(session, id_, reason, now, grace_s)
+    _stop(session, [id_ for id_ in ids if id_ not in divided], reason, now, grace_s)
+
+
 def cancel(session: Session, whole: str, reason: str, now: datetime, grace_s: float) -> None:
     """Every part is stopped. The work has ended once nothing of it is left anywhere."""
     (work,) = load(session, [whole])

@@ -139,7 +139,7 @@ def _split(obj: Object, path: _Path, bounds: Mapping[str, Bounds]) -> dict[_Path
 def _workload(workload: Workload, objects: Sequence[Object], cluster: str, catalogue: Catalogue) -> Workload:
     """The same, as its objects in that cluster say it."""
     (obj, kind), *_ = [(one, kind) for one in objects if (kind := _kind_of(one, catalogue)) is not None]
-    shape = roles.shape(kind.rules, obj)
+    shape = roles.shape(kind, obj)
     there = {role.name: role for role in shape.roles}
     return replace(
         workload,
@@ -167,7 +167,7 @@ def _workload(workload: Workload, objects: Sequence[Object], cluster: str, catal
 
 
 def _role_of(kind: Kind, obj: Object) -> RoleEntry:
-    (role,) = [role for role in roles.shape(kind.rules, obj).roles if role.replicas > 0]
+    (role,) = [role for role in roles.shape(kind, obj).roles if role.replicas > 0]
     return role
 
 

@@ -7,6 +7,7 @@ the file and the field.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -29,12 +30,13 @@ class CatalogueError(Exception):
 
 class Catalogue:
     def __init__(self, kinds: Sequence[Kind], others: OtherKinds) -> None:
-        self.kinds = tuple(kinds)  # those of files that were added among them
+        self.kinds = self._bound(kinds)  # those of files that were added among them
         self.others = others
         self._own = self.kinds
-        self._kinds = {(kind.api_version, kind.kind): kind for kind in kinds}
+        self._kinds = {(kind.api_version, kind.kind): kind for kind in self.kinds}
         self._dependencies = _by_version(others.dependencies)
-        self._refused = _by_version(others.refused)
+        self._left_out = _by_version(others.left_out)
+        self._refused = _by_version((*others.refused, *others.calendars))
 
     @classmethod
     def builtin(cls) -> Catalogue:
@@ -64,7 +66,7 @@ class Catalogue:
         Whoever holds this catalogue knows them from then on. Raises CatalogueError; then nothing has changed.
         """
         added = [kind for name in sorted(files) for kind in self.read_file(name, files[name])]
-        self.kinds = (*self._own, *_without_twins(added))
+        self.kinds = (*self._own, *self._bound(_without_twins(added)))
         self._kinds = {(kind.api_version, kind.kind): kind for kind in self.kinds}
 
     def read_file(self, name: str, text: str) -> tuple[Kind, ...]:
@@ -89,18 +91,24 @@ class Catalogue:
                 raise CatalogueError(f"{name}: a {kind.resource_kind} goes along with workloads and is none itself")
         return kinds
 
+    def _bound(self, kinds: Iterable[Kind]) -> tuple[Kind, ...]:
+        return tuple(replace(kind, find=self.find) for kind in kinds)
+
     def find(self, api_version: str, kind: str) -> Kind | None:
         return self._kinds.get((api_version, kind))
 
     def dependency(self, api_version: str, kind: str) -> OtherKind | None:
         return self._dependencies.get((api_version, kind))
 
+    def left_out(self, api_version: str, kind: str) -> OtherKind | None:
+        return self._left_out.get((api_version, kind))
+
     def refused(self, api_version: str, kind: str) -> OtherKind | None:
         return self._refused.get((api_version, kind))
 
     def versions_of(self, kind: str) -> tuple[str, ...]:
         """Every apiVersion under which a kind of this name is known, workload or not."""
-        known = (*self._kinds, *self._dependencies, *self._refused)
+        known = (*self._kinds, *self._dependencies, *self._left_out, *self._refused)
         return tuple(api_version for api_version, each in known if each == kind)
 
     def meant_by(self, api_version: str, kind: str) -> str:
@@ -127,7 +135,12 @@ def _by_version(others: Iterable[OtherKind]) -> dict[tuple[str, str], OtherKind]
 
 def _kinds(rules: KindFile) -> tuple[Kind, ...]:
     """One for each version."""
-    return tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions)
+    return tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules, _alone) for version in rules.versions)
+
+
+def _alone(api_version: str, kind: str) -> Kind | None:
+    """Of a kind that no catalogue has taken yet."""
+    return None
 
 
 def _shipped(name: str, text: str) -> Any:

@@ -53,7 +53,7 @@ def _share(user: User, mine: Sequence[Dependency], idle: Iterable[Dependency]) -
     left = tuple(each for each in user.workload.references if (each.kind, each.name) not in held)
     warnings = user.workload.warnings + tuple(
         f"{each.identity.kind} {each.identity.namespace}/{each.identity.name} is used by no workload of the file"
-        " and is not applied; apply what configures a cluster there, with kubectl"
+        " and is not applied; what configures clusters goes by muster distribute"
         for each in idle
     )
     claims = (name for kind, name in held if kind == places.CLAIM_KIND)

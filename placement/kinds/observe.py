@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from placement.kinds import paths, roles
-from placement.kinds.conditions import condition_of, holds
+from placement.kinds.conditions import Facts, condition_of, holds
 from placement.kinds.fields import Object
 from placement.kinds.kind import Kind, Reasons
 from placement.lifecycle import Event
@@ -24,10 +24,11 @@ class Observation:
     reason: str  # for people; "" where there is nothing to say
 
 
-def observe(kind: Kind, obj: Object) -> Observation:
+def observe(kind: Kind, obj: Object, facts: Facts | None = None) -> Observation:
+    """`facts`: those of the object, where its spec is not at hand."""
     if not obj.get("status"):
         return Observation(None, "")
-    facts = roles.facts(kind.rules, obj)
+    facts = facts or roles.facts(kind, obj)
     for rule in kind.rules.status:
         if holds(rule.when, obj, facts):
             return Observation(rule.event, _reason(rule.reason, obj))

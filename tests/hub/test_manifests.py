@@ -27,6 +27,7 @@ from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError
 from placement.kinds.reader import Submission
 from placement.planner import plan_fully
+from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.summary import summarise
 from placement.workload import Role
@@ -67,7 +68,7 @@ def fleet() -> Fleet:
     """One cluster that serves every kind and has a few nodes of each sort."""
     summary = summarise([*nodes()], {kind.resource_kind for kind in CATALOGUE.kinds})
     cluster = Cluster("paris", "eu", {}, Health.READY, cordoned=False, summary=summary)
-    return Fleet({cluster.name: cluster})
+    return Fleet({cluster.name: cluster}, queues=QueueTree.of([Queue("default"), Queue("research")]))
 
 
 def nodes() -> Iterator[Node]:
@@ -130,6 +131,7 @@ def _of_workload(submission: Submission, row: Row) -> Iterator[str]:
         "ranges": ranged,
         "gang": workload.min_pods,
         "gpus": workload.total_gpus,
+        "queue": "" if workload.hints.queue == "default" else workload.hints.queue,
         "needs": sorted(f"{one.kind}/{one.name}" for one in workload.references),
         "data": sorted(one.name for one in workload.data),
         "products": sorted({product for role in workload.roles for product in role.products}),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from placement.kinds.fields import Object
 from placement.kinds.podforms.kserve import Component
+from placement.kinds.podforms.podgroup import Members
 from placement.kinds.podforms.spark import Driver, Executor
 from placement.kinds.podforms.workflow import Steps
 from placement.kinds.problems import Findings
@@ -32,6 +33,7 @@ class PodForm(Protocol):
 
 FORMS: Mapping[str, PodForm] = {
     "kserve-component": Component(),
+    "pod-group": Members(),
     "spark-driver": Driver(),
     "spark-executor": Executor(),
     "workflow-steps": Steps(),

@@ -10,7 +10,9 @@ from tests.hub.api.fakes import FakeHub
 
 ROUTES = """
 DELETE /v1/clusters/{name}
+DELETE /v1/crons/{ref}
 DELETE /v1/datasets/{name}
+DELETE /v1/distributions/{name}
 DELETE /v1/kinds/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
@@ -20,8 +22,12 @@ GET /v1/ca
 GET /v1/clusters
 GET /v1/clusters/{name}
 GET /v1/cost
+GET /v1/crons
+GET /v1/crons/{ref}
 GET /v1/datasets
 GET /v1/datasets/{name}
+GET /v1/distributions
+GET /v1/distributions/{name}
 GET /v1/events
 GET /v1/healthz
 GET /v1/jobs
@@ -46,7 +52,11 @@ POST /v1/apply
 POST /v1/cluster-tokens
 POST /v1/clusters/{name}/cordon
 POST /v1/clusters/{name}/drain
+POST /v1/clusters/{name}/labels
 POST /v1/clusters/{name}/uncordon
+POST /v1/crons/{ref}/resume
+POST /v1/crons/{ref}/run
+POST /v1/crons/{ref}/suspend
 POST /v1/datasets
 POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
@@ -56,6 +66,7 @@ POST /v1/plan
 POST /v1/queues
 POST /v1/users
 PUT /v1/datasets/{name}
+PUT /v1/distributions/{name}
 PUT /v1/kinds/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import httpx
 import pytest
 
 from hub.api.app import create_api
 from hub.api.services import Services
+from hub.crons import Crons
+from hub.distributions import Distributions
 from hub.endpoints import Endpoints
 from hub.happenings import Happenings
 from hub.kinds import KindBook
@@ -43,11 +46,13 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
     rebalancing = Rebalancing(hub.federation, hub.copies.backlog, clock=hub.clock)
     services = Services(
         jobs=hub.jobs,
+        crons=Crons(hub.store, hub.jobs, Catalogue.builtin(), clock=hub.clock, rng=Random(3)),
         clusters=hub.clusters,
         access=hub.access,
         prices=hub.prices,
         queues=hub.queues,
         tenants=TenantBook(hub.store, hub.federation),
+        distributions=Distributions(hub.store, hub.federation, Catalogue.builtin(), Directory(), clock=hub.clock),
         kinds=KindBook(hub.store, Catalogue.builtin(), Directory(), clock=hub.clock),
         costs=hub.costs,
         datasets=hub.datasets,

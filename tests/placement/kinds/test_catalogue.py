@@ -47,6 +47,9 @@ def test_builtin_kinds() -> None:
         "kubeflow.org/v2beta1/MPIJob",
         "kubeflow.org/v1/XGBoostJob",
         "kubeflow.org/v1/PaddleJob",
+        "kubeflow.org/v1beta1/Experiment",
+        "trainer.kubeflow.org/v1alpha1/TrainJob",
+        "muster.dev/v1/PodGroup",
         "kubeflow.org/v1/Notebook",
         "kubeflow.org/v1beta1/Notebook",
         "kubeflow.org/v1alpha1/Notebook",
@@ -139,3 +142,40 @@ def test_a_file_from_outside_is_read_within_the_limits_of_a_manifest(text: str) 
     with pytest.raises(CatalogueError, match=r"^fleet: "):
         catalogue.replace_added({"fleet": text})
     assert catalogue.kinds == catalogue.own
+
+
+SWEEP = """
+kind: Sweep
+group: tuning.example.com
+versions: [v1]
+nested: {at: spec.each, name: run, times: {path: spec.atOnce}}
+gang: {minimum: all}
+status:
+  - {event: succeed, when: {path: status.done, one_of: [true]}}
+"""
+
+
+def test_an_added_kind_may_be_made_of_others() -> None:
+    catalogue = Catalogue.builtin()
+    catalogue.replace_added({"sweep": SWEEP, "fleet": FLEET})
+    for each, roles in (
+        ("kind: Fleet, apiVersion: example.com/v1, spec: {squads: [{title: a, size: 3, pod: POD}]}", {"a": 6}),
+        ("kind: Job, apiVersion: batch/v1, spec: {parallelism: 2, template: POD}", {"worker": 4}),
+    ):
+        pod = "{spec: {restartPolicy: Never, containers: [{name: m}]}}"
+        spec = f"{{atOnce: 2, each: {{{each.replace('POD', pod)}}}}}"
+        text = f"apiVersion: tuning.example.com/v1\nkind: Sweep\nmetadata: {{name: s}}\nspec: {spec}"
+        (one,) = reader.read(text.encode(), catalogue)
+        assert {role.name: role.replicas for role in one.workload.roles} == roles
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("nested: {at: spec.each, name: run, times: {path: spec.atOnce}}\n", ""), "give one of the two"),
+        (("gang:", "companion: nobody\ngang:"), "companion: nobody is none; known: kserve-runtime, trainer-runtime"),
+    ],
+)
+def test_a_file_that_says_nothing_of_pods_is_refused(changes: tuple[str, str], words: str) -> None:
+    with pytest.raises(CatalogueError, match=words):
+        Catalogue.builtin().read_file("sweep", SWEEP.replace(*changes))

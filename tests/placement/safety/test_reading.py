@@ -279,3 +279,25 @@ VALUES = st.recursive(
 def test_nothing_that_is_json_stops_it(spec: dict[str, Any]) -> None:
     for kind in ("Pod", "Service", "Secret"):
         found({"apiVersion": "v1", "kind": kind, "metadata": spec, "spec": spec}, marks={})
+
+
+def test_a_group_counts_as_its_pods_and_each_of_them_is_judged() -> None:
+    pods = [
+        {"metadata": {"name": f"w-{number}"}, "spec": {"containers": [{"name": "a", "image": "a"}], **more}}
+        for number, more in enumerate([{}, {"hostNetwork": True}])
+    ]
+    group = {"apiVersion": "muster.dev/v1", "kind": "PodGroup", "spec": {"roles": [{"name": "w", "pods": pods}]}}
+    asked = safety_reading.footprint([group], CATALOGUE, Reading("own"))
+    assert asked.kinds == ("v1/Pod",)
+    assert controls(group) == {"hostNetwork": "spec.roles[0].pods[1].spec.hostNetwork"}
+
+
+def test_a_trial_is_of_a_kind_that_must_be_allowed_too() -> None:
+    trial = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {"containers": []}}}}
+    experiment = {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "spec": {"trialTemplate": {"trialSpec": trial}},
+    }
+    asked = safety_reading.footprint([experiment], CATALOGUE, Reading("own"))
+    assert asked.kinds == ("kubeflow.org/v1beta1/Experiment", "batch/v1/Job")
