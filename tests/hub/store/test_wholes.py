@@ -113,3 +113,14 @@ async def test_cancelled_before_anything_was_made_of_it(hub: Hub) -> None:
     assert (work.phase, work.finished_at is not None) == (Phase.CANCELLED, True)
     assert await hub.store.read(wholes.live_ids) == ()
     await hub.store.write(lambda session: jobs.insert_many(session, [(ANN, None, a_whole("j-again"))]))
+
+
+async def test_whoever_stops_jobs_stops_a_divided_one_whole(hub: Hub) -> None:
+    """As a CronJob does with its runs."""
+    await submitted(hub, a_part("j-1", "eu-a"))
+    other = jobs.new_job("j-other", workload("other"), ({"kind": "Job"},), START_OF_TIME)
+    await hub.store.write(lambda session: jobs.insert_many(session, [(ANN, None, other)]))
+    await hub.store.write(lambda session: wholes.stop(session, ["j-whole", "j-other"], "replaced", NOW, 1.0))
+    assert (await loaded(hub)).job.phase is Phase.CANCELLED
+    assert (await hub.jobs.show(ANN, "j-other")).phase is Phase.CANCELLED
+    assert (await hub.jobs.show(ANN, "j-1")).phase is Phase.CANCELLED
