@@ -84,6 +84,7 @@ def stand_on(hub: Hub, seed: int = 5) -> Stand:
         lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
         planner.plan_fully,
         hub.streams,
+        CATALOGUE,
         clock=hub.clock,
         rng=Random(seed),
     )
