@@ -57,7 +57,7 @@ def test_with_several_each_takes_what_it_uses(catalogue: Catalogue) -> None:
     for each in (first, second):
         assert each.workload.warnings == (
             "ConfigMap default/idle is used by no workload of the file and is not applied;"
-            " apply what configures a cluster there, with kubectl",
+            " what configures clusters goes by muster distribute",
         )
         assert each.workload.references == ()
 
