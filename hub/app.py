@@ -52,6 +52,8 @@ from hub.link.directory import Directory
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
+from hub.overrides import OverrideBook
+from hub.overriding import Overriding
 from hub.pki import Authority, DamagedAuthority, GivenRefused
 from hub.prices import Prices
 from hub.queues import Queues
@@ -73,6 +75,7 @@ from placement.data import DataPlace
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError
+from placement.overrides.variants import Judge
 from placement.queues.tree import Queue, QueueTree
 from wire import private_file, service_loop
 
@@ -342,6 +345,7 @@ class Hub:
             queues=parts.queues,
             tenants=parts.tenants,
             kinds=parts.kinds,
+            overrides=parts.overrides,
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
@@ -384,6 +388,7 @@ class _Parts:
     queues: Queues
     tenants: TenantBook
     kinds: KindBook
+    overrides: OverrideBook
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
@@ -424,10 +429,27 @@ def _assemble(
 
     token_life = timedelta(seconds=settings.join_token_life_s)
     clusters = Clusters(store, federation, authority, directory, clock=clock, token_life=token_life)
-    planning = Planning(planner.Planner().plan, invariants.check, rendered)
+
+    def judge(tenant: str) -> Judge:
+        policy = federation.tenants.of(tenant).policy
+        return Judge(catalogue, lambda submission: admission.footprint_of(submission, catalogue), policy)
+
+    overriding = Overriding(federation, backlog, judge)
+    planning = Planning(planner.Planner().plan, invariants.check, rendered, overriding)
     kinds = KindBook(store, catalogue, directory, clock=clock)
     jobs = Jobs(
-        store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
+        store,
+        federation,
+        backlog,
+        copies.feed,
+        read,
+        admit,
+        planner.plan_fully,
+        directory,
+        overriding,
+        rendered,
+        clock=clock,
+        rng=rng,
     )
     return _Parts(
         copies=copies,
@@ -441,6 +463,7 @@ def _assemble(
         queues=Queues(store, federation, backlog, clock=clock),
         tenants=TenantBook(store, federation),
         kinds=kinds,
+        overrides=OverrideBook(store, federation, clock=clock),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
         rebalancing=Rebalancing(federation, backlog, clock=clock),

@@ -334,7 +334,7 @@ class Planner:
         capacity = member.capacity
         if capacity is None or not may_fit(workload, member.cluster, capacity, self._data):
             return _Prospect(standing, -inf, Candidate(name))
-        moves = needed_moves(self._data, workload, name, member.cluster.region, self._prices.transfers)
+        moves = needed_moves(self._data, workload.at(name), name, member.cluster.region, self._prices.transfers)
         score = at_least(workload, name, capacity.inventory, self._prices, moves)
         return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True, moves=moves), moves)
 
@@ -514,6 +514,7 @@ def _shape_key(workload: Workload, data: DataCatalog) -> object:
         hints.if_too_large,
         hints.checkpoint_minutes,
         data.matters(workload) if workload.data else None,
+        tuple((name, _shape_key(one, data) if isinstance(one, Workload) else one) for name, one in workload.differing),
     )
 
 

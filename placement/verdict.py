@@ -78,6 +78,23 @@ class PolicyForbids(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideRefused(Reason):
+    """What admins override on that cluster cannot be applied to this job, or would make another job of it."""
+
+    code: ClassVar[str] = "override-refused"
+    cluster: str
+    override: str
+    field: str
+    detail: str
+    mend: str
+
+    @property
+    def message(self) -> str:
+        where = f"{self.field}: " if self.field else ""
+        return f"override {self.override} cannot be applied on {self.cluster}: {where}{self.detail} ({self.mend})"
+
+
+@dataclass(frozen=True, slots=True)
 class KindNotServed(Reason):
     code: ClassVar[str] = "kind-not-served"
     cluster: str

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
-from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
+from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Manifest, Page, Planned
 from placement.costs import Cost
 from placement.data import DataMove, Dataset
 from placement.outlook.outlook import Outlook
@@ -34,6 +34,17 @@ def plan(planned: Planned) -> schemas.PlanOut:
         start=_start(verdict),
         room=_room(verdict),
         outlook=_outlook(planned.outlook),
+    )
+
+
+def manifest(one: Manifest) -> schemas.ManifestOut:
+    return schemas.ManifestOut(
+        workload=one.planned.workload.name,
+        kind=one.planned.workload.kind,
+        cluster=one.cluster,
+        would_go_there=_chosen(one.planned.decision.verdict) == one.cluster,
+        overrides=list(one.overrides),
+        objects=[dict(obj) for obj in one.objects],
     )
 
 
@@ -361,6 +372,7 @@ def _candidates(candidates: Iterable[Candidate], workload: Workload) -> list[sch
             at_least=one.at_least,
             **_priced(one.score, workload.hints.expected_hours),
             moves=[_move(move) for move in one.moves],
+            overrides=list(variant.overrides) if (variant := workload.variants.get(one.cluster)) is not None else [],
         )
         for one in candidates
     ]

@@ -22,6 +22,7 @@ from hub.records import (
     Job,
     JobEvent,
     JobFilter,
+    Manifest,
     Page,
     Planned,
     UserRole,
@@ -29,6 +30,7 @@ from hub.records import (
 from hub.usage import Top
 from placement.data import Dataset
 from placement.money import PriceBook
+from placement.overrides.override import Override
 from placement.queues.tree import Queue
 from placement.rebalance.proposals import Proposal
 from placement.safety.tenants import Tenant
@@ -112,6 +114,9 @@ class JobsPort(Protocol):
         if_too_large: str | None = None,
     ) -> Sequence[SubmittedJob]: ...
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> Sequence[Planned]: ...
+    async def manifest(
+        self, actor: Actor, text: bytes, cluster: str, *, namespace: str | None = None, show_secrets: bool = False
+    ) -> Sequence[Manifest]: ...
     async def show(self, actor: Actor, ref: str) -> Job: ...
     async def list(self, actor: Actor, job_filter: JobFilter) -> Page: ...
     async def cancel(self, actor: Actor, ref: str) -> Job: ...
@@ -222,6 +227,24 @@ class KindsPort(Protocol):
     async def remove(self, actor: Actor, name: str) -> None: ...
 
 
+class KnownOverride(Protocol):
+    @property
+    def override(self) -> Override: ...
+    @property
+    def changed_by(self) -> str: ...
+    @property
+    def changed_at(self) -> datetime: ...
+
+
+class OverridesPort(Protocol):
+    async def list(self, actor: Actor) -> Sequence[KnownOverride]: ...
+    async def show(self, actor: Actor, name: str) -> KnownOverride: ...
+    def selected(self, override: Override) -> Sequence[str]: ...
+    def check(self, actor: Actor, changed: Sequence[Override]) -> Sequence[str]: ...
+    async def put(self, actor: Actor, changed: Sequence[Override]) -> None: ...
+    async def delete(self, actor: Actor, name: str) -> None: ...
+
+
 class RebalancingPort(Protocol):
     async def plan(self, actor: Actor) -> Sequence[Proposal]: ...
 
@@ -313,6 +336,7 @@ class Services:
     queues: QueuesPort
     tenants: TenantsPort
     kinds: KindsPort
+    overrides: OverridesPort
     costs: CostsPort
     datasets: DatasetsPort
     rebalancing: RebalancingPort

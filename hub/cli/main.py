@@ -18,6 +18,7 @@ from hub.cli import (
     jobs,
     kinds,
     operating,
+    overrides,
     people,
     prices,
     queues,
@@ -47,6 +48,7 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(people.users, name="user")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(kinds.app, name="kind")
+app.add_typer(overrides.app, name="override")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)
 app.add_typer(session.app)

@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Protocol
 
 from hub.records import Object
-from placement.data import DataPlace, places
+from placement.data import DataMove, DataPlace, places
 from placement.fleet import Fleet, Leaving, PendingJob
 from placement.preemption.invariants import check as faults_of_evictions
 from placement.preemption.invariants import sound
 from placement.verdict import Decision, Eviction, Placed, Plan
+from placement.workload import Workload
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,11 @@ class Renderer(Protocol):
     def __call__(
         self, objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
     ) -> Sequence[Object]: ...
+
+
+class Override(Protocol):
+    def __call__(self, objects: Sequence[Object], workload: Workload, cluster: str) -> Sequence[Object]:
+        """As overrides of the cluster have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,11 @@ def _checked_evictions(plan: Plan, fleet: Fleet) -> tuple[tuple[Decision, ...], 
 
 
 def render(
-    renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]], fleet: Fleet
+    renderer: Renderer,
+    override: Override,
+    placed: Sequence[Placed],
+    objects: Mapping[str, Sequence[Object]],
+    fleet: Fleet,
 ) -> tuple[dict[str, tuple[Object, ...]], tuple[Failure, ...]]:
     """Every placed job's objects as its cluster is to get them; failures for those that cannot be rendered."""
     rendered: dict[str, tuple[Object, ...]] = {}
@@ -120,20 +130,19 @@ def render(
     for one in placed:
         held = one.reservation
         try:
-            data = _data(one, fleet)
-            rendered[held.job] = tuple(renderer(objects[held.job], job=held.job, epoch=held.epoch, data=data))
+            changed = override(objects[held.job], held.workload, held.cluster)
+            data = data_of(held.workload, held.cluster, one.moves, fleet)
+            rendered[held.job] = tuple(renderer(changed, job=held.job, epoch=held.epoch, data=data))
         except Exception as error:
             log.exception("rendering %s failed", held.job)
             failures.append(Failure(held.job, held.epoch, f"the hub cannot render this job's objects: {_words(error)}"))
     return rendered, tuple(failures)
 
 
-def _data(placed: Placed, fleet: Fleet) -> tuple[DataPlace, ...]:
+def data_of(workload: Workload, cluster: str, moves: Sequence[DataMove], fleet: Fleet) -> tuple[DataPlace, ...]:
     """Where its pods will find what it names."""
-    workload, cluster = placed.reservation.workload, placed.cluster
-    if not workload.data:
-        return ()
-    return places(fleet.data, workload, cluster, fleet.clusters[cluster].region, placed.moves)
+    there = workload.at(cluster)
+    return places(fleet.data, there, cluster, fleet.clusters[cluster].region, moves) if there.data else ()
 
 
 def _words(error: Exception) -> str:

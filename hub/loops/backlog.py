@@ -23,6 +23,7 @@ from placement.queues.admission import gives_up_at
 from placement.queues.reasons import BudgetShort
 from placement.queues.spending import day_of
 from placement.verdict import Decision, Waiting
+from placement.workload import Workload
 
 # A cluster that refused is asked again when its summary has moved on, or after this long without any news.
 FORGIVEN_AFTER = timedelta(minutes=5)
@@ -169,6 +170,12 @@ class Backlog:
         """Those that a decision made wait, by priority and then age."""
         waiting = (job for job in self._jobs.values() if job.job in self._decisions)
         return tuple((job, self._decisions[job.job]) for job in sorted(waiting, key=_rank))
+
+    def vary(self, job: str, epoch: int, workload: Workload) -> None:
+        """The same workload, with what overrides make of it as of now."""
+        known = self._jobs.get(job)
+        if known is not None and known.epoch == epoch:
+            self._jobs[job] = replace(known, workload=workload)
 
     def pending(self, job: str) -> PendingJob | None:
         return self._jobs.get(job)

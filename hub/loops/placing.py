@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
@@ -24,6 +24,8 @@ from hub.federation import Federation
 from hub.loops import attempt
 from hub.loops.attempt import Checker, Failure, Planner, Renderer, Round
 from hub.loops.backlog import Backlog, with_refusals
+from hub.overriding import Overriding
+from hub.records import Object
 from hub.store import clusters, jobs, moves
 from hub.store.jobs import WaitingReason, name_of
 from hub.store.moves import Move, Placing
@@ -62,6 +64,7 @@ class Planning:
     plan: Planner
     check: Checker
     render: Renderer
+    overriding: Overriding
 
 
 class PlacingLoop:
@@ -156,23 +159,27 @@ class PlacingLoop:
         self._backlog.reconsider_all()
 
     async def _place(self, taken: Sequence[PendingJob]) -> None:
-        now = self._clock()
+        now, fleet = self._clock(), self._federation.fleet()
+        taken, overrides = await self._planning.overriding.varied(taken, fleet, self._objects_of)
         pending = [self._with_refusals(one, now) for one in taken]
-        fleet = self._federation.fleet()
         found = await asyncio.to_thread(attempt.decide, self._planning.plan, self._planning.check, fleet, pending, now)
         chosen, namesakes = _without_namesakes(found.decisions, taken)
         placed = [one.verdict for one in chosen if isinstance(one.verdict, Placed)]
         ids = [one.reservation.job for one in placed]
-        objects = await self._store.read(lambda session: jobs.objects_of(session, ids)) if ids else {}
-        rendered, unrendered = await asyncio.to_thread(attempt.render, self._planning.render, placed, objects, fleet)
+        objects = await self._objects_of(ids) if ids else {}
+        override = functools.partial(self._planning.overriding.rendered_from, overrides=overrides)
+        rendered, unrendered = await asyncio.to_thread(
+            attempt.render, self._planning.render, override, placed, objects, fleet
+        )
         placings = [
             Placing(
                 one.verdict.reservation,
                 Start(
                     rendered[one.job],
-                    one.verdict.reservation.workload,
+                    one.verdict.reservation.workload.at(one.verdict.cluster),
                     one.verdict.reservation.spot,
                     tuple(move for move in one.verdict.moves if move.place),
+                    one.verdict.cluster in one.verdict.reservation.workload.variants,
                 ),
                 one,
                 usd_per_hour(one.verdict),
@@ -190,6 +197,9 @@ class PlacingLoop:
                 self._backlog.decided(one, now)
         for job in (*unplaced, *namesakes):
             self._backlog.reconsider(job)
+
+    async def _objects_of(self, ids: Sequence[str]) -> Mapping[str, Sequence[Object]]:
+        return await self._store.read(lambda session: jobs.objects_of(session, ids))
 
     async def _commit(
         self,
@@ -306,7 +316,9 @@ def _apply(
 
 def _placing_move(placing: Placing, now: datetime) -> Move:
     held = placing.reservation
-    return Move(held.job, Event.PLACE, f"placed on {held.cluster}", now, epoch=held.epoch, placing=placing)
+    variant = held.workload.variants.get(held.cluster)
+    names = f", with the overrides {', '.join(variant.overrides)}" if variant is not None else ""
+    return Move(held.job, Event.PLACE, f"placed on {held.cluster}{names}", now, epoch=held.epoch, placing=placing)
 
 
 def _evicting_move(eviction: Eviction, now: datetime) -> Move:

@@ -33,12 +33,14 @@ from placement.workload import (
     LabelRequirement,
     NodeConstraint,
     Operator,
+    OverrideRefusal,
     Reference,
     Role,
     SliceRequest,
     Toleration,
     TopologyMode,
     TopologyRequest,
+    Variant,
     Workload,
 )
 from wire.orders import PodPlace, RoleCount
@@ -120,7 +122,10 @@ def moves_of(row: Json) -> tuple[DataMove, ...]:
 
 
 def workload_of(text: str) -> Workload:
-    row = load(text)
+    return workload_from(load(text))
+
+
+def workload_from(row: Json) -> Workload:
     return Workload(
         api_version=row["api_version"],
         kind=row["kind"],
@@ -135,6 +140,20 @@ def workload_of(text: str) -> Workload:
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
         footprint=_footprint(row.get("footprint") or {}),
+        variants={name: _variant(one) for name, one in (row.get("variants") or {}).items()},
+    )
+
+
+def variant_of(text: str) -> Variant:
+    return _variant(load(text))
+
+
+def _variant(row: Json) -> Variant:
+    workload, refusal = row["workload"], row["refusal"]
+    return Variant(
+        tuple(row["overrides"]),
+        workload_from(workload) if workload is not None else None,
+        OverrideRefusal(**refusal) if refusal is not None else None,
     )
 
 

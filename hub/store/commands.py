@@ -116,12 +116,15 @@ def _kind(order: Start | Stop) -> str:
 
 def _payload(order: Start | Stop) -> str:
     if isinstance(order, Start):
-        return codec.dump({"objects": list(order.objects), "spot": order.spot, "moves": order.moves})
+        said = {"objects": list(order.objects), "spot": order.spot, "moves": order.moves}
+        return codec.dump({**said, "workload": order.workload} if order.varied else said)
     return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
 
 
 def _order(kind: str, payload: str, workload: str) -> Start | Stop:
     row = codec.load(payload)
     if kind != STOP:
-        return Start(tuple(row["objects"]), codec.workload_of(workload), row["spot"], codec.moves_of(row))
+        varied = row.get("workload")
+        told = codec.workload_of(workload) if varied is None else codec.workload_from(varied)
+        return Start(tuple(row["objects"]), told, row["spot"], codec.moves_of(row), varied is not None)
     return Stop(row["grace_s"], row["reason"])

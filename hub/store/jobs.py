@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -320,11 +320,17 @@ def reservations(session: Session) -> tuple[Reservation, ...]:
         held.usd_per_hour,
         held.since,
         held.egress_usd,
+        held.variant_json,
     ).join_from(rows.reservations, rows.job_specs, spec.job == held.job)
     return tuple(
-        Reservation(job, epoch, cluster, codec.workload_of(workload), spot, codec.uses_of(uses), *paid)
-        for job, epoch, cluster, workload, spot, uses, *paid in session.connection().execute(query)
+        Reservation(job, epoch, cluster, _as_placed(workload, cluster, variant), spot, codec.uses_of(uses), *paid)
+        for job, epoch, cluster, workload, spot, uses, *paid, variant in session.connection().execute(query)
     )
+
+
+def _as_placed(text: str, cluster: str, variant: str | None) -> Workload:
+    workload = codec.workload_of(text)
+    return workload if variant is None else replace(workload, variants={cluster: codec.variant_of(variant)})
 
 
 def standing(session: Session) -> tuple[dict[str, Progress], dict[str, Leaving]]:

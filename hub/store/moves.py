@@ -433,9 +433,11 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "since": one.since,
                     **_foreseen(placing),
                     "egress_usd": one.moves_usd,
+                    "variant_json": codec.dump(variant) if variant is not None else None,
                 }
                 for placing in placings
                 for one in (placing.reservation,)
+                for variant in (one.workload.variants.get(one.cluster),)
             ],
         )
     _charge(session, released)

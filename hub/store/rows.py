@@ -207,6 +207,7 @@ class ReservationRow(Row, table=True):
     cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
     foreseen_usd: float | None = Field(sa_column=Column(Float))  # of the whole attempt, when it was placed
     egress_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of what was moved for it
+    variant_json: str | None = Field(sa_column=Column(Text))  # what overrides of the cluster made of its workload
 
 
 class AttemptRow(Row, table=True):
@@ -400,6 +401,16 @@ class KindFileRow(Row, table=True):
     added_at: datetime = Field(sa_column=Column(Utc, nullable=False))
 
 
+class OverrideRow(Row, table=True):
+    """What an admin changes of workloads on some clusters."""
+
+    __tablename__ = "overrides"
+    name: str = text_key(253)
+    spec_json: str = Field(sa_column=Column(Text, nullable=False))
+    changed_by: str = Field(sa_column=Column(String(253), nullable=False))
+    changed_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
 def table_of(row: type[Row]) -> Table:
     """For Core statements, which the hot paths use: several times faster than flushing objects."""
     return cast(Table, cast(Any, row).__table__)
@@ -426,3 +437,4 @@ cost_days = table_of(CostDayRow)
 leadership = table_of(LeadershipRow)
 audit = table_of(AuditRow)
 kind_files = table_of(KindFileRow)
+overrides = table_of(OverrideRow)

@@ -127,6 +127,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "expected_hours": 1 + 2.4 / 36,
                 "at_least": False,
                 "moves": [],
+                "overrides": [],
             },
             {
                 "cluster": "cloud-b",
@@ -140,6 +141,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "expected_hours": 1.0,
                 "at_least": False,
                 "moves": [],
+                "overrides": [],
             },
             {
                 "cluster": "edge-c",
@@ -158,6 +160,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "expected_hours": None,
                 "at_least": False,
                 "moves": [],
+                "overrides": [],
             },
         ],
         "reasons": [],

@@ -14,6 +14,7 @@ from hub.api.services import Services
 from hub.happenings import Happenings
 from hub.kinds import KindBook
 from hub.link.directory import Directory
+from hub.overrides import OverrideBook
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
 from hub.tenants import TenantBook
@@ -48,6 +49,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         queues=hub.queues,
         tenants=TenantBook(hub.store, hub.federation),
         kinds=KindBook(hub.store, Catalogue.builtin(), Directory(), clock=hub.clock),
+        overrides=OverrideBook(hub.store, hub.federation, clock=hub.clock),
         costs=hub.costs,
         datasets=hub.datasets,
         rebalancing=rebalancing,

@@ -20,9 +20,11 @@ from hub.federation import Federation
 from hub.jobs import Jobs
 from hub.link.directory import NotConnected
 from hub.link.tunnel_failed import TunnelFailed
+from hub.loops.backlog import Backlog
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
+from hub.overriding import Overriding
 from hub.pki import RequestRefused, SignedCertificate
 from hub.prices import Prices
 from hub.queues import Queues
@@ -38,6 +40,7 @@ from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
+from placement.overrides.variants import Judge
 from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.safety.tenants import Tenant, Tenants
@@ -224,10 +227,19 @@ class Hub:
     placing: PlacingLoop
     health: HealthLoop
     streams: FakeStreams
+    overriding: Overriding
 
     @property
     def federation(self) -> Federation:
         return self.copies.federation
+
+
+def overriding(federation: Federation, backlog: Backlog) -> Overriding:
+    def judge(tenant: str) -> Judge:
+        policy = federation.tenants.of(tenant).policy
+        return Judge(CATALOGUE, lambda one: admission.footprint_of(one, CATALOGUE), policy)
+
+    return Overriding(federation, backlog, judge)
 
 
 def a_store(database: str) -> Store:
@@ -250,7 +262,8 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
     copies.federation.tenants = SHARING
     signer, streams = authority or FakeAuthority(), FakeStreams()
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
-    planning = Planning(planner.Planner().plan, invariants.check, render)
+    overrides = overriding(copies.federation, copies.backlog)
+    planning = Planning(planner.Planner().plan, invariants.check, render, overrides)
     return Hub(
         store,
         clock,
@@ -264,6 +277,8 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
             planner.plan_fully,
             streams,
+            overrides,
+            render,
             clock=clock,
             rng=Random(seed),
         ),
@@ -277,6 +292,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
         HealthLoop(store, copies.federation, clock=clock),
         streams,
+        overrides,
     )
 
 
