@@ -55,6 +55,7 @@ from hub.loops.resume import Copies, resume
 from hub.overrides import OverrideBook
 from hub.overriding import Overriding
 from hub.pki import Authority, DamagedAuthority, GivenRefused
+from hub.presence import Presence
 from hub.prices import Prices
 from hub.queues import Queues
 from hub.rebalancing import Rebalancing
@@ -153,6 +154,7 @@ class Hub:
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
         self._run_loop("health", parts.health.run())
+        self._run_loop("presence", parts.presence.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -395,6 +397,7 @@ class _Parts:
     tunnels: Tunnels
     happenings: Happenings
     uplink: Uplink
+    presence: Presence
     placing: PlacingLoop
     health: HealthLoop
     store: Store
@@ -435,7 +438,8 @@ def _assemble(
         return Judge(catalogue, lambda submission: admission.footprint_of(submission, catalogue), policy)
 
     overriding = Overriding(federation, backlog, judge)
-    planning = Planning(planner.Planner().plan, invariants.check, rendered, overriding)
+    presence = Presence(directory, federation, backlog, clock=clock)
+    planning = Planning(planner.Planner().plan, invariants.check, rendered, overriding, presence)
     kinds = KindBook(store, catalogue, directory, clock=clock)
     jobs = Jobs(
         store,
@@ -448,6 +452,7 @@ def _assemble(
         directory,
         overriding,
         rendered,
+        presence,
         clock=clock,
         rng=rng,
     )
@@ -477,6 +482,7 @@ def _assemble(
             clock=clock,
             kind_files=lambda: kinds.files,
         ),
+        presence=presence,
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
         store=store,

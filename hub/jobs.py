@@ -24,9 +24,10 @@ from hub.errors import ConflictError, Invalid, NotFound, TooLarge
 from hub.federation import Federation
 from hub.link.directory import NotConnected
 from hub.link.log_flow import LogBroken
-from hub.loops.attempt import Planner, Renderer, data_of
-from hub.loops.backlog import Backlog
+from hub.loops.attempt import Planner, Renderer, data_of, served_there
+from hub.loops.backlog import Backlog, with_refusals
 from hub.overriding import OverrideRefused, Overriding
+from hub.presence import Presence
 from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Manifest, Object, Page, Planned
 from hub.roles import no_viewers
 from hub.store import events, jobs, moves
@@ -55,6 +56,7 @@ MAX_JOBS_PER_SUBMIT = 10_000
 MAX_PAGE = 1000
 MAX_KEY = 253
 UNNUMBERED = "j-planned"  # stands for the id that a job gets when it is submitted
+NOWHERE = "put it into the file, make it in a cluster, or write optional: true where it is named"
 HIDDEN = "hidden"  # stands for what is in a Secret
 
 
@@ -89,6 +91,7 @@ class Jobs:
         logs: LogSource,
         overriding: Overriding,
         render: Renderer,
+        presence: Presence,
         *,
         clock: Callable[[], datetime],
         rng: Random,
@@ -103,6 +106,7 @@ class Jobs:
         self._logs = logs
         self._overriding = overriding
         self._render = render
+        self._presence = presence
         self._clock = clock
         self._rng = rng
 
@@ -141,10 +145,14 @@ class Jobs:
                 code="too-many-jobs",
                 mend=f"submit at most {MAX_JOBS_PER_SUBMIT} at once",
             )
+        admitted = self._admitted(actor, found)
+        naming = [(workload, one) for workload, one in zip(admitted, found, strict=True) if workload.references]
+        if naming:
+            await self._varied(actor, *zip(*naming, strict=True), self._federation.fleet())
         now = self._clock()
         new = [
             self._new_job(_asked(workload, if_too_large), one, now + timedelta(microseconds=number))
-            for number, (workload, one) in enumerate(zip(self._admitted(actor, found), found, strict=True))
+            for number, (workload, one) in enumerate(zip(admitted, found, strict=True))
         ]
         content = content_hash(texts, namespace or "", if_too_large)
         return await self._store.write_together(submit_together, Asked(actor, tuple(new), client_key, content, now))
@@ -181,6 +189,7 @@ class Jobs:
         except OverrideRefused as error:
             message = f"{one.workload.name} cannot be applied on {cluster}: {error}"
             raise Invalid(message, code="override-refused", mend=error.refusal.mend) from error
+        changed = served_there(changed, one.workload, cluster, fleet)
         data = data_of(one.workload, cluster, moves, fleet)
         return self._render(changed, job=UNNUMBERED, epoch=1, data=data)
 
@@ -190,12 +199,10 @@ class Jobs:
         submissions = await self._submissions(actor, [text], namespace)
         admitted = self._admitted(actor, submissions)
         now, fleet = self._clock(), self._federation.fleet()
-        found = [
-            await self._overriding.planned(workload, actor.tenant, (*one.dependencies, one.manifest), fleet)
-            for workload, one in zip(admitted, submissions, strict=True)
-        ]
+        found = await self._varied(actor, admitted, submissions, fleet)
         pending = [
-            PendingJob(f"plan-{number}", 1, workload, actor.tenant, now) for number, workload in enumerate(found, 1)
+            self._pending(f"plan-{number}", workload, actor.tenant, fleet, now)
+            for number, workload in enumerate(found, 1)
         ]
         # Room that is kept for others is not offered.
         planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
@@ -206,6 +213,27 @@ class Jobs:
             )
         )
         return answer, submissions, fleet
+
+    async def _varied(
+        self, actor: Actor, admitted: Sequence[Workload], found: Sequence[Submission], fleet: Fleet
+    ) -> Sequence[Workload]:
+        """With what overrides make of them. Raises Invalid where one names what none of its clusters has."""
+        varied = [
+            await self._overriding.planned(workload, actor.tenant, (*one.dependencies, one.manifest), fleet)
+            for workload, one in zip(admitted, found, strict=True)
+        ]
+        await self._presence.ask(varied, fleet)
+        problems = [
+            Problem(0, "", f"{one.kind} {one.name} names {name.words}, which is in none of its clusters", NOWHERE)
+            for one in varied
+            for name in self._presence.nowhere(one, fleet)
+        ]
+        if problems:
+            raise _invalid(problems)
+        return varied
+
+    def _pending(self, name: str, workload: Workload, tenant: str, fleet: Fleet, now: datetime) -> PendingJob:
+        return with_refusals(PendingJob(name, 1, workload, tenant, now), {}, self._presence.missing(workload, fleet))
 
     async def _submissions(self, actor: Actor, texts: Sequence[bytes], namespace: str | None) -> Sequence[Submission]:
         home = home_of(actor, self._federation.tenants) if namespace is None else namespace

@@ -168,6 +168,9 @@ def _unable(workload: Workload, inventory: Inventory) -> Iterator[Reason]:
     workload = workload.at(inventory.cluster)
     if workload.resource_kind not in inventory.summary.kinds:
         yield KindNotServed(inventory.cluster, workload.resource_kind)
+    for brought in workload.brings:
+        if brought.needed and brought.kind not in inventory.summary.kinds:
+            yield KindNotServed(inventory.cluster, brought.kind)
     for role in workload.roles:
         if role.replicas < 1:
             continue

@@ -131,6 +131,9 @@ def _may_not_run(reservation: Reservation, cluster: Cluster) -> Iterator[str]:
         yield f"{cluster.name} has not reported"
     elif workload.resource_kind not in cluster.summary.kinds:
         yield f"{cluster.name} does not serve {workload.resource_kind}"
+    else:
+        missing = {one.kind for one in workload.brings if one.needed} - cluster.summary.kinds
+        yield from (f"{cluster.name} does not serve {kind}" for kind in sorted(missing))
     if reservation.spot and not workload.may_use_spot:
         yield "it is on spot, which it does not tolerate"
 

@@ -278,6 +278,23 @@ class RefusedBySpoke(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectsMissing(Reason):
+    """What the job names and does not bring is not there: its pods would wait for it."""
+
+    code: ClassVar[str] = "no-such-object"
+    cluster: str
+    objects: tuple[str, ...]  # "Secret team-a/token"
+
+    @property
+    def message(self) -> str:
+        more = f" and {len(self.objects) - _NAMED} more" if len(self.objects) > _NAMED else ""
+        return (
+            f"{self.cluster} has no {', '.join(self.objects[:_NAMED])}{more}, which the job names: make it there, "
+            f"put it into the job's file, or write optional: true"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NoClusters(Reason):
     code: ClassVar[str] = "no-clusters"
 
@@ -311,6 +328,7 @@ class Candidate:
     domain: str = ""  # "rack r1": where the gang would go, as far as the summary tells
     at_least: bool = False
     moves: tuple[DataMove, ...] = ()  # data that would have to be copied there first
+    without: tuple[str, ...] = ()  # what travels along elsewhere, and is of a kind that this cluster does not serve
 
     @property
     def feasible(self) -> bool:

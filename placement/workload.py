@@ -159,10 +159,24 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An object that the workload names and does not hold."""
+    """An object that the workload names and does not hold. `namespace`: where it is another than the workload's."""
 
     kind: str
     name: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """An object that travels along, of a kind that not every cluster serves."""
+
+    kind: str  # "monitoring.coreos.com/v1/PodMonitor"
+    name: str
+    needed: bool  # False: where it is not served, the workload goes without
+
+    @property
+    def words(self) -> str:
+        return f"{self.kind.rpartition('/')[2]} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +210,7 @@ class Workload:
     hints: Hints = field(default_factory=Hints)
     references: tuple[Reference, ...] = ()
     data: tuple[DataUse, ...] = ()
+    brings: tuple[Brought, ...] = ()
     long_running: bool = False  # a service: RUNNING is its goal, it has no success
     warnings: tuple[str, ...] = ()  # shown by plan and submit ("did you mean …")
     footprint: Footprint = Footprint()  # what policies ask of its objects; the hub's alone

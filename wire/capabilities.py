@@ -13,5 +13,6 @@ USAGE = "usage"  # UsageRequest
 EVENTS = "events"  # LogRequest.of
 
 KINDS = "kinds"  # KindFiles
+PRESENCE = "presence"  # PresenceRequest
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS})
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS, PRESENCE})

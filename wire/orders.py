@@ -50,7 +50,7 @@ class Command:
 class CommandAck:
     id: int
     ref: JobRef
-    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid" | "policy"
+    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid" | "policy" | "no-such-object"
     refused_message: str = ""
 
 

@@ -373,6 +373,7 @@ def _candidates(candidates: Iterable[Candidate], workload: Workload) -> list[sch
             **_priced(one.score, workload.hints.expected_hours),
             moves=[_move(move) for move in one.moves],
             overrides=list(variant.overrides) if (variant := workload.variants.get(one.cluster)) is not None else [],
+            without=list(one.without),
         )
         for one in candidates
     ]

@@ -144,6 +144,9 @@ class CandidateOut(Wire):
     )
     moves: list[DataMoveOut] = []
     overrides: list[str] = Field(default=[], description="Those that are applied there, in their order.")
+    without: list[str] = Field(
+        default=[], description="What travels along elsewhere, and is of a kind that this cluster does not serve."
+    )
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]

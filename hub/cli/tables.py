@@ -131,6 +131,8 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
         if one.overrides:
             word = "override" if len(one.overrides) == 1 else "overrides"
             why = Group(why, Text(f"with the {word} {', '.join(one.overrides)}", "dim"))
+        if one.without:
+            why = Group(why, Text(f"without {', '.join(one.without)}: not served there", "dim"))
         cost = usd(one.score.total_usd) if one.score else "–"
         row: list[RenderableType] = [Text(one.cluster), Text(word, style), *([usd(one.usd_per_hour)] if priced else [])]
         table.add_row(*row, f"≥ {cost}" if one.at_least else cost, why)

@@ -131,12 +131,20 @@ def render(
         held = one.reservation
         try:
             changed = override(objects[held.job], held.workload, held.cluster)
+            changed = served_there(changed, held.workload, held.cluster, fleet)
             data = data_of(held.workload, held.cluster, one.moves, fleet)
             rendered[held.job] = tuple(renderer(changed, job=held.job, epoch=held.epoch, data=data))
         except Exception as error:
             log.exception("rendering %s failed", held.job)
             failures.append(Failure(held.job, held.epoch, f"the hub cannot render this job's objects: {_words(error)}"))
     return rendered, tuple(failures)
+
+
+def served_there(objects: Sequence[Object], workload: Workload, cluster: str, fleet: Fleet) -> Sequence[Object]:
+    """Without what the workload does not need, and is of a kind that the cluster does not serve."""
+    summary = fleet.clusters[cluster].summary
+    absent = {one.kind for one in workload.brings if not one.needed and summary and one.kind not in summary.kinds}
+    return [one for one in objects if f"{one.get('apiVersion')}/{one.get('kind')}" not in absent] if absent else objects
 
 
 def data_of(workload: Workload, cluster: str, moves: Sequence[DataMove], fleet: Fleet) -> tuple[DataPlace, ...]:

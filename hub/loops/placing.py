@@ -25,12 +25,13 @@ from hub.loops import attempt
 from hub.loops.attempt import Checker, Failure, Planner, Renderer, Round
 from hub.loops.backlog import Backlog, with_refusals
 from hub.overriding import Overriding
+from hub.presence import Presence
 from hub.records import Object
 from hub.store import clusters, jobs, moves
 from hub.store.jobs import WaitingReason, name_of
 from hub.store.moves import Move, Placing
 from hub.store.store import OutcomeUnknown, Store, StoreClosed, StoreUnavailable
-from placement.fleet import PendingJob
+from placement.fleet import Fleet, PendingJob
 from placement.lifecycle import Event
 from placement.planner import PAID
 from placement.verdict import Decision, Eviction, Placed, Reason, Rejected, Waiting
@@ -65,6 +66,7 @@ class Planning:
     check: Checker
     render: Renderer
     overriding: Overriding
+    presence: Presence
 
 
 class PlacingLoop:
@@ -161,7 +163,7 @@ class PlacingLoop:
     async def _place(self, taken: Sequence[PendingJob]) -> None:
         now, fleet = self._clock(), self._federation.fleet()
         taken, overrides = await self._planning.overriding.varied(taken, fleet, self._objects_of)
-        pending = [self._with_refusals(one, now) for one in taken]
+        pending = [self._with_refusals(one, fleet, now) for one in taken]
         found = await asyncio.to_thread(attempt.decide, self._planning.plan, self._planning.check, fleet, pending, now)
         chosen, namesakes = _without_namesakes(found.decisions, taken)
         placed = [one.verdict for one in chosen if isinstance(one.verdict, Placed)]
@@ -241,12 +243,12 @@ class PlacingLoop:
             raise errors[0]  # it is not the job's fault
         return tuple(unplaced)
 
-    def _with_refusals(self, pending: PendingJob, now: datetime) -> PendingJob:
+    def _with_refusals(self, pending: PendingJob, fleet: Fleet, now: datetime) -> PendingJob:
         refused = dict(self._backlog.refusals(pending.job, self._federation.revision, now))
         name = name_of(pending.workload)
         for cluster in self._federation.clusters_with(name):
             refused[cluster] = f"a {name.kind} {name.namespace}/{name.name} of another job is there"
-        return with_refusals(pending, refused)
+        return with_refusals(pending, refused, self._planning.presence.missing(pending.workload, fleet))
 
     def _new_reasons(self, found: Round, taken: Sequence[PendingJob]) -> list[WaitingReason]:
         changed: list[WaitingReason] = []
@@ -318,6 +320,8 @@ def _placing_move(placing: Placing, now: datetime) -> Move:
     held = placing.reservation
     variant = held.workload.variants.get(held.cluster)
     names = f", with the overrides {', '.join(variant.overrides)}" if variant is not None else ""
+    without = next((one.without for one in placing.decision.candidates if one.cluster == held.cluster), ())
+    names += f", without {', '.join(without)} (not served there)" if without else ""
     return Move(held.job, Event.PLACE, f"placed on {held.cluster}{names}", now, epoch=held.epoch, placing=placing)
 
 

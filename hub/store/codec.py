@@ -26,6 +26,7 @@ from placement.safety.policy import Exemption, Policy
 from placement.safety.tenants import Tenant
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
+    Brought,
     DataUse,
     DeviceNeed,
     Hints,
@@ -137,6 +138,7 @@ def workload_from(row: Json) -> Workload:
         hints=_hints(row["hints"]),
         references=tuple(Reference(**reference) for reference in row["references"]),
         data=tuple(DataUse(**use) for use in row.get("data", ())),
+        brings=tuple(Brought(**one) for one in row.get("brings", ())),
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
         footprint=_footprint(row.get("footprint") or {}),
@@ -284,6 +286,7 @@ def dump_decision(decision: Decision) -> str:
             "domain": candidate.domain,
             "at_least": candidate.at_least,
             "moves": candidate.moves,
+            "without": candidate.without,
         }
         for candidate in decision.candidates
     ]
@@ -319,6 +322,7 @@ def decision_of(text: str, workload: Workload) -> Decision:
             one["domain"],
             one.get("at_least", False),
             moves_of(one),
+            tuple(one.get("without", ())),
         )
         for one in row["candidates"]
     )

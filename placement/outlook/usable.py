@@ -28,6 +28,7 @@ from placement.verdict import (
     LevelUnknown,
     MustNotLeave,
     NotAllowed,
+    ObjectsMissing,
     OverrideRefused,
     Reason,
     RefusedBySpoke,
@@ -138,6 +139,8 @@ def _closed(reason: Reason) -> str:
             return "the cluster is cordoned"
         case NotAllowed():
             return f"left out by the job's {reason.rule}"
+        case ObjectsMissing():
+            return f"the cluster has no {', '.join(reason.objects)}"
         case OverrideRefused():
             return f"override {reason.override} cannot be applied to it"
         case KindNotServed():

@@ -367,7 +367,7 @@ def where_short(
     places: list[str] = []
     opens: list[datetime] = []
     for one in candidates:
-        if _is_only_short(one) and one.cluster not in job.refused_by:
+        if _is_only_short(one) and not job.is_kept_out_of(one.cluster):
             closed = bursting.refusal(job, one.cluster, fleet.prices, fleet.queues, now)
             if closed is None:
                 places.append(one.cluster)

@@ -26,6 +26,7 @@ from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
 from hub.overriding import Overriding
 from hub.pki import RequestRefused, SignedCertificate
+from hub.presence import Presence
 from hub.prices import Prices
 from hub.queues import Queues
 from hub.records import Actor, Object, UserRole
@@ -41,6 +42,7 @@ from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
 from placement.overrides.variants import Judge
+from placement.presence import ObjectName
 from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.safety.tenants import Tenant, Tenants
@@ -184,6 +186,8 @@ class FakeStreams:
     abilities: frozenset[str] = capabilities.OURS
     tunnels: dict[str, FakeTunnel | Closed] = field(default_factory=dict)
     tunnels_asked: list[tuple[str, TunnelQuery]] = field(default_factory=list)
+    absent: dict[str, frozenset[ObjectName]] = field(default_factory=dict)  # by cluster that answers
+    names_asked: list[tuple[str, tuple[ObjectName, ...]]] = field(default_factory=list)
 
     def can(self, cluster: str, capability: str) -> bool:
         if cluster not in self.logs and cluster not in self.tunnels:
@@ -199,6 +203,13 @@ class FakeStreams:
 
     def close(self, cluster: str, code: str, message: str) -> None:
         self.closed.append((cluster, code))
+
+    def connected(self, cluster: str) -> bool:
+        return cluster in self.absent
+
+    async def missing(self, cluster: str, names: Sequence[ObjectName]) -> frozenset[ObjectName]:
+        self.names_asked.append((cluster, tuple(names)))
+        return frozenset(names) & self.absent[cluster]
 
     def open_logs(self, cluster: str, query: LogQuery) -> AsyncGenerator[LogLines, None]:
         if cluster not in self.logs:
@@ -228,6 +239,7 @@ class Hub:
     health: HealthLoop
     streams: FakeStreams
     overriding: Overriding
+    presence: Presence
 
     @property
     def federation(self) -> Federation:
@@ -263,7 +275,8 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
     signer, streams = authority or FakeAuthority(), FakeStreams()
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
     overrides = overriding(copies.federation, copies.backlog)
-    planning = Planning(planner.Planner().plan, invariants.check, render, overrides)
+    presence = Presence(streams, copies.federation, copies.backlog, clock=clock)
+    planning = Planning(planner.Planner().plan, invariants.check, render, overrides, presence)
     return Hub(
         store,
         clock,
@@ -279,6 +292,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             streams,
             overrides,
             render,
+            presence,
             clock=clock,
             rng=Random(seed),
         ),
@@ -293,6 +307,7 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         HealthLoop(store, copies.federation, clock=clock),
         streams,
         overrides,
+        presence,
     )
 
 
