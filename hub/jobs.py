@@ -148,7 +148,8 @@ class Jobs:
         admitted = self._admitted(actor, found)
         naming = [(workload, one) for workload, one in zip(admitted, found, strict=True) if workload.references]
         if naming:
-            await self._varied(actor, *zip(*naming, strict=True), self._federation.fleet())
+            fleet = self._federation.fleet()
+            await self._varied(actor, [one for one, _ in naming], [one for _, one in naming], fleet)
         now = self._clock()
         new = [
             self._new_job(_asked(workload, if_too_large), one, now + timedelta(microseconds=number))
@@ -222,7 +223,7 @@ class Jobs:
             await self._overriding.planned(workload, actor.tenant, (*one.dependencies, one.manifest), fleet)
             for workload, one in zip(admitted, found, strict=True)
         ]
-        await self._presence.ask(varied, fleet)
+        await self._presence.ask(varied, fleet, anew=True)
         problems = [
             Problem(0, "", f"{one.kind} {one.name} names {name.words}, which is in none of its clusters", NOWHERE)
             for one in varied

@@ -106,6 +106,8 @@ class Overriding:
         variant = workload.variants.get(cluster)
         if variant is None:
             return objects
+        if variant.refusal is not None:
+            raise OverrideRefused(variant.refusal, cluster)
         by_name = {one.name: one for one in overrides}
         if gone := [name for name in variant.overrides if name not in by_name]:
             changed = OverrideRefusal(gone[0], "", "it has been deleted meanwhile", "ask again")

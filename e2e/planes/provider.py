@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from e2e import shapes
+from e2e.kinds import travelling
 from e2e.kinds.operators import OPERATORS
 from e2e.objects import ObjectClient
 from e2e.planes import build, training_operator
@@ -49,6 +50,8 @@ class PlaneCluster:
         if self.shape.played_operators:
             for operator in OPERATORS:
                 self.client.create_if_missing(operator.crd())
+            for crd in travelling.crds():
+                self.client.create_if_missing(crd)
             for operator in OPERATORS:
                 until(f"{operator.kind} to be served", partial(self.client.serves, operator.api, operator.kind))
         if self.shape.training_operator:
