@@ -419,7 +419,7 @@ class Planner:
         if name in job.refused_by:
             reason = RefusedBySpoke(name, job.refused_by[name])
             return _Answer(member, member.version, Candidate(name, (reason,)))
-        if name in job.lacking:
+        if name in job.lacking and shape.prospects[name].usd > -inf:  # what else is in the way there says more
             lacking = ObjectsMissing(name, job.lacking[name])
             return _Answer(member, member.version, Candidate(name, (lacking,)))
         known = shape.answers.get(name)
