@@ -54,6 +54,7 @@ ID_LENGTH = 10
 CANCEL_GRACE_S = 30.0
 MAX_JOBS_PER_SUBMIT = 10_000
 MAX_PAGE = 1000
+MOST_LOOKED_FOR = 500  # jobs of one submit whose names are looked for in clusters before they are taken
 MAX_KEY = 253
 UNNUMBERED = "j-planned"  # stands for the id that a job gets when it is submitted
 NOWHERE = "put it into the file, make it in a cluster, or write optional: true where it is named"
@@ -147,7 +148,7 @@ class Jobs:
             )
         admitted = self._admitted(actor, found)
         naming = [(workload, one) for workload, one in zip(admitted, found, strict=True) if workload.references]
-        if naming:
+        if 0 < len(naming) <= MOST_LOOKED_FOR:  # of more, each waits with its own reason
             fleet = self._federation.fleet()
             await self._varied(actor, [one for one, _ in naming], [one for _, one in naming], fleet)
         now = self._clock()

@@ -22,7 +22,7 @@ from placement.data import needed_moves
 from placement.feasibility import left_out
 from placement.fleet import Fleet, Health
 from placement.presence import ObjectName, needed
-from placement.workload import Workload
+from placement.workload import Reference, Workload
 from wire.presence import MOST_NAMES
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ PATIENCE_S = 2.0
 INTERVAL_S = 10.0
 _MISSING_LASTS = timedelta(seconds=60)  # unless it is asked again before
 _PRESENT_LASTS = timedelta(minutes=5)
-_MOST_FACTS = 200_000
+_MOST_FACTS = 20_000  # of one cluster, of each sort
 
 Missing = Mapping[str, tuple[ObjectName, ...]]  # by cluster
 
@@ -52,7 +52,9 @@ class Presence:
         self._federation = federation
         self._backlog = backlog
         self._clock = clock
-        self._facts: dict[tuple[str, ObjectName], tuple[bool, datetime]] = {}
+        # By cluster, and when that was told.
+        self._there: dict[str, dict[ObjectName, datetime]] = defaultdict(dict)
+        self._absent: dict[str, dict[ObjectName, datetime]] = defaultdict(dict)
 
     # ---- what is known ----
 
@@ -60,7 +62,8 @@ class Presence:
         """What it names and a cluster is known not to have."""
         if not workload.references and not workload.variants:
             return {}
-        found = {name: self._missing_on(name, self._needed(workload, name, fleet)) for name in fleet.clusters}
+        asked = [name for name, names in self._absent.items() if names and name in fleet.clusters]
+        found = {name: self._missing_on(name, self._needed(workload, name, fleet)) for name in asked}
         return {name: those for name, those in found.items() if those}
 
     def nowhere(self, workload: Workload, fleet: Fleet) -> tuple[ObjectName, ...]:
@@ -88,11 +91,12 @@ class Presence:
         return tuple(one for one in names if self._fact(cluster, one) is False)
 
     def _fact(self, cluster: str, name: ObjectName) -> bool | None:
-        known = self._facts.get((cluster, name))
-        if known is None:
-            return None
-        present, at = known
-        return present if self._clock() - at < (_PRESENT_LASTS if present else _MISSING_LASTS) else None
+        now = self._clock()
+        if (at := self._absent[cluster].get(name)) is not None and now - at < _MISSING_LASTS:
+            return False
+        if (at := self._there[cluster].get(name)) is not None and now - at < _PRESENT_LASTS:
+            return True
+        return None
 
     # ---- asking ----
 
@@ -100,15 +104,12 @@ class Presence:
         """Of every cluster that is connected; whether anything came to be there. `anew`: also what is known to be
         missing, for somebody may have made it."""
         wanted: dict[str, set[ObjectName]] = defaultdict(set)
-        for workload in workloads:
-            if workload.references or workload.variants:
-                for cluster in fleet.clusters:
-                    if self._source.connected(cluster):
-                        names = self._needed(workload, cluster, fleet)
-                        wanted[cluster].update(one for one in names if self._is_open(cluster, one, anew))
+        asking = [name for name in fleet.clusters if self._source.connected(name)]
+        for workload in _distinct(workloads):
+            for cluster in asking:
+                names = self._needed(workload, cluster, fleet)
+                wanted[cluster].update(one for one in names if self._is_open(cluster, one, anew))
         answers = await asyncio.gather(*(self._ask(name, sorted(names)) for name, names in wanted.items() if names))
-        if len(self._facts) > _MOST_FACTS:
-            self._facts.clear()
         return any(answers)
 
     def _is_open(self, cluster: str, name: ObjectName, anew: bool) -> bool:
@@ -122,14 +123,23 @@ class Presence:
                 for start in range(0, len(names), MOST_NAMES):
                     part = names[start : start + MOST_NAMES]
                     gone, now = await self._source.missing(cluster, part), self._clock()
-                    for one in part:
-                        before = self._facts.get((cluster, one))
-                        came |= before is not None and not before[0] and one not in gone
-                        self._facts[cluster, one] = one not in gone, now
+                    came |= self._learn(cluster, part, gone, now)
         except TimeoutError:
             log.warning("%s did not say within %g s what is there", cluster, PATIENCE_S)
         except (NotConnected, PresenceBroken) as error:
             log.debug("%s does not say what is there: %s", cluster, error)
+        return came
+
+    def _learn(self, cluster: str, names: Sequence[ObjectName], gone: frozenset[ObjectName], now: datetime) -> bool:
+        there, absent = self._there[cluster], self._absent[cluster]
+        came = any(one in absent and one not in gone for one in names)
+        for one in names:
+            known, other = (absent, there) if one in gone else (there, absent)
+            known[one] = now
+            other.pop(one, None)
+        for facts in (there, absent):
+            while len(facts) > _MOST_FACTS:
+                del facts[next(iter(facts))]
         return came
 
     async def run(self) -> None:
@@ -147,3 +157,14 @@ class Presence:
         if await self.ask(waiting, self._federation.fleet(), anew=True):
             self._backlog.reconsider_all()
             self._federation.wake.set()
+
+
+def _distinct(workloads: Iterable[Workload]) -> Iterable[Workload]:
+    """Thousands of jobs may name the same few objects."""
+    plain: dict[tuple[str, tuple[Reference, ...]], Workload] = {}
+    for workload in workloads:
+        if workload.variants or (workload.references and workload.data):
+            yield workload
+        elif workload.references:
+            plain[workload.namespace, workload.references] = workload
+    yield from plain.values()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.admission import footprint_of
-from placement import planner
+from placement import invariants, planner
 from placement.fleet import Cluster, Fleet, Health, PendingJob
 from placement.kinds import reader
 from placement.kinds.catalogue import Catalogue
@@ -18,8 +18,9 @@ from placement.overrides.override import Clusters, ImageRewrite, ObjectPatch, Ov
 from placement.overrides.variants import Judge
 from placement.safety.policy import Exemption, Policy
 from placement.summary import summarise
-from placement.verdict import OverrideRefused, Placed, PolicyForbids, Waiting
-from placement.workload import Variant, Workload
+from placement.verdict import OverrideRefused, Placed, Plan, PolicyForbids, Waiting
+from placement.workload import Hints, LabelRequirement, NodeConstraint, Operator, Variant, Workload
+from tests.placement import worlds
 from tests.placement.worlds import A100, H100, NOW, gpu_node
 
 CATALOGUE = Catalogue.builtin()
@@ -238,3 +239,30 @@ def test_whatever_is_patched_it_is_the_same_gang_or_refused(found: list[dict[str
         (before,), (after,) = workload.roles, made.workload.roles
         assert (after.replicas, after.minimum, after.devices) == (before.replicas, before.minimum, before.devices)
         assert made.workload.hints == workload.hints
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_varied_job_is_decided_on_each_cluster_as_the_job_that_it_is_there(data: st.DataObject) -> None:
+    """Whatever way the planner goes: its answer for a cluster is that for a job that is so everywhere."""
+    plain = replace(data.draw(worlds.workloads(whole=True)), hints=Hints())
+    clusters = {
+        name: worlds.cluster(name, [gpu_node(f"{name}-{n}", free=data.draw(st.integers(0, 8))) for n in range(3)])
+        for name in ("a", "b", "c")
+    }
+    found: dict[str, Variant] = {}
+    for name in data.draw(st.lists(st.sampled_from(sorted(clusters)), unique=True)):
+        constraint = data.draw(st.sampled_from([NodeConstraint(), NEVER]))
+        roles = tuple(replace(role, constraint=constraint) for role in plain.roles)
+        found[name] = Variant(("o",), replace(plain, roles=roles))
+    varied = replace(plain, variants=found)
+    (decision,) = planner.plan_fully(Fleet(clusters), [PendingJob("j", 1, varied, "red", NOW)], NOW).decisions
+    for candidate in decision.candidates:
+        alone = Fleet({candidate.cluster: clusters[candidate.cluster]})
+        job = PendingJob("j", 1, varied.at(candidate.cluster), "red", NOW)
+        (expected,) = planner.plan_fully(alone, [job], NOW).decisions[0].candidates
+        assert (candidate.reasons, candidate.score) == (expected.reasons, expected.score)
+    assert invariants.check(Plan((decision,)), Fleet(clusters)) == ()
+
+
+NEVER = NodeConstraint(terms=((LabelRequirement("pool", Operator.IN, ("nowhere",)),),))
