@@ -142,9 +142,11 @@ def render(
 
 def served_there(objects: Sequence[Object], workload: Workload, cluster: str, fleet: Fleet) -> Sequence[Object]:
     """Without what the workload does not need, and is of a kind that the cluster does not serve."""
+    if not workload.brings:
+        return objects
     summary = fleet.clusters[cluster].summary
     absent = {one.kind for one in workload.brings if not one.needed and summary and one.kind not in summary.kinds}
-    return [one for one in objects if f"{one.get('apiVersion')}/{one.get('kind')}" not in absent] if absent else objects
+    return [one for one in objects if f"{one.get('apiVersion')}/{one.get('kind')}" not in absent]
 
 
 def data_of(workload: Workload, cluster: str, moves: Sequence[DataMove], fleet: Fleet) -> tuple[DataPlace, ...]:

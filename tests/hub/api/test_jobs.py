@@ -128,6 +128,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "at_least": False,
                 "moves": [],
                 "overrides": [],
+                "without": [],
             },
             {
                 "cluster": "cloud-b",
@@ -142,6 +143,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "at_least": False,
                 "moves": [],
                 "overrides": [],
+                "without": [],
             },
             {
                 "cluster": "edge-c",
@@ -161,6 +163,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "at_least": False,
                 "moves": [],
                 "overrides": [],
+                "without": [],
             },
         ],
         "reasons": [],
