@@ -12,9 +12,9 @@ import jsonpointer
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from placement.kinds.pod_changes import PodChange
-from placement.safety.policy import Kinds, Namespaces
+from placement.safety.policy import MAX_STARS, Kinds, Namespaces
 
-MAX_OPERATIONS = 100  # of one override
+MAX_OPERATIONS = 100  # of one patch
 MAX_ENV = 200
 _STRICT = ConfigDict(extra="forbid")
 _IMAGE_PREFIX = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._:/-]*")
@@ -99,7 +99,16 @@ def _claims(value: dict[str, str]) -> dict[str, str]:
 
 
 ClaimNames = Annotated[dict[str, str], AfterValidator(_claims)]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_several)]
+
+
+def _pattern(value: str) -> str:
+    if not 1 <= len(value) <= 253 or value.count("*") > MAX_STARS:
+        raise ValueError(f"{value[:60]!r} is no name: write gpu-paris, or gpu-* for all that begin so")
+    return value
+
+
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_several)]
+Operation = Annotated[dict[str, Any], AfterValidator(_operation)]
 EnvVar = Annotated[dict[str, Any], AfterValidator(_env)]
 Toleration = Annotated[dict[str, Any], AfterValidator(_toleration)]
 ClassName = Annotated[str, AfterValidator(_class)]
@@ -145,10 +154,15 @@ class ObjectPatch:
     """RFC 6902, of the objects meant: by kind and name; those of the workload's own file."""
 
     __pydantic_config__ = _STRICT
-    operations: Annotated[tuple[Annotated[dict[str, Any], AfterValidator(_operation)], ...], ...]
+    operations: tuple[Operation, ...]
     kind: str = ""  # "" with no name: the workload
-    name: str = "*"  # or a pattern
+    name: Annotated[str, AfterValidator(_pattern)] = "*"  # or a pattern
     if_absent: Literal["refuse", "skip"] = "refuse"  # what becomes of a job that has no such object
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if not 1 <= len(self.operations) <= MAX_OPERATIONS:
+            raise ValueError(f"it has {len(self.operations)} operations: write 1 to {MAX_OPERATIONS}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import pytest
 from hub.errors import Invalid
 from hub.presence import Presence
 from hub.records import Actor
+from placement.data import Dataset, Replica
 from placement.lifecycle import Phase
 from placement.presence import ObjectName
-from placement.workload import Reference, Workload
-from tests.hub.loops.rig import ANN, Clock, FakeSpoke, Hub, Read, workload
+from placement.workload import DataUse, Reference, Workload
+from tests.hub.loops.rig import ADMIN, ANN, Clock, FakeSpoke, Hub, Read, workload
 from wire.orders import CommandAck
 
 TOKEN = ObjectName("Secret", "default", "token")
@@ -129,3 +130,19 @@ async def test_a_spokes_own_refusal_counts_for_a_minute(hub: Hub, submit: Any) -
     hub.copies.backlog.reconsider_all()
     await hub.placing.settle()
     assert (await hub.jobs.show(ANN, id_)).phase is Phase.PLACED
+
+
+async def test_a_claim_that_is_filled_before_the_job_starts_need_not_be_there(hub: Hub, submit: Any) -> None:
+    """West lacks the claim that the job mounts, and gets a copy of its dataset there first."""
+    claim = ObjectName("PersistentVolumeClaim", "default", "images")
+    other = ObjectName("PersistentVolumeClaim", "default", "other")
+    await member(hub, "west", claim, other)
+    replicas = (Replica("eu", uri="s3://b/images"), Replica("", "east", "pvc://default/images"))
+    await hub.datasets.put(ADMIN, [Dataset("images", 1 << 30, replicas)], force=True)
+    mounting = replace(naming(claim), data=(DataUse("pvc://default/images"),))
+    assert hub.presence.missing(mounting, hub.federation.fleet()) == {}
+    id_ = await submit(mounting)
+    await hub.placing.settle()
+    assert (await hub.jobs.show(ANN, id_)).cluster == "west"
+    with pytest.raises(Invalid, match="PersistentVolumeClaim default/other"):
+        await submit(replace(naming(other), name="b"))

@@ -73,6 +73,8 @@ async def test_what_is_wrong_is_named_by_its_field(as_: As, hub: FakeHub) -> Non
             "add /x has no value",
         ),
         "spec.images[0].to": ({"images": [{"from": "docker.io", "to": "*"}]}, "* is no registry to take images from"),
+        "spec.patches[0]": ({"patches": [{"operations": []}]}, "it has 0 operations: write 1 to 100"),
+        "spec.workloads.tenants[0]": ({"workloads": {"tenants": "*" * 9}}, "'*********' is no name"),
         "spec.colour": ({"colour": 1}, "this field is not known"),
     }
     for path, (wrong, said) in cases.items():
@@ -80,7 +82,9 @@ async def test_what_is_wrong_is_named_by_its_field(as_: As, hub: FakeHub) -> Non
         spec = {"clusters": {"names": ["*"]}, **wrong}
         answer = await as_("admin-token").post("/apply", json={**body, "spec": spec})
         assert answer.status_code == 422, answer.text
-        (problem,) = answer.json()["error"]["problems"]
+        problems = answer.json()["error"]["problems"]
+        assert len(problems) == 1, problems
+        (problem,) = problems
         assert problem["path"] == path
         assert problem["message"].startswith(said), problem
     assert not hub.overrides.known
