@@ -14,5 +14,6 @@ EVENTS = "events"  # LogRequest.of
 
 KINDS = "kinds"  # KindFiles
 DISTRIBUTE = "distribute"  # DistributionOrders
+PRESENCE = "presence"  # PresenceRequest
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS, DISTRIBUTE})
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS, DISTRIBUTE, PRESENCE})
