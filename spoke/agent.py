@@ -32,6 +32,7 @@ from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Object, Selection, Unavailable
 from spoke.crew import Crew
 from spoke.device_book import DeviceBook
+from spoke.distribution import caring
 from spoke.distribution.caring import Caring
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
@@ -116,10 +117,11 @@ class Agent:
         guard: Guard | None = None,
         local_gpus: tuple[str, Callable[[], Sequence[Reading]]] | None = None,
         kind_files: KindFiles | None = None,
+        with_distributions: caring.Patience = caring.PATIENCE,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
-        does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
-        `with_starts`: its patience with them. `tells_claims`: not where claims come into being as they are mounted."""
+        does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_…`: its
+        patience with them. `tells_claims`: not where claims come into being as they are mounted."""
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
@@ -179,7 +181,9 @@ class Agent:
         self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
         self._meter = Meter(port, self._jobs, self._gpus, lambda: self._kinds, clock=_loop_time, local=local_gpus)
-        self._caring = Caring(port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time)
+        self._caring = Caring(
+            port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time, patience=with_distributions
+        )
         self._stall_watch = StallWatch(port, self._jobs, self._meter.busy, clock=clock)
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
