@@ -49,11 +49,18 @@ def tables() -> str:
     lines += [_shape_row(rules) for rules in ordered]
     lines += ["", "| kind | runs when | succeeds when | fails when | its pods are made by |", "|---|---|---|---|---|"]
     lines += [_status_row(rules) for rules in ordered]
-    lines += ["", "| goes along with the workload that uses it | apiVersion |", "|---|---|"]
-    lines += [f"| {other.kind} | {', '.join(other.versions)} |" for other in catalogue.others.dependencies]
+    lines += ["", "| goes along with the workload that uses it | apiVersion | a cluster that does not serve it |"]
+    lines += ["|---|---|---|"]
+    lines += [
+        f"| {other.kind} | {', '.join(other.versions)} | {_ELSEWHERE[other.installed]} |"
+        for other in catalogue.others.dependencies
+    ]
     lines += ["", "| is not submitted | because |", "|---|---|"]
     lines += [f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in catalogue.others.refused]
     return "\n".join(lines)
+
+
+_ELSEWHERE = {"": "", "needed": "is left out", "wished": "runs the workload without"}
 
 
 def _shape_row(rules: KindFile) -> str:
