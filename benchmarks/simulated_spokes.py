@@ -18,6 +18,7 @@ from random import Random
 
 from placement import summary
 from placement.inventory import DeviceClass, DeviceForm, JobEpoch, Node, Summary
+from placement.presence import ObjectName
 from placement.resources import Resources
 from spoke import join as joining
 from spoke.link import Link
@@ -88,6 +89,9 @@ class Accepting:
 
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
+
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        return frozenset()
 
     def kinds_told(self, files: Mapping[str, str]) -> None:
         pass

@@ -58,7 +58,10 @@ from hub.loops.dividing import DividingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
+from hub.overrides import OverrideBook
+from hub.overriding import Overriding
 from hub.pki import Authority, DamagedAuthority, GivenRefused
+from hub.presence import Presence
 from hub.prices import Prices
 from hub.queues import Queues
 from hub.rebalancing import Rebalancing
@@ -79,6 +82,7 @@ from placement.data import DataPlace
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError
+from placement.overrides.variants import Judge
 from placement.queues.tree import Queue, QueueTree
 from wire import private_file, service_loop
 
@@ -159,6 +163,7 @@ class Hub:
         self._run_loop("health", parts.health.run())
         self._run_loop("distributing", parts.distributing.run())
         self._run_loop("calendar", parts.calendar.run())
+        self._run_loop("presence", parts.presence.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -353,6 +358,7 @@ class Hub:
             tenants=parts.tenants,
             kinds=parts.kinds,
             distributions=parts.distributions,
+            overrides=parts.overrides,
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
@@ -398,12 +404,14 @@ class _Parts:
     tenants: TenantBook
     kinds: KindBook
     distributions: Distributions
+    overrides: OverrideBook
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
     tunnels: Tunnels
     happenings: Happenings
     uplink: Uplink
+    presence: Presence
     placing: PlacingLoop
     dividing: DividingLoop
     health: HealthLoop
@@ -446,7 +454,14 @@ def _assemble(
 
     token_life = timedelta(seconds=settings.join_token_life_s)
     clusters = Clusters(store, federation, authority, directory, clock=clock, token_life=token_life)
-    planning = Planning(planner.Planner().plan, invariants.check, rendered)
+
+    def judge(tenant: str) -> Judge:
+        policy = federation.tenants.of(tenant).policy
+        return Judge(catalogue, lambda submission: admission.footprint_of(submission, catalogue), policy)
+
+    overriding = Overriding(federation, backlog, judge)
+    presence = Presence(directory, federation, backlog, clock=clock)
+    planning = Planning(planner.Planner().plan, invariants.check, rendered, overriding, presence)
     kinds = KindBook(store, catalogue, directory, clock=clock)
     jobs = Jobs(
         store,
@@ -457,6 +472,9 @@ def _assemble(
         admit,
         planner.plan_fully,
         directory,
+        overriding,
+        rendered,
+        presence,
         catalogue,
         clock=clock,
         rng=rng,
@@ -476,6 +494,7 @@ def _assemble(
         tenants=TenantBook(store, federation),
         kinds=kinds,
         distributions=Distributions(store, federation, catalogue, directory, clock=clock),
+        overrides=OverrideBook(store, federation, clock=clock),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
         rebalancing=Rebalancing(federation, backlog, clock=clock),
@@ -489,6 +508,7 @@ def _assemble(
             clock=clock,
             kind_files=lambda: kinds.files,
         ),
+        presence=presence,
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         dividing=DividingLoop(store, federation, backlog, copies.wholes, catalogue, clock=clock, rng=rng),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),

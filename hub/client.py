@@ -31,6 +31,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from hub.api import schemas
 from hub.api.distributions import DistributionListOut, DistributionOut
 from hub.api.kinds import KindFileListOut, KindFileOut
+from hub.api.override_schemas import OverrideListOut, OverrideOut, OverrideSpec
 from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
 from hub.api.usage_schemas import TopOut
 from placement.lifecycle import Phase
@@ -132,6 +133,14 @@ class MusterClient:
         if answer.content.lstrip().startswith(b"["):
             return self._parse(schemas.PlanList, answer.content).root
         return [self._parse(schemas.PlanOut, answer.content)]
+
+    def manifests(
+        self, text: bytes, cluster: str, *, namespace: str | None = None, show_secrets: bool = False
+    ) -> list[schemas.ManifestOut]:
+        """What would be applied on that cluster if each workload of the file went there."""
+        params = {**_namespace(namespace), "cluster": cluster, "show_secrets": str(show_secrets).lower()}
+        answer = self._call("POST", "/plan/manifest", params=params, content=text, headers={"Content-Type": _YAML})
+        return self._model(schemas.ManifestListOut, answer).manifests
 
     def jobs(
         self,
@@ -444,6 +453,22 @@ class MusterClient:
 
     def remove_kind(self, name: str) -> None:
         self._call("DELETE", f"/kinds/{_part(name)}", again=False)
+
+    # --- what is changed of workloads on single clusters ---
+
+    def overrides(self) -> list[OverrideOut]:
+        """In the order in which they are applied."""
+        return self._get(OverrideListOut, "/overrides").overrides
+
+    def override(self, name: str) -> OverrideOut:
+        return self._get(OverrideOut, f"/overrides/{_part(name)}")
+
+    def set_override(self, name: str, spec: OverrideSpec) -> OverrideOut:
+        body = spec.model_dump(mode="json", by_alias=True)
+        return self._model(OverrideOut, self._call("PUT", f"/overrides/{_part(name)}", json=body))
+
+    def delete_override(self, name: str) -> None:
+        self._call("DELETE", f"/overrides/{_part(name)}", again=False)
 
     # --- tenants ---
 

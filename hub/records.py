@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -193,6 +193,16 @@ class Planned:
     decision: Decision
     outlook: Outlook | None = None
     division: PlannedDivision | None = None  # of one that is to be divided, instead of a place
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What would be applied on a cluster if a planned workload went there."""
+
+    planned: Planned
+    cluster: str
+    overrides: tuple[str, ...]  # those that were applied
+    objects: Sequence[Object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -17,7 +17,7 @@ from hub.clusters import Clusters
 from hub.errors import NotFound
 from hub.federation import Federation
 from hub.link.port import Attached, NotWelcome
-from hub.loops.backlog import Backlog
+from hub.loops.backlog import MISSING_LASTS, POLICY_LASTS, Backlog
 from hub.store import clusters, commands, copies, distributions, learned, moves, resizing
 from hub.store.changes import ClusterRecord
 from hub.store.distribution_calls import DistributionCalls
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 INVALID = "invalid"
 OLDER = "older-epoch"
-POLICY = "policy"
+_LASTING = {"policy": POLICY_LASTS, "no-such-object": MISSING_LASTS}
 
 
 class Uplink:
@@ -148,8 +148,8 @@ class Uplink:
         now = self._clock()
         for ack in acks:
             if ack.refused_code and ack.refused_code != INVALID:
-                lasting = ack.refused_code == POLICY
-                self._note_refusal(cluster, ack.ref.job, ack.refused_message or ack.refused_code, now, lasting=lasting)
+                lasts = _LASTING.get(ack.refused_code)
+                self._note_refusal(cluster, ack.ref.job, ack.refused_message or ack.refused_code, now, lasts=lasts)
         await self._store.write_together(_close, Answers(cluster, {ack.id: ack for ack in acks}, now))
 
     # ---- reports ----
@@ -192,10 +192,12 @@ class Uplink:
         now = self._clock()
         await self._store.write(lambda session: distributions.told(session, cluster, acks, reports, now))
 
-    def _note_refusal(self, cluster: str, job: str, message: str, now: datetime, *, lasting: bool = False) -> None:
+    def _note_refusal(
+        self, cluster: str, job: str, message: str, now: datetime, *, lasts: timedelta | None = None
+    ) -> None:
         # Only for a job that is really there: nothing is kept for what a confused spoke may say.
         if self._federation.holds(cluster, job):
-            self._backlog.refused(job, cluster, message, self._federation.revision(cluster), now, lasting=lasting)
+            self._backlog.refused(job, cluster, message, self._federation.revision(cluster), now, lasts=lasts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,20 @@ from placement.inventory import Summary
 from placement.kinds import claims, podgroups
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import claim_facts, endpoints, heartbeats, job_events, logs, lost_nodes, pod_groups, policy, reaching, stuck
+from placement.presence import ObjectName
+from spoke import (
+    claim_facts,
+    endpoints,
+    heartbeats,
+    job_events,
+    logs,
+    lost_nodes,
+    pod_groups,
+    policy,
+    presence,
+    reaching,
+    stuck,
+)
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
@@ -32,6 +45,7 @@ from spoke.cluster.port import ClusterError, ClusterPort, Object, Selection, Una
 from spoke.crew import Crew
 from spoke.dependencies import SIZED
 from spoke.device_book import DeviceBook
+from spoke.distribution import caring
 from spoke.distribution.caring import Caring
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
@@ -53,6 +67,7 @@ from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
 from spoke.policy import Guard
+from spoke.presence import Presence
 from spoke.reaching import Reached, TunnelRefused
 from spoke.schedule import Scheduler
 from spoke.staging.port import NoStager, Stager
@@ -116,10 +131,11 @@ class Agent:
         guard: Guard | None = None,
         local_gpus: tuple[str, Callable[[], Sequence[Reading]]] | None = None,
         kind_files: KindFiles | None = None,
+        with_distributions: caring.Patience = caring.PATIENCE,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
-        does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
-        `with_starts`: its patience with them. `tells_claims`: not where claims come into being as they are mounted."""
+        does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_…`: its
+        patience with them. `tells_claims`: not where claims come into being as they are mounted."""
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
@@ -161,6 +177,7 @@ class Agent:
             lambda node: bool(self._lost_nodes.why(node)),
             self._staging,
         )
+        self._presence = Presence(port, catalogue, self._guard)
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._scheduler.claims = Claims(self._devices, self._inventory)
@@ -178,7 +195,9 @@ class Agent:
         self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
         self._meter = Meter(port, self._jobs, self._gpus, lambda: self._kinds, clock=_loop_time, local=local_gpus)
-        self._caring = Caring(port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time)
+        self._caring = Caring(
+            port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time, patience=with_distributions
+        )
         self._stall_watch = StallWatch(port, self._jobs, self._meter.busy, clock=clock)
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -390,10 +409,15 @@ class Agent:
     async def _obey(self, commands: Sequence[Command]) -> Sequence[CommandAck]:
         self._unheard_of.difference_update(command.ref for command in commands)
         refused: dict[int, CommandAck] = {}
+        lacking = await self._presence.of_starts(
+            {one.id: one.order for one in commands if isinstance(one.order, Start) and self._is_new(one.ref)}
+        )
         for number, command in enumerate(commands):
             if number % _COMMANDS_AT_A_TIME == _COMMANDS_AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            if isinstance(command.order, Start | Scale) and (refusal := self._checked(command, command.order)):
+            if isinstance(command.order, Start | Scale) and (
+                refusal := self._checked(command, command.order, lacking.get(command.id, ""))
+            ):
                 refused[command.id] = refusal
         accepted = [command for command in commands if command.id not in refused]
         acks = await self._ledger.accept(accepted, self._first_seq())
@@ -451,6 +475,10 @@ class Agent:
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         await self._ready.wait()
         return await self._meter.ask(refs)
+
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        await self._ready.wait()
+        return await self._presence.missing(names)
 
     async def reach(self, query: TunnelQuery) -> Reached:
         await self._ready.wait()
@@ -517,24 +545,32 @@ class Agent:
         """Those of which there may be objects."""
         return [k for k in self._catalogue.kinds if k.resource_kind in self._kinds and pod_groups.is_watched(k)]
 
-    def _checked(self, command: Command, order: Start | Scale) -> CommandAck | None:
+    def _is_new(self, ref: JobRef) -> bool:
+        """Otherwise it was sent again, or is too old: the ledger knows what to answer."""
+        known = self._jobs.get(ref.job)
+        return known is None or known.ref.epoch < ref.epoch
+
+    def _checked(self, command: Command, order: Start | Scale, lacking: str) -> CommandAck | None:
         try:
-            return self._why_not(command, order) if isinstance(order, Start) else self._why_no_more(command, order)
+            if isinstance(order, Scale):
+                return self._why_no_more(command, order)
+            return self._why_not(command, order, lacking)
         except Exception as error:  # it would come again on the next stream, and end that too
             log.exception("%s cannot be decided on", command.ref)
             message = f"this spoke cannot read it ({type(error).__name__}: {error}); is it older than its hub?"
             return CommandAck(command.id, command.ref, "no-room", message)  # others may read it
 
-    def _why_not(self, command: Command, start: Start) -> CommandAck | None:
-        known = self._jobs.get(command.ref.job)
-        if known is not None and known.ref.epoch >= command.ref.epoch:
-            return None  # sent again, or too old: the ledger knows what to answer
+    def _why_not(self, command: Command, start: Start, lacking: str) -> CommandAck | None:
+        if not self._is_new(command.ref):
+            return None
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
         if forbidden := self._guard.of_start(command.ref, start):
             log.warning("%s is refused: %s", command.ref, forbidden)
             return CommandAck(command.id, command.ref, policy.POLICY, forbidden)
+        if lacking:
+            return CommandAck(command.id, command.ref, presence.MISSING, lacking)
         if not self._devices.is_read and claims.any_named(start.workload):
             return CommandAck(command.id, command.ref, "no-room", DEVICES_UNREAD)
         if shortfall := self._holding.hold(command.ref, start):

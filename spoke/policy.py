@@ -147,6 +147,10 @@ class Guard:
             return _in_words([*self._misplaced((), namespace), *self._namespace(namespace)])
         return ""
 
+    def of_presence(self, namespace: str) -> str:
+        """Why the hub may not know whether an object is there; "" where it may."""
+        return _in_words([*self._misplaced((), namespace), *self._namespace(namespace)])
+
     def _namespace(self, namespace: str) -> Iterable[Refusal]:
         return policy.refusals(replace(self.rules.jobs, kinds=("*",)), Footprint(namespace))
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from placement.inventory import Summary
+from placement.presence import ObjectName
 from spoke.reaching import Reached
 from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck
@@ -44,6 +45,9 @@ class AgentSide(Protocol):
 
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         """What these jobs use of their GPUs now, or all that run here where none is named."""
+
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        """Those of them that are not in the cluster, as far as that can be told."""
 
     def kinds_told(self, files: Mapping[str, str]) -> None:
         """Every kind file that the hub's admins added, by name. Said before any job of them."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -19,7 +20,7 @@ import grpc.aio
 from spoke.log_sender import LogSender
 from spoke.port import AgentSide
 from spoke.tunnel_server import TunnelServer
-from wire import capabilities, distribution, lanes, translate, translate_summary, usage
+from wire import capabilities, distribution, lanes, presence, translate, translate_summary, usage
 from wire import link_pb2 as pb
 from wire.checks import ProtocolError
 from wire.distribution import DistributionRef
@@ -35,7 +36,7 @@ DATA_INTERVAL_S = 30.0
 # Waiting for the ledger. Beyond this many the stream's reader waits too, and with it the hub's writer, nobody else.
 COMMANDS_WAITING = 2048
 DISTRIBUTIONS_WAITING = 64
-_USAGES_AT_ONCE = 16
+_ANSWERS_AT_ONCE = 16
 
 Call = grpc.aio.StreamStreamCall[pb.FromSpoke, pb.FromHub]
 
@@ -153,7 +154,9 @@ class Session:
             case "log_request":
                 await self._logs.request(message.log_request)
             case "usage_request":
-                self._answer_usage(message.usage_request)
+                self._answer(self._tell_usage(message.usage_request))
+            case "presence_request":
+                self._answer(self._tell_presence(message.presence_request))
             case "log_credit":
                 self._logs.grant(message.log_credit)
             case "log_stop":
@@ -171,12 +174,23 @@ class Session:
             case _:  # of a newer hub
                 pass
 
-    def _answer_usage(self, request: pb.UsageRequest) -> None:
-        """Beside the reader: it takes as long as the slowest node."""
-        if len(self._asked) < _USAGES_AT_ONCE:
-            task = asyncio.create_task(self._tell_usage(request))
-            self._asked.add(task)
-            task.add_done_callback(self._asked.discard)
+    def _answer(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Beside the reader: it takes as long as the slowest node, or the API server."""
+        if len(self._asked) >= _ANSWERS_AT_ONCE:
+            telling.close()
+            return
+        task = asyncio.create_task(telling)
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _tell_presence(self, request: pb.PresenceRequest) -> None:
+        try:
+            names = presence.names_from_wire(request)
+            missing = await self._side.missing(names)
+        except Exception:  # whoever asks hears nothing, and takes it for unknown
+            log.exception("whether objects are there could not be found out")
+            return
+        await self._outbox.send(pb.FromSpoke(presence=presence.answer_to_wire(request.id, names, missing)))
 
     async def _tell_usage(self, request: pb.UsageRequest) -> None:
         try:
@@ -195,9 +209,9 @@ class Session:
                 refusals.append(
                     CommandAck(message.id, JobRef(message.ref.job, message.ref.epoch), "invalid", str(error))
                 )
-        await self._answer(refusals)
+        await self._acknowledge(refusals)
 
-    async def _answer(self, acks: Sequence[CommandAck]) -> None:
+    async def _acknowledge(self, acks: Sequence[CommandAck]) -> None:
         for start in range(0, len(acks), lanes.ACKS_PER_MESSAGE):
             batch = [translate.ack_to_wire(ack) for ack in acks[start : start + lanes.ACKS_PER_MESSAGE]]
             await self._outbox.send(pb.FromSpoke(acks=pb.CommandAcks(acks=batch)))
@@ -245,7 +259,7 @@ class Session:
 
     async def _obey(self) -> None:
         while True:
-            await self._answer(await self._side.commanded(await self._commands.take()))
+            await self._acknowledge(await self._side.commanded(await self._commands.take()))
 
     async def _distribute(self) -> None:
         while True:

@@ -15,5 +15,8 @@ ENDPOINTS = "endpoints"  # LogRequest.of
 
 KINDS = "kinds"  # KindFiles
 DISTRIBUTE = "distribute"  # DistributionOrders
+PRESENCE = "presence"  # PresenceRequest
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, ENDPOINTS, USAGE, KINDS, DISTRIBUTE})
+OURS: frozenset[str] = frozenset(
+    {LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, ENDPOINTS, USAGE, KINDS, DISTRIBUTE, PRESENCE}
+)

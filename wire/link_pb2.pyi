@@ -80,6 +80,7 @@ class FromSpoke(_message.Message):
     TUNNEL_CLOSE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     DISTRIBUTION_NEWS_FIELD_NUMBER: _builtins.int
+    PRESENCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, once"""
@@ -114,6 +115,10 @@ class FromSpoke(_message.Message):
 
     @_builtins.property
     def distribution_news(self) -> Global___DistributionNews: ...
+    @_builtins.property
+    def presence(self) -> Global___Presence:
+        """answers presence_request"""
+
     def __init__(
         self,
         *,
@@ -130,12 +135,13 @@ class FromSpoke(_message.Message):
         tunnel_close: Global___TunnelClose | None = ...,
         usage: Global___Usage | None = ...,
         distribution_news: Global___DistributionNews | None = ...,
+        presence: Global___Presence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "presence", b"presence", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "presence", b"presence", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "tunnel_opened", "tunnel_data", "tunnel_credit", "tunnel_close", "usage", "distribution_news"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "tunnel_opened", "tunnel_data", "tunnel_credit", "tunnel_close", "usage", "distribution_news", "presence"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -160,6 +166,7 @@ class FromHub(_message.Message):
     USAGE_REQUEST_FIELD_NUMBER: _builtins.int
     KIND_FILES_FIELD_NUMBER: _builtins.int
     DISTRIBUTION_ORDERS_FIELD_NUMBER: _builtins.int
+    PRESENCE_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """answers hello: what must be live here"""
@@ -202,6 +209,10 @@ class FromHub(_message.Message):
     def distribution_orders(self) -> Global___DistributionOrders:
         """likewise ("distribute")"""
 
+    @_builtins.property
+    def presence_request(self) -> Global___PresenceRequest:
+        """likewise ("presence")"""
+
     def __init__(
         self,
         *,
@@ -220,12 +231,13 @@ class FromHub(_message.Message):
         usage_request: Global___UsageRequest | None = ...,
         kind_files: Global___KindFiles | None = ...,
         distribution_orders: Global___DistributionOrders | None = ...,
+        presence_request: Global___PresenceRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "presence_request", b"presence_request", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "presence_request", b"presence_request", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request", "kind_files", "distribution_orders"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request", "kind_files", "distribution_orders", "presence_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -948,7 +960,8 @@ class CommandAck(_message.Message):
     id: _builtins.int
     refused_code: _builtins.str
     """Empty: accepted, and in the spoke's ledger. Otherwise the refusal's code: "older-epoch" | "no-room" | "invalid"
-    | "policy" (the owner of the cluster forbids it: asked again only of a spoke that has started anew).
+    | "policy" (the owner of the cluster forbids it: asked again only of a spoke that has started anew)
+    | "no-such-object" (what it names is not in the cluster: asked again after a while).
     """
     refused_message: _builtins.str
     @_builtins.property
@@ -1736,6 +1749,81 @@ class JobUse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__util_percent) -> _WhichOneofReturnType__util_percent | None: ...
 
 Global___JobUse: _TypeAlias = JobUse  # noqa: Y015
+
+@_typing.final
+class PresenceRequest(_message.Message):
+    """---- Whether objects that jobs name are in the cluster (capability "presence") ----"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectName]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        objects: _abc.Iterable[Global___ObjectName] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "objects", b"objects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PresenceRequest: _TypeAlias = PresenceRequest  # noqa: Y015
+
+@_typing.final
+class ObjectName(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    namespace: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectName: _TypeAlias = ObjectName  # noqa: Y015
+
+@_typing.final
+class Presence(_message.Message):
+    """`missing`: places in the request. What may not be asked for, or cannot be found out now, is not among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        missing: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Presence: _TypeAlias = Presence  # noqa: Y015
 
 @_typing.final
 class Summary(_message.Message):

@@ -31,6 +31,7 @@ class Start:
     workload: Workload
     spot: bool = False
     moves: tuple[DataMove, ...] = ()  # copied into the cluster before anything is started
+    varied: bool = False  # the workload is what overrides of the cluster made of it; the hub's alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Command:
 class CommandAck:
     id: int
     ref: JobRef
-    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid" | "policy"
+    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid" | "policy" | "no-such-object"
     refused_message: str = ""
 
 

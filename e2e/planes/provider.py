@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from e2e import shapes
+from e2e.kinds import travelling
 from e2e.kinds.operators import OPERATORS, SETTINGS, crd
 from e2e.objects import ObjectClient
 from e2e.planes import build, training_operator
@@ -48,6 +49,8 @@ class PlaneCluster:
             _install(self.client, CRDS / "volcano-job.yaml")
         if self.shape.played_operators:
             for each in (*(operator.crd() for operator in OPERATORS), *(crd(*setting) for setting in SETTINGS)):
+                self.client.create_if_missing(each)
+            for each in travelling.crds():
                 self.client.create_if_missing(each)
             served = [(operator.api, operator.kind) for operator in OPERATORS]
             served += [(f"{group}/{version}", kind) for group, version, kind, *_ in SETTINGS]

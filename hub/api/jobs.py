@@ -16,6 +16,7 @@ from hub.api.schemas import (
     JobDetailOut,
     JobOut,
     JobPageOut,
+    ManifestListOut,
     Namespace,
     PlanOut,
     SubmitOut,
@@ -42,6 +43,11 @@ class SubmitQuery(BaseModel):
 class PlanQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     namespace: Namespace | None = None
+
+
+class ManifestQuery(PlanQuery):
+    cluster: str
+    show_secrets: bool = Field(default=False, description="With what is in the file's Secrets.")
 
 
 class ListQuery(BaseModel):
@@ -106,6 +112,18 @@ async def plan(
     """What would become of the file now: one plan where it holds one workload, else a list of them."""
     plans = await _plans(served, actor, await manifests.read_one(request), query.namespace)
     return plans[0] if len(plans) == 1 else plans
+
+
+@router.post("/plan/manifest", openapi_extra=manifests.BODY)
+async def manifest(
+    request: Request, served: Served, actor: Caller, query: Annotated[ManifestQuery, Query()]
+) -> ManifestListOut:
+    """What would be applied on a cluster if the file's workloads went there, with its overrides."""
+    text = await manifests.read_one(request)
+    found = await served.jobs.manifest(
+        actor, text, query.cluster, namespace=query.namespace, show_secrets=query.show_secrets
+    )
+    return ManifestListOut(manifests=[present.manifest(one) for one in found])
 
 
 @router.get("/jobs")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
@@ -152,6 +152,10 @@ class CandidateOut(Wire):
         description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
     )
     moves: list[DataMoveOut] = []
+    overrides: list[str] = Field(default=[], description="Those that are applied there, in their order.")
+    without: list[str] = Field(
+        default=[], description="What travels along elsewhere, and is of a kind that this cluster does not serve."
+    )
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]
@@ -241,6 +245,21 @@ class PlanOut(Wire):
     starts_with: dict[str, int] | None = Field(
         default=None, description="Pods by role, where there is room for fewer than it asks for."
     )
+
+
+class ManifestOut(Wire):
+    """What would be applied on a cluster if a workload went there."""
+
+    workload: str
+    kind: str
+    cluster: str
+    would_go_there: bool = Field(description="Now, by the plan.")
+    overrides: list[str]
+    objects: list[dict[str, Any]] = Field(description="In the order in which they are applied.")
+
+
+class ManifestListOut(Wire):
+    manifests: list[ManifestOut]
 
 
 class PlanList(RootModel[list[PlanOut]]):

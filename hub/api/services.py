@@ -22,6 +22,7 @@ from hub.records import (
     Job,
     JobEvent,
     JobFilter,
+    Manifest,
     Page,
     PartState,
     Planned,
@@ -33,6 +34,7 @@ from placement.distribution.states import Shown
 from placement.lifecycle import Phase
 from placement.money import PriceBook
 from placement.objects import ObjectKey
+from placement.overrides.override import Override
 from placement.queues.tree import Queue
 from placement.rebalance.proposals import Proposal
 from placement.safety.tenants import Tenant
@@ -116,6 +118,9 @@ class JobsPort(Protocol):
         if_too_large: str | None = None,
     ) -> Sequence[SubmittedJob]: ...
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> Sequence[Planned]: ...
+    async def manifest(
+        self, actor: Actor, text: bytes, cluster: str, *, namespace: str | None = None, show_secrets: bool = False
+    ) -> Sequence[Manifest]: ...
     async def show(self, actor: Actor, ref: str) -> Job: ...
     async def part_states(self, actor: Actor, work: Job) -> Sequence[PartState]: ...
     async def list(self, actor: Actor, job_filter: JobFilter) -> Page: ...
@@ -328,6 +333,15 @@ class KnownDistributionRecord(Protocol):
     def changed_at(self) -> datetime: ...
 
 
+class KnownOverride(Protocol):
+    @property
+    def override(self) -> Override: ...
+    @property
+    def changed_by(self) -> str: ...
+    @property
+    def changed_at(self) -> datetime: ...
+
+
 class KnownDistribution(Protocol):
     @property
     def record(self) -> KnownDistributionRecord: ...
@@ -350,6 +364,15 @@ class DistributionsPort(Protocol):
         dry: bool = False,
     ) -> KnownDistribution: ...
     async def delete(self, actor: Actor, name: str) -> KnownDistribution | None: ...
+
+
+class OverridesPort(Protocol):
+    async def list(self, actor: Actor) -> Sequence[KnownOverride]: ...
+    async def show(self, actor: Actor, name: str) -> KnownOverride: ...
+    def selected(self, override: Override) -> Sequence[str]: ...
+    def check(self, actor: Actor, changed: Sequence[Override]) -> Sequence[str]: ...
+    async def put(self, actor: Actor, changed: Sequence[Override]) -> None: ...
+    async def delete(self, actor: Actor, name: str) -> None: ...
 
 
 class RebalancingPort(Protocol):
@@ -477,6 +500,7 @@ class Services:
     tenants: TenantsPort
     kinds: KindsPort
     distributions: DistributionsPort
+    overrides: OverridesPort
     costs: CostsPort
     datasets: DatasetsPort
     rebalancing: RebalancingPort

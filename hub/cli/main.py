@@ -20,6 +20,7 @@ from hub.cli import (
     jobs,
     kinds,
     operating,
+    overrides,
     people,
     prices,
     queues,
@@ -52,6 +53,7 @@ app.add_typer(tenants.app, name="tenant")
 app.add_typer(kinds.app, name="kind")
 app.add_typer(distributions.verb)
 app.add_typer(distributions.app, name="distribution")
+app.add_typer(overrides.app, name="override")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)
 app.add_typer(session.app)

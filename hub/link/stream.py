@@ -22,7 +22,8 @@ from hub.link.port import Attached, HubSide, NotWelcome
 from hub.link.tunnel_streams import TunnelStreams
 from hub.link.usage_flow import OPEN_USAGES, UsageBroken, UsageFlow
 from placement.inventory import Summary
-from wire import distribution, lanes, translate, translate_summary
+from placement.presence import ObjectName
+from wire import distribution, lanes, presence, translate, translate_summary
 from wire import link_pb2 as pb
 from wire.capabilities import DISTRIBUTE, KINDS
 from wire.certificates import ClusterCertificate
@@ -39,6 +40,10 @@ Context = grpc.aio.ServicerContext[pb.FromSpoke, pb.FromHub]
 GOODBYE_S = 0.7  # for the goodbye to be written; a peer that does not read does not get one
 DISTRIBUTION_NEWS = 1024  # messages that wait; a spoke sends one a change
 OPEN_LOGS = 64  # at a time from one cluster: at LOG_WINDOW each, a bound on memory
+
+
+class PresenceBroken(Exception):
+    """No answer will come."""
 
 
 class Stream:
@@ -69,6 +74,7 @@ class Stream:
         self._logs: dict[int, LogFlow] = {}
         self.tunnels = TunnelStreams(self.cluster, self._outbox)
         self._usages: dict[int, UsageFlow] = {}
+        self._presences: dict[int, asyncio.Future[Sequence[int]]] = {}
         self._ending = asyncio.Event()
 
     async def run(self, attached: Attached) -> None:
@@ -95,6 +101,9 @@ class Stream:
             self.tunnels.end()
             for asked in self._usages.values():
                 asked.broken(f"the connection to cluster {self.cluster} was lost")
+            for answer in self._presences.values():
+                if not answer.done():
+                    answer.set_exception(PresenceBroken(f"the connection to cluster {self.cluster} was lost"))
 
     def end(self, code: str, message: str) -> None:
         """Says goodbye and ends, at once: what else waits to be sent is dropped (another stream sends it again)."""
@@ -137,6 +146,18 @@ class Stream:
             return await flow.answer()
         finally:
             del self._usages[request_id]
+
+    async def missing(self, request_id: int, names: Sequence[ObjectName]) -> frozenset[ObjectName]:
+        """Of these, what is not in the cluster. Raises PresenceBroken."""
+        if len(self._presences) >= OPEN_USAGES:
+            raise PresenceBroken(f"{self.cluster} is being asked {OPEN_USAGES} times already")
+        answer: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
+        self._presences[request_id] = answer
+        try:
+            await self._outbox.send(pb.FromHub(presence_request=presence.request_to_wire(request_id, names)))
+            return presence.missing_from_wire(names, await answer)
+        finally:
+            del self._presences[request_id]
 
     async def _while_welcome(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -193,6 +214,10 @@ class Stream:
                 asked = self._usages.get(message.usage.id)
                 if asked is not None:
                     asked.feed(message.usage)
+            case "presence":
+                answer = self._presences.get(message.presence.id)
+                if answer is not None and not answer.done():
+                    answer.set_result(tuple(message.presence.missing))
             case "hello":
                 raise ProtocolError("hello", "came a second time")
             case _:  # of a newer agent

@@ -16,6 +16,7 @@ from hub.records import JobEvent
 from placement.data import Dataset
 from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.money import PriceBook
+from placement.overrides.override import Override
 from placement.queues.tree import QueueTree
 from placement.safety.tenants import Tenants
 from wire.orders import Command, JobRef
@@ -125,6 +126,13 @@ class TenantsSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class OverridesSaved:
+    """All of them, as they are now."""
+
+    overrides: tuple[Override, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetsSaved:
     """New or changed ones, and the keys of those that are no more."""
 
@@ -172,6 +180,7 @@ Change = (
     | ClusterSaved
     | PricesReplaced
     | QueuesSaved
+    | OverridesSaved
     | TenantsSaved
     | DatasetsSaved
     | Spent

@@ -8,7 +8,7 @@ rest. What a decision's placement holds of its workload is not written: the job 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from placement.safety.policy import Exemption, Policy
 from placement.safety.tenants import Tenant
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
+    Brought,
     DataUse,
     DeviceNeed,
     Divide,
@@ -36,6 +37,7 @@ from placement.workload import (
     LabelRequirement,
     NodeConstraint,
     Operator,
+    OverrideRefusal,
     Reference,
     Role,
     Sizes,
@@ -43,6 +45,7 @@ from placement.workload import (
     Toleration,
     TopologyMode,
     TopologyRequest,
+    Variant,
     Workload,
 )
 from wire.orders import PodPlace, RoleCount
@@ -111,6 +114,8 @@ def _moment(text: str | None) -> datetime | None:
 def reservation_of(row: Any) -> Reservation:
     """Of a row of them, with the `workload_json` that was submitted."""
     submitted = workload_of(row.workload_json)
+    if row.variant_json is not None:
+        submitted = replace(submitted, variants={row.cluster: variant_of(row.variant_json)})
     workload = sized(submitted, row.pods_json)
     wanted = sized(workload, row.wanted_json) if row.wanted_json else None
     return Reservation(
@@ -187,7 +192,10 @@ def moves_of(row: Json) -> tuple[DataMove, ...]:
 
 
 def workload_of(text: str) -> Workload:
-    row = load(text)
+    return workload_from(load(text))
+
+
+def workload_from(row: Json) -> Workload:
     return Workload(
         api_version=row["api_version"],
         kind=row["kind"],
@@ -199,9 +207,24 @@ def workload_of(text: str) -> Workload:
         hints=_hints(row["hints"]),
         references=tuple(Reference(**reference) for reference in row["references"]),
         data=tuple(DataUse(**use) for use in row.get("data", ())),
+        brings=tuple(Brought(**one) for one in row.get("brings", ())),
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
         footprint=_footprint(row.get("footprint") or {}),
+        variants={name: _variant(one) for name, one in (row.get("variants") or {}).items()},
+    )
+
+
+def variant_of(text: str) -> Variant:
+    return _variant(load(text))
+
+
+def _variant(row: Json) -> Variant:
+    workload, refusal = row["workload"], row["refusal"]
+    return Variant(
+        tuple(row["overrides"]),
+        workload_from(workload) if workload is not None else None,
+        OverrideRefusal(**refusal) if refusal is not None else None,
     )
 
 
@@ -343,6 +366,7 @@ def dump_decision(decision: Decision) -> str:
             "domain": candidate.domain,
             "at_least": candidate.at_least,
             "moves": candidate.moves,
+            "without": candidate.without,
         }
         for candidate in decision.candidates
     ]
@@ -378,6 +402,7 @@ def decision_of(text: str, workload: Workload) -> Decision:
             one["domain"],
             one.get("at_least", False),
             moves_of(one),
+            tuple(one.get("without", ())),
         )
         for one in row["candidates"]
     )

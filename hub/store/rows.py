@@ -223,6 +223,7 @@ class ReservationRow(Row, table=True):
     was_json: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # before the last change
     wanted_json: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # until the cluster has it
     shrinks_for: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # the job that gets the room
+    variant_json: str | None = Field(sa_column=Column(Text))  # what overrides of the cluster made of its workload
 
 
 class AttemptRow(Row, table=True):
@@ -432,6 +433,16 @@ class DistributionRow(Row, table=True):
     changed_at: datetime = Field(sa_column=Column(Utc, nullable=False))
 
 
+class OverrideRow(Row, table=True):
+    """What an admin changes of workloads on some clusters."""
+
+    __tablename__ = "overrides"
+    name: str = text_key(253)
+    spec_json: str = Field(sa_column=Column(Text, nullable=False))
+    changed_by: str = Field(sa_column=Column(String(253), nullable=False))
+    changed_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
 class DistributionOrderRow(Row, table=True):
     """The last order about a distribution to a cluster, and what that said of it."""
 
@@ -509,6 +520,7 @@ distributions = table_of(DistributionRow)
 distribution_orders = table_of(DistributionOrderRow)
 crons = table_of(CronRow)
 cron_runs = table_of(CronRunRow)
+overrides = table_of(OverrideRow)
 
 
 def is_placed_itself() -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from hub.records import Actor, DivisionRecord, Job, JobEvent, Object, UserRole
-from hub.store import codec, jobs, moves, resizing, rows
+from hub.store import codec, jobs, moves, resizing, rows, secrets
 from hub.store.jobs import NewJob
 from hub.store.moves import Move
 from placement.lifecycle import TERMINAL, Event, Phase
@@ -170,6 +170,8 @@ def _write(
             spot=any(part.spot for part in live),
         )
     )
+    if phase in TERMINAL:
+        secrets.blank(session, [work.id])
     happened = []
     if said:
         happened.append((SHARES, said))

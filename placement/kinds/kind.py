@@ -266,6 +266,9 @@ class OtherKind:
     kind: str
     versions: tuple[str, ...]  # whole apiVersions
     because: str = ""  # why it cannot be submitted; "" for dependencies
+    # For dependencies that not every cluster serves. needed: a workload that brings one goes only where it is served;
+    # wished: elsewhere it goes without.
+    installed: Literal["", "needed", "wished"] = ""
     distribute: bool = False  # it configures a cluster, and is applied there
 
 

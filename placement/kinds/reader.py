@@ -82,7 +82,7 @@ def read_documents(
         problems.append(_no_workload(gathered.others, gathered.left_out))
     if problems:
         raise ManifestError(problems[: documents.MAX_PROBLEMS])
-    return _with_dependencies(drafts, gathered.others)
+    return _with_dependencies(drafts, gathered.others, catalogue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +283,13 @@ def _references(shape: Shape) -> tuple[Reference, ...]:
     return tuple(dict.fromkeys(each for role in shape.roles for each in references.of_template(role.template)))
 
 
-def _with_dependencies(drafts: Sequence[_Draft], others: Sequence[Dependency]) -> tuple[Submission, ...]:
+def _with_dependencies(
+    drafts: Sequence[_Draft], others: Sequence[Dependency], catalogue: Catalogue
+) -> tuple[Submission, ...]:
     if not others:
         return tuple(_submission(draft, draft.workload, ()) for draft in drafts)
     users = [dependencies.User(draft.workload, draft.manifest, draft.labels()) for draft in drafts]
-    shares = dependencies.shared_out(users, others)
+    shares = dependencies.shared_out(users, others, catalogue)
     return tuple(_submission(draft, share.workload, share.objects) for draft, share in zip(drafts, shares, strict=True))
 
 

@@ -90,12 +90,18 @@ def _networks(metadata: Any) -> Iterator[Reference]:
     given = annotations.get(NETWORKS) if isinstance(annotations, dict) else None
     if not isinstance(given, str):
         return
-    names: list[Any] = given.split(",")
+    names: list[tuple[Any, Any]] = [_where(each) for each in given.split(",")]
     if given.lstrip().startswith("["):
         try:
-            names = [each.get("name") for each in json.loads(given) if isinstance(each, dict)]
+            read = [each for each in json.loads(given) if isinstance(each, dict)]
         except (ValueError, RecursionError):
             return
-    for name in names:
-        if isinstance(name, str) and (bare := name.strip().split("@")[0].rpartition("/")[2]):
-            yield Reference("NetworkAttachmentDefinition", bare)
+        names = [(each.get("namespace") or "", each.get("name")) for each in read]
+    for namespace, name in names:
+        if isinstance(name, str) and name and isinstance(namespace, str):
+            yield Reference("NetworkAttachmentDefinition", name, namespace)
+
+
+def _where(text: str) -> tuple[str, str]:
+    namespace, _, name = text.strip().split("@")[0].rpartition("/")
+    return namespace, name

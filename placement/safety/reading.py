@@ -18,7 +18,7 @@ from placement.kinds import paths, podgroups, roles, trainjobs
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import join
 from placement.kinds.kind import Kind
-from placement.safety import borders, fields, pod_security
+from placement.safety import borders, fields, installed, pod_security
 from placement.safety.containers import listed, mapping
 from placement.safety.footprint import Footprint
 from placement.safety.levels import Breach, Level
@@ -84,6 +84,7 @@ def breaches(obj: Mapping[str, Any], kind: Kind | None, reading: Reading) -> Ite
 
 def _all(obj: Mapping[str, Any], kind: Kind | None, reading: Reading) -> Iterator[Breach]:
     yield from borders.of_object(obj, reading.namespace)
+    yield from installed.of_object(obj, reading.namespace)
     known: set[str] = set()
     if kind is not None:
         entries = roles.shape(kind, obj).roles

@@ -111,6 +111,10 @@ class FakeCluster:
             raise NotFound(f'{key.kind} "{key.name}" not found')
         return self._objects[key]
 
+    async def exists(self, key: ObjectKey) -> bool:
+        await self._call("exists", key)
+        return key in self._objects
+
     async def list(self, selection: Selection) -> Sequence[Object]:
         await self._call("list", None)
         self._served(selection.api_version, selection.kind)

@@ -48,6 +48,7 @@ KEPT = frozenset(
     f"v1/{kind}"
     for kind in ("Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim", "Event")
 )
+_ALWAYS_THERE = frozenset({"PersistentVolumeClaim", "ServiceAccount"})
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -115,6 +116,10 @@ class HostCluster:
 
     async def get(self, key: ObjectKey) -> Object:
         return self._store.get(key)
+
+    async def exists(self, key: ObjectKey) -> bool:
+        """Claims come into being as they are mounted, and accounts are nobody's here."""
+        return key.kind in _ALWAYS_THERE or self._store.find(key) is not None
 
     async def list(self, selection: Selection) -> Sequence[Object]:
         self._served(selection.api_version, selection.kind)

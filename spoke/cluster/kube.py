@@ -39,7 +39,17 @@ from spoke.cluster.port import (
     Upsert,
     bounded,
 )
-from spoke.cluster.rest import APPLY, Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect, read_json
+from spoke.cluster.rest import (
+    APPLY,
+    METADATA,
+    Expired,
+    Forbidden,
+    NamespaceMissing,
+    NotServed,
+    Rest,
+    connect,
+    read_json,
+)
 from wire.tunnels import Process
 
 FIELD_MANAGER = "muster"
@@ -105,6 +115,19 @@ class KubeCluster:
         with self._noticing(served):
             found: dict[str, Any] = await self._rest.get(served.path(key.namespace, key.name))
         return found
+
+    async def exists(self, key: ObjectKey) -> bool:
+        served = await self._discovery.find(key.api_version, key.kind)
+        if served is None and not self._discovery.is_missed(key.api_version, key.kind):
+            return False
+        if served is None:
+            raise self._not_served(key.api_version, key.kind)
+        try:
+            with self._noticing(served):
+                await self._rest.get(served.path(key.namespace, key.name), accept=METADATA)
+        except NotFound:
+            return False
+        return True
 
     async def list(self, selection: Selection) -> Sequence[Object]:
         served = await self._served(selection.api_version, selection.kind)

@@ -134,6 +134,9 @@ class ClusterPort(Protocol):
     async def get(self, key: ObjectKey) -> Object:
         """Raises NotFound."""
 
+    async def exists(self, key: ObjectKey) -> bool:
+        """Without reading what is in it. A kind that is not served has no objects. Raises Refused, Unavailable."""
+
     async def list(self, selection: Selection) -> Sequence[Object]: ...
 
     async def create(self, obj: Object) -> None:

@@ -32,6 +32,7 @@ from spoke.cluster.port import ClusterError, Conflict, NotFound, Refused, Unavai
 kube_config: Any = kubernetes.aio.config  # without annotations
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"  # which JSON is
+METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"  # an object without what is in it
 
 _AT_ONCE = 64  # requests in flight, watches and logs not counted
 _TIMEOUT_S = 60

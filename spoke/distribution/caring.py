@@ -255,7 +255,9 @@ class Caring:
         if key in care.made:
             log.info("%s was changed by somebody, and is again as distribution %s says", key, standing.ref.name)
             care.mended_at = self._clock()
-        care.made[key], care.uids[key] = _essence(became), became["metadata"]["uid"]
+        care.uids[key] = became["metadata"]["uid"]
+        if care.standing.ref == standing.ref:  # else there is a newer order, which says something else of it
+            care.made[key] = _essence(became)
         self._watch(key)
         return ObjectState(key, State.APPLIED)
 

@@ -66,7 +66,8 @@ def test_what_differs_from_the_table_is_told(tmp_path: Path, fleet: Fleet) -> No
 @pytest.fixture(scope="module")
 def fleet() -> Fleet:
     """One cluster that serves every kind and has a few nodes of each sort."""
-    summary = summarise([*nodes()], {kind.resource_kind for kind in CATALOGUE.kinds})
+    others = {f"{version}/{other.kind}" for other in CATALOGUE.others.dependencies for version in other.versions}
+    summary = summarise([*nodes()], {kind.resource_kind for kind in CATALOGUE.kinds} | others)
     cluster = Cluster("paris", "eu", {}, Health.READY, cordoned=False, summary=summary)
     return Fleet({cluster.name: cluster}, queues=QueueTree.of([Queue("default"), Queue("research")]))
 

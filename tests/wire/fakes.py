@@ -19,6 +19,7 @@ from hub.link.server import LinkServer, serve
 from hub.pki import Authority
 from placement.inventory import Summary
 from placement.lifecycle import Event
+from placement.presence import ObjectName
 from placement.resources import Resources
 from placement.workload import Role, Workload
 from spoke import identity
@@ -285,6 +286,9 @@ class FakeAgent:
 
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
+
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        return frozenset(one for one in names if one.name.startswith("missing"))
 
     def kinds_told(self, files: Mapping[str, str]) -> None:
         self.kind_files = dict(files)

@@ -13,6 +13,7 @@ from typing import Any
 
 from placement.kinds import fields, paths
 from placement.kinds.fields import Object, join
+from placement.kinds.pod_changes import PodChange, change_containers, change_spec
 from placement.kinds.problems import Findings
 
 FRAMEWORKS = (
@@ -78,6 +79,11 @@ class Component:
         given = entry.get("labels")
         entry["labels"] = {**(given if isinstance(given, dict) else {}), **labels}
         entry["schedulerName"] = scheduler
+
+    def change(self, entry: dict[str, Any], obj: dict[str, Any], change: PodChange) -> str:
+        change_spec(entry, change)
+        change_containers((entry[name] for name in FRAMEWORKS if isinstance(entry.get(name), dict)), change)
+        return ""
 
 
 def _runtime(entry: Object, obj: Object, path: str) -> Object:

@@ -7,6 +7,7 @@ from typing import Any
 
 from placement.kinds import fields
 from placement.kinds.fields import Object, join
+from placement.kinds.pod_changes import PodChange, change_spec
 from placement.kinds.problems import Findings
 
 
@@ -30,3 +31,9 @@ class Members:
             metadata["labels"] = {**(named if isinstance(named, dict) else {}), **labels}
             spec = one.get("spec")
             one["spec"] = {**(spec if isinstance(spec, dict) else {}), "schedulerName": scheduler}
+
+    def change(self, entry: dict[str, Any], obj: dict[str, Any], change: PodChange) -> str:
+        for pod in fields.dicts(entry.get("pods")):
+            if isinstance(spec := pod.get("spec"), dict):
+                change_spec(spec, change)
+        return ""

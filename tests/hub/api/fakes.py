@@ -29,6 +29,7 @@ from hub.records import (
     Job,
     JobEvent,
     JobFilter,
+    Manifest,
     Page,
     PartState,
     Planned,
@@ -46,6 +47,7 @@ from placement.fleet import Reservation
 from placement.kinds.problems import Problem
 from placement.lifecycle import TERMINAL, Phase
 from placement.money import Price, PriceBook
+from placement.overrides.override import Override
 from placement.queues.tree import Queue, QueueTree, Quota, faults
 from placement.rebalance.proposals import Aim, Proposal, Step
 from placement.resources import Resources
@@ -243,6 +245,13 @@ class FakeJobs:
         self.calls.append(("plan", text, namespace))
         names = ["one", "two"] if _name(text) == "many" else [_name(text)]
         return [Planned(workload(name), decision(self.verdict, workload(name))) for name in names]
+
+    async def manifest(
+        self, actor: Actor, text: bytes, cluster: str, *, namespace: str | None = None, show_secrets: bool = False
+    ) -> Sequence[Manifest]:
+        self.calls.append(("manifest", text, cluster, namespace, show_secrets))
+        (planned,) = await self.plan(actor, text, namespace=namespace)
+        return [Manifest(planned, cluster, ("eu",), ({"kind": "Job"},))]
 
     async def show(self, actor: Actor, ref: str) -> Job:
         for one in self.jobs.values():
@@ -550,6 +559,44 @@ class FakeKinds:
         del self.known[name]
 
 
+@dataclass(frozen=True)
+class FakeOverride:
+    override: Override
+    changed_by: str = "root"
+    changed_at: datetime = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@dataclass
+class FakeOverrides:
+    """Whatever an admin gives is taken; every one of them means the same cluster."""
+
+    known: dict[str, FakeOverride] = field(default_factory=dict)
+
+    async def list(self, actor: Actor) -> Sequence[FakeOverride]:
+        return list(self.known.values())
+
+    async def show(self, actor: Actor, name: str) -> FakeOverride:
+        if name not in self.known:
+            raise NotFound(f"there is no override {name!r}", code="no-such-override")
+        return self.known[name]
+
+    def selected(self, override: Override) -> Sequence[str]:
+        return ["east"]
+
+    def check(self, actor: Actor, changed: Sequence[Override]) -> Sequence[str]:
+        admins_only(actor, "change overrides")
+        return []
+
+    async def put(self, actor: Actor, changed: Sequence[Override]) -> None:
+        self.check(actor, changed)
+        self.known |= {one.name: FakeOverride(one) for one in changed}
+
+    async def delete(self, actor: Actor, name: str) -> None:
+        admins_only(actor, "delete overrides")
+        await self.show(actor, name)
+        del self.known[name]
+
+
 @dataclass
 class FakeCrons:
     """What is submitted is one CronJob, nightly at three, whoever's it is; it has run once."""
@@ -844,6 +891,7 @@ class FakeHub:
     crons: FakeCrons = field(default_factory=FakeCrons)
     kinds: FakeKinds = field(default_factory=FakeKinds)
     distributions: FakeDistributions = field(default_factory=FakeDistributions)
+    overrides: FakeOverrides = field(default_factory=FakeOverrides)
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
@@ -865,6 +913,7 @@ class FakeHub:
             crons=self.crons,
             kinds=self.kinds,
             distributions=self.distributions,
+            overrides=self.overrides,
             costs=self.costs,
             datasets=self.datasets,
             rebalancing=self.rebalancing,

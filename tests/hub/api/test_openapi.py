@@ -14,6 +14,7 @@ DELETE /v1/crons/{ref}
 DELETE /v1/datasets/{name}
 DELETE /v1/distributions/{name}
 DELETE /v1/kinds/{name}
+DELETE /v1/overrides/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
 DELETE /v1/users/{name}
@@ -38,6 +39,8 @@ GET /v1/jobs/{ref}/explain
 GET /v1/jobs/{ref}/logs
 GET /v1/kinds
 GET /v1/kinds/{name}
+GET /v1/overrides
+GET /v1/overrides/{name}
 GET /v1/prices
 GET /v1/queues
 GET /v1/queues/{name}
@@ -63,11 +66,13 @@ POST /v1/jobs/{ref}/cancel
 POST /v1/jobs/{ref}/logs
 POST /v1/join
 POST /v1/plan
+POST /v1/plan/manifest
 POST /v1/queues
 POST /v1/users
 PUT /v1/datasets/{name}
 PUT /v1/distributions/{name}
 PUT /v1/kinds/{name}
+PUT /v1/overrides/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}
 PUT /v1/tenants/{name}

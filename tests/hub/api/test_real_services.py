@@ -18,6 +18,7 @@ from hub.endpoints import Endpoints
 from hub.happenings import Happenings
 from hub.kinds import KindBook
 from hub.link.directory import Directory
+from hub.overrides import OverrideBook
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
 from hub.tenants import TenantBook
@@ -54,6 +55,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         tenants=TenantBook(hub.store, hub.federation),
         distributions=Distributions(hub.store, hub.federation, Catalogue.builtin(), Directory(), clock=hub.clock),
         kinds=KindBook(hub.store, Catalogue.builtin(), Directory(), clock=hub.clock),
+        overrides=OverrideBook(hub.store, hub.federation, clock=hub.clock),
         costs=hub.costs,
         datasets=hub.datasets,
         rebalancing=rebalancing,

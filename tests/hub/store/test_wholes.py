@@ -124,3 +124,12 @@ async def test_whoever_stops_jobs_stops_a_divided_one_whole(hub: Hub) -> None:
     assert (await loaded(hub)).job.phase is Phase.CANCELLED
     assert (await hub.jobs.show(ANN, "j-other")).phase is Phase.CANCELLED
     assert (await hub.jobs.show(ANN, "j-1")).phase is Phase.CANCELLED
+
+
+async def test_what_is_in_its_secrets_is_blanked_when_the_whole_has_ended(hub: Hub) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"key": "cGFzc3dvcmQ="}}
+    whole = jobs.new_job("j-whole", DIVIDED, (secret, {"kind": "Job"}), START_OF_TIME, whole="j-whole", division=ASKED)
+    await hub.store.write(lambda session: jobs.insert_many(session, [(ANN, None, whole)]))
+    await hub.jobs.cancel(ANN, "j-whole")
+    stored = await hub.store.read(lambda session: jobs.objects_of(session, ["j-whole"]))
+    assert "cGFzc3dvcmQ=" not in str(stored)

@@ -147,10 +147,11 @@ def test_the_right_ones_are_right(obj: dict[str, Any]) -> None:
     check(submission)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+# Of an experiment there are more pods in all than at once.
+@pytest.mark.parametrize("row", [row for row in ROWS if row.kind != "Experiment"], ids=lambda row: row.name)
 def test_what_the_kinds_are_written_to_ask_for_is_what_is_read(row: Row) -> None:
-    submission = read(row.manifest("x", Course())[1])
-    assert submission is not None
+    items = row.manifest("x", Course())
+    (submission,) = read({"apiVersion": "v1", "kind": "List", "items": list(items)})
     assert (submission.workload.pods, submission.workload.total_gpus) == (row.pods, row.gpus)
 
 
@@ -215,8 +216,11 @@ def check(submission: Submission) -> None:
     footprint([*submission.dependencies, submission.manifest], CATALOGUE, Reading("default"))
 
 
-# A workflow's pods are not all there at once, and those that may be are what Muster counts.
-PLAYED: dict[tuple[str, str], Operator] = {(each.api, each.kind): each for each in OPERATORS if each.kind != "Workflow"}
+# Pods of a workflow and of an experiment are not all there at once; an InferenceService has more parts than are played.
+NOT_COUNTED = ("Workflow", "Experiment", "InferenceService", "TrainJob", "PodGroup")
+PLAYED: dict[tuple[str, str], Operator] = {
+    (each.api, each.kind): each for each in OPERATORS if each.kind not in NOT_COUNTED
+}
 
 
 def pods_made(obj: dict[str, Any]) -> int | None:

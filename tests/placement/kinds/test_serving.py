@@ -280,4 +280,4 @@ def test_one_of_the_whole_cluster_is_refused_with_what_to_do(
 ) -> None:
     (problem,) = problems_of("---\n".join([runtime().replace("ServingRuntime", "ClusterServingRuntime"), served()]))
     assert "a ServingRuntime goes along with its InferenceService" in problem.message
-    assert "kubectl" in problem.mend
+    assert "muster distribute" in problem.mend

@@ -158,6 +158,37 @@ spec: {t: {metadata: {annotations: {k8s.v1.cni.cncf.io/networks: '[{"name":"a","
     ),
     ("kind: Secret\ntype: kubernetes.io/service-account-token", {"token": "type"}),
     (
+        "apiVersion: monitoring.coreos.com/v1\nkind: PodMonitor\nspec: {namespaceSelector: {any: true}}",
+        {"namespace": "spec.namespaceSelector.any"},
+    ),
+    (
+        """
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+spec: {namespaceSelector: {matchNames: [own, other]}, endpoints: [{port: m, bearerTokenFile: /var/run/token}]}
+""",
+        {"namespace": "spec.namespaceSelector.matchNames[1]", "token": "spec.endpoints[0].bearerTokenFile"},
+    ),
+    (
+        "apiVersion: data.fluid.io/v1alpha1\nkind: Dataset\nspec: {mounts: [{mountPoint: 'local:///etc'}]}",
+        {"hostPath": "spec.mounts[0].mountPoint"},
+    ),
+    (
+        """
+apiVersion: data.fluid.io/v1alpha1
+kind: JuiceFSRuntime
+spec:
+  fuse: {image: my/own}
+  worker: {networkMode: HostNetwork}
+  tieredstore: {levels: [{mediumtype: MEM, path: /dev/shm}, {mediumtype: SSD, path: /mnt/ssd}]}
+""",
+        {
+            "privileged": "spec.fuse.image",
+            "hostNetwork": "spec.worker.networkMode",
+            "hostPath": "spec.tieredstore.levels[1].path",
+        },
+    ),
+    (
         "kind: PersistentVolumeClaim\nspec: {dataSourceRef: {name: a, namespace: other}}",
         {"namespace": "spec.dataSourceRef.namespace"},
     ),
@@ -191,6 +222,9 @@ def test_what_is_hidden_is_found(text: str, expected: dict[str, str]) -> None:
         "kind: W\nspec: {t: {metadata: {annotations: {k8s.v1.cni.cncf.io/networks: 'a,own/b@eth0'}}}}",
         "kind: Pod\nspec: {containers: [{name: a, env: [{name: NAMESPACE, value: other}]}], volumes: [{name: v}]}",
         "kind: W\nspec: {template: {resource: {requests: 1}}, namespace: own}",
+        "apiVersion: data.fluid.io/v1\nkind: Dataset\nspec: {mounts: [{mountPoint: 's3://a'}, {mountPoint: 'pvc://c'}]}",
+        "apiVersion: data.fluid.io/v1\nkind: AlluxioRuntime\nspec: {tieredstore: {levels: [{volumeType: emptyDir}]}}",
+        "apiVersion: monitoring.coreos.com/v1\nkind: PodMonitor\nspec: {podMetricsEndpoints: [{port: metrics}]}",
     ],
 )
 def test_what_only_looks_like_it_is_not(text: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -161,6 +161,13 @@ class ClusterContract:
     async def test_what_is_absent_is_not_found(self, arena: Arena) -> None:
         with pytest.raises(NotFound):
             await arena.port.get(arena.key("ConfigMap", "nowhere"))
+
+    async def test_whether_an_object_is_there(self, arena: Arena) -> None:
+        assert not await arena.port.exists(arena.key("ConfigMap", "settings"))
+        await arena.made(arena.config("settings", a="1"))
+        assert await arena.port.exists(arena.key("ConfigMap", "settings"))
+        assert not await arena.port.exists(replace(arena.key("ConfigMap", "settings"), namespace="no-such-namespace"))
+        assert not await arena.port.exists(ObjectKey("no.such/v1", "Thing", arena.namespace, "settings"))
 
     async def test_create_makes_the_namespace_and_never_changes_what_exists(self, arena: Arena) -> None:
         made = await arena.made(arena.config("settings", a="1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from placement.objects import ObjectKey
 from placement.safety.policy import Policy
 from spoke import policy
 from spoke.cluster.fake import key_of
-from spoke.cluster.port import ClusterError, Refused, Unavailable
+from spoke.cluster.port import ClusterError, Object, Refused, Unavailable
 from spoke.policy import ClusterPolicy, Guard
 from tests.spoke.stage import CATALOGUE, OWNER, Stage, eventually, node, stage
 from wire.distribution import (
@@ -231,6 +232,29 @@ async def test_a_restart_goes_on_with_what_the_ledger_says(tmp_path: Path, guard
         assert (await hub.orders(order(1, config(a="1"))))[0] == DistributionAck(
             DistributionRef("storage", 1), OLDER, "storage is at generation 2 here", 2
         )
+
+
+async def test_an_order_that_comes_while_the_one_before_is_carried_out_is_carried_out_too(
+    tmp_path: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(tmp_path, node("n1"), guard=guard) as on:
+        hub = await on_stage(on)
+        await hub.orders(order(1, config(a="1")))
+        await hub.told(1, State.APPLIED)
+        await on.drop_curtain()
+        gate, apply = asyncio.Event(), on.cluster.apply
+
+        async def slow(obj: Object, *, manager: str, force: bool) -> Object:
+            await gate.wait()
+            return await apply(obj, manager=manager, force=force)
+
+        monkeypatch.setattr(on.cluster, "apply", slow)
+        await on.raise_curtain()  # it applies the first once more, slowly
+        hub = await on_stage(on)
+        await hub.orders(order(2, config(a="2")))
+        gate.set()
+        await hub.told(2, State.APPLIED)
+        assert present(on, config())["data"] == {"a": "2"}
 
 
 async def test_what_the_hub_does_not_know_is_removed_and_what_was_lost_is_asked_for(
