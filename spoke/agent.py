@@ -22,7 +22,19 @@ from placement.kinds import claims, podgroups
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
 from placement.presence import ObjectName
-from spoke import claim_facts, heartbeats, job_events, logs, lost_nodes, pod_groups, policy, presence, reaching, stuck
+from spoke import (
+    claim_facts,
+    endpoints,
+    heartbeats,
+    job_events,
+    logs,
+    lost_nodes,
+    pod_groups,
+    policy,
+    presence,
+    reaching,
+    stuck,
+)
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
@@ -31,6 +43,7 @@ from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Object, Selection, Unavailable
 from spoke.crew import Crew
+from spoke.dependencies import SIZED
 from spoke.device_book import DeviceBook
 from spoke.distribution import caring
 from spoke.distribution.caring import Caring
@@ -45,7 +58,7 @@ from spoke.heartbeats import Heartbeats
 from spoke.holding import Holding, brings_claims
 from spoke.ingest import POD_KIND, Ingest, Unowned
 from spoke.inventory import Inventory
-from spoke.jobs import Job, Jobs
+from spoke.jobs import Job, Jobs, key_of
 from spoke.kept_logs import KeptLogs
 from spoke.kind_files import KindFiles
 from spoke.ledger import Ledger
@@ -67,6 +80,7 @@ from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
 from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import (
+    ENDPOINTS,
     EVENTS,
     Command,
     CommandAck,
@@ -447,11 +461,13 @@ class Agent:
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         known = self._jobs.of(query.ref)
         namespace = known.key.namespace if known is not None and known.key is not None else ""
-        if forbidden := self._guard.of_access("events" if query.of == EVENTS else "logs", namespace):
+        if forbidden := self._guard.of_access("events" if query.of in (EVENTS, ENDPOINTS) else "logs", namespace):
             raise KeyError(forbidden)
         kept = self._kept_logs
         if query.of == EVENTS:
             return job_events.of_job(self._port, lambda: self._jobs.of(query.ref), query)
+        if query.of == ENDPOINTS:
+            return endpoints.of_job(self._port, lambda: self._jobs.of(query.ref))
         if known is None and (kept is None or not kept.has(query.ref)):
             raise KeyError(f"job {query.ref.job} is not in this cluster, and nothing of its logs is kept")
         return logs.of_job(self._port, lambda: self._jobs.of(query.ref), kept, query, self._rng)
@@ -569,6 +585,10 @@ class Agent:
         unknown = scale.pods.keys() - {role.name for role in job.workload.roles}
         if unknown:
             return CommandAck(command.id, command.ref, "invalid", f"it has no role called {', '.join(sorted(unknown))}")
+        for key in map(key_of, scale.objects):
+            if key.kind not in SIZED or key not in job.dependencies:
+                message = f"{key.kind} {key.namespace}/{key.name} does not follow its size"
+                return CommandAck(command.id, command.ref, "invalid", message)
         if shortfall := self._holding.more(job, sizes.with_pods(job.workload, scale.pods)):
             return CommandAck(command.id, command.ref, "invalid", shortfall)
         return None
