@@ -17,8 +17,10 @@ from placement.kinds.conditions import (
     AtLeast,
     Cel,
     Condition,
+    Every,
     Exists,
     HasCondition,
+    Mentions,
     Negate,
     OneOf,
 )
@@ -122,6 +124,14 @@ def _words(condition: Condition) -> str:
             return f"{name} is {status}"
         case AtLeast(summed, at_least):
             return f"{' + '.join(f'`{paths.shown(path)}`' for path in summed)} ≥ {at_least}"
+        case Mentions(names):
+            return f"there is a condition {' or '.join(names)}"
+        case Every():
+            counters = " + ".join(f"`{paths.shown(path)}`" for path in condition.sum)
+            later = ", unless it waits for the end of others" if condition.after is not None else ""
+            return (
+                f"of each of `{paths.shown(condition.every)}`: {counters} ≥ `{paths.shown(condition.at_least)}`{later}"
+            )
         case AllOf(inner):
             return " and ".join(_words(each) for each in inner)
         case AnyOf(inner):

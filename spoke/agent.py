@@ -20,7 +20,7 @@ from placement.inventory import Summary
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import claim_facts, heartbeats, job_events, logs, lost_nodes, policy, reaching, stuck
+from spoke import claim_facts, gangs, heartbeats, job_events, logs, lost_nodes, policy, reaching, stuck
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
@@ -295,6 +295,8 @@ class Agent:
         """What was under way when the agent ended: first gangs that are half bound, then promises, then the rest."""
         for entry in entries:
             job = self._jobs.of(entry.ref)
+            if job is not None and entry.bound:
+                job.whole_parts |= {gangs.part_of(job, pod) for pod in job.pods.values() if pod.alive}
             if job is not None and job.runs and entry.assignment and not entry.bound:
                 self._scheduler.resume(job, entry.assignment)
         for entry in entries:

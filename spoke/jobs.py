@@ -50,7 +50,10 @@ class Job:
     hand_back_reason: str = ""
     stopped: bool = False  # nothing of it is left, and that was reported
     dependencies: frozenset[ObjectKey] = frozenset()  # what travels along with the workload
-    whole: bool = False  # its gang was bound whole at some time
+    whole: bool = False  # its gang was bound whole at some time: of several, one
+    whole_parts: set[tuple[int, int]] = field(
+        default_factory=set
+    )  # which of them, where it is several: `gangs.part_of`
     outcome: Event | None = None  # SUCCEED or FAIL once that was reported
     object_uid: str = ""  # of the workload object while it is there
     event: Event | None = None  # what the workload's own status says
@@ -90,6 +93,19 @@ class Job:
         if len(roles) == 1:
             return roles[0]
         return next((role for role in roles if role.name == pod.role), None)
+
+    def index_of(self, pod: PodFacts) -> int | None:
+        """Its number within its role, where its controller says it. Groups follow one another, each with its part."""
+        role = self.role_of(pod)
+        if pod.index is None or pod.group is None or role is None or self.workload is None:
+            return pod.index
+        groups, before = self.workload.groups, 0
+        for earlier in self.workload.roles:
+            if earlier.name == role.name:
+                break
+            before += earlier.replicas // groups
+        each, within = role.replicas // groups, pod.index - before
+        return pod.group * each + within if 0 <= within < each and pod.group < groups else None
 
     def bound(self) -> bool:
         """Every pod it is to have is on a node, or has been: the inventory's free capacity tells the rest."""

@@ -36,7 +36,9 @@ _INDEX_KEYS = (
     "apps.kubernetes.io/pod-index",
     "training.kubeflow.org/replica-index",
     "volcano.sh/task-index",
+    "leaderworkerset.sigs.k8s.io/worker-index",
 )
+_GROUP_KEY = "leaderworkerset.sigs.k8s.io/group-index"  # which of a workload's gangs: the index is within that one
 
 _NOTHING = Resources()
 
@@ -72,7 +74,8 @@ class PodFacts:
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
     rejected: str = ""  # why its node's kubelet would not take it
     sick: str = ""  # which of its devices its kubelet calls unhealthy
-    index: int | None = None  # within its role, where its controller says it
+    index: int | None = None  # within its role, or its group, where its controller says it
+    group: int | None = None  # of a workload that is several gangs: which one
     checkpoint_at: datetime | None = None  # as it says
 
     @property
@@ -126,6 +129,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         rejected=_rejection(status) if life is Life.FAILED else "",
         sick=_sick(status) if life is Life.RUNNING else "",
         index=_index(labels, annotations),
+        group=_number(labels.get(_GROUP_KEY)),
         checkpoint_at=checkpoints.told(metadata),
     )
 
@@ -148,10 +152,14 @@ def ref_of(labels: Mapping[str, str]) -> JobRef | None:
 
 def _index(labels: Mapping[str, Any], annotations: Mapping[str, Any]) -> int | None:
     for key in _INDEX_KEYS:
-        text = labels.get(key) or annotations.get(key)
-        if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10:
-            return int(text)
+        number = _number(labels.get(key) or annotations.get(key))
+        if number is not None:
+            return number
     return None
+
+
+def _number(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _controller(metadata: Mapping[str, Any]) -> str:

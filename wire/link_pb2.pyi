@@ -1861,6 +1861,7 @@ class Workload(_message.Message):
     LONG_RUNNING_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
     kind: _builtins.str
     name: _builtins.str
@@ -1871,6 +1872,8 @@ class Workload(_message.Message):
     topology_mode: _builtins.str
     long_running: _builtins.bool
     priority: _builtins.int
+    groups: _builtins.int
+    """gangs that are alike, each with its part of every role and of min_pods; 0: one"""
     @_builtins.property
     def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Role]: ...
     @_builtins.property
@@ -1889,10 +1892,11 @@ class Workload(_message.Message):
         long_running: _builtins.bool = ...,
         priority: _builtins.int = ...,
         data: _abc.Iterable[Global___DataUse] | None = ...,
+        groups: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "data", b"data", "kind", b"kind", "long_running", b"long_running", "min_pods", b"min_pods", "name", b"name", "namespace", b"namespace", "priority", b"priority", "roles", b"roles", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "data", b"data", "groups", b"groups", "kind", b"kind", "long_running", b"long_running", "min_pods", b"min_pods", "name", b"name", "namespace", b"namespace", "priority", b"priority", "roles", b"roles", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1956,6 +1960,8 @@ class Role(_message.Message):
     TOPOLOGY_MODE_FIELD_NUMBER: _builtins.int
     SLICE_SIZE_FIELD_NUMBER: _builtins.int
     SLICE_LEVEL_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    STAGE_MINIMUM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     minimum: _builtins.int
@@ -1967,6 +1973,11 @@ class Role(_message.Message):
     slice_size: _builtins.int
     """0: not in slices"""
     slice_level: _builtins.str
+    stage: _builtins.int
+    """Of roles whose pods come later than the others' (their minimum is 0, for nobody waits for them): those of one stage
+    come at one time and start together, so many of each at least.
+    """
+    stage_minimum: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
@@ -1990,10 +2001,12 @@ class Role(_message.Message):
         topology_mode: _builtins.str = ...,
         slice_size: _builtins.int = ...,
         slice_level: _builtins.str = ...,
+        stage: _builtins.int = ...,
+        stage_minimum: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "devices", b"devices", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "products", b"products", "replicas", b"replicas", "requests", b"requests", "slice_level", b"slice_level", "slice_size", b"slice_size", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "devices", b"devices", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "products", b"products", "replicas", b"replicas", "requests", b"requests", "slice_level", b"slice_level", "slice_size", b"slice_size", "stage", b"stage", "stage_minimum", b"stage_minimum", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -352,6 +352,7 @@ def _workload_to_wire(workload: Workload) -> pb.Workload:
         long_running=workload.long_running,
         priority=workload.hints.priority,
         data=[pb.DataUse(name=use.name, checkpoint=use.checkpoint) for use in workload.data],
+        groups=workload.groups if workload.groups > 1 else 0,
     )
 
 
@@ -369,6 +370,8 @@ def _role_to_wire(role: Role) -> pb.Role:
         topology_mode=role.topology.mode if role.topology else "",
         slice_size=role.slices.size if role.slices else 0,
         slice_level=role.slices.level if role.slices else "",
+        stage=role.stage,
+        stage_minimum=role.minimum if role.stage else 0,
     )
 
 
@@ -404,7 +407,17 @@ def workload_from_wire(message: pb.Workload, where: str = "workload") -> Workloa
         hints=Hints(priority=message.priority),
         data=tuple(DataUse(use.name, use.checkpoint) for use in message.data),
         long_running=message.long_running,
+        awaited=message.min_pods if any(role.stage for role in message.roles) else None,
+        groups=_groups_from_wire(message, where),
     )
+
+
+def _groups_from_wire(message: pb.Workload, where: str) -> int:
+    groups = message.groups or 1
+    for amount in (message.min_pods, *(role.replicas for role in message.roles)):
+        if amount % groups:
+            raise ProtocolError(f"{where}.groups", f"{amount} pods are not {groups} equal parts")
+    return groups
 
 
 def _topology_from_wire(message: pb.Workload | pb.Role, where: str) -> TopologyRequest | None:
@@ -434,7 +447,7 @@ def _role_from_wire(message: pb.Role, where: str) -> Role:
     return Role(
         name=message.name,
         replicas=message.replicas,
-        minimum=message.minimum,
+        minimum=message.stage_minimum if message.stage else message.minimum,
         requests=amounts_of(message.requests, f"{where}.requests"),
         devices=tuple(DeviceNeed(d.resource, d.amount, d.is_share) for d in message.devices),
         constraint=NodeConstraint(terms, tolerations),
@@ -442,4 +455,6 @@ def _role_from_wire(message: pb.Role, where: str) -> Role:
         maximum=message.maximum or None,
         topology=_topology_from_wire(message, where),
         slices=_slices_from_wire(message, where),
+        late=message.stage > 0,
+        stage=message.stage,
     )

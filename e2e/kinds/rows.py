@@ -30,10 +30,12 @@ class Row:
     fails: bool = True  # its status has a word for failure
     cluster: str = PLAYED
     metadata: tuple[tuple[str, Any], ...] = ()
+    variant: str = ""  # where there are several of the kind
 
     @property
     def name(self) -> str:
-        return f"{self.kind.lower()}-{self.api.rpartition('/')[2]}"
+        name = f"{self.kind.lower()}-{self.api.rpartition('/')[2]}"
+        return f"{name}-{self.variant}" if self.variant else name
 
     def manifest(self, suffix: str, course: Course) -> tuple[Manifest, Manifest]:
         """With the ConfigMap that travels along."""
@@ -160,6 +162,40 @@ ROWS = (
         H100,
         ends=False,
         fails=False,
+    ),
+    Row(
+        "JobSet",
+        "jobset.x-k8s.io/v1alpha2",
+        lambda course: {
+            "replicatedJobs": [
+                {"name": "driver", "template": {"spec": {"template": template("driver", 0, course)}}},
+                {"name": "cache", "template": {"spec": {"template": template("cache", 1, course, H100)}}},
+                {
+                    "name": "workers",
+                    "template": {"spec": {"parallelism": 2, "template": template("worker", 1, course, H100)}},
+                    "dependsOn": [{"name": "driver", "status": "Ready"}],
+                },
+            ]
+        },
+        4,
+        3,
+        H100,
+        variant="after",
+    ),
+    Row(
+        "LeaderWorkerSet",
+        "leaderworkerset.x-k8s.io/v1",
+        lambda course: {
+            "replicas": 2,
+            "startupPolicy": "LeaderReady",
+            "leaderWorkerTemplate": {"size": 2, "workerTemplate": template("w", 1, FOREVER, H100, restart="Always")},
+        },
+        4,
+        4,
+        H100,
+        ends=False,
+        fails=False,
+        variant="late",
     ),
     Row(
         "InferenceService",

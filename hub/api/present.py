@@ -302,7 +302,12 @@ def _workload(workload: Workload) -> schemas.WorkloadOut:
         name=workload.name,
         namespace=workload.namespace,
         roles=[_role(r) for r in workload.roles],
-        gang=schemas.GangOut(min_pods=workload.min_pods, topology=_topology(workload.topology)),
+        gang=schemas.GangOut(
+            min_pods=workload.min_pods,
+            topology=_topology(workload.topology),
+            groups=workload.groups,
+            awaited=workload.awaited,
+        ),
         total_gpus=workload.total_gpus,
         expected_hours=workload.hints.expected_hours,
         long_running=workload.long_running,

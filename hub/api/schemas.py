@@ -91,7 +91,9 @@ class RoleOut(Wire):
 
 
 class GangOut(Wire):
-    min_pods: int
+    min_pods: int = Field(description="Of all gangs together; where roles follow one another, the most at one time.")
+    groups: int = Field(default=1, description="Gangs that are alike; each starts for itself.")
+    awaited: int | None = Field(default=None, description="The pods that begin first, where others come later.")
     topology: TopologyOut | None = None
 
 

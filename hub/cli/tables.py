@@ -90,6 +90,12 @@ def _gang(workload: schemas.WorkloadOut) -> str:
     pods, least = sum(role.replicas for role in workload.roles), workload.gang.min_pods
     if pods <= 1:
         return "a single pod"
+    groups, first = workload.gang.groups, workload.gang.awaited
+    if groups > 1:
+        begins = "each starts whole, or not at all" if first is None else f"of each, {first // groups} first"
+        return f"{groups} gangs of {least // groups} pods: {begins}"
+    if first is not None:
+        return f"{pods} pods: {first} first, the others once those are there"
     if least == 1:
         return f"{pods} pods; one is enough to start"
     if least < pods:

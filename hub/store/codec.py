@@ -135,6 +135,8 @@ def workload_of(text: str) -> Workload:
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
         footprint=_footprint(row.get("footprint") or {}),
+        awaited=row.get("awaited"),
+        groups=row.get("groups", 1),
     )
 
 
@@ -164,6 +166,7 @@ def _role(row: Json) -> Role:
         products=tuple(row["products"]),
         maximum=row["maximum"],
         late=row.get("late", False),
+        stage=row.get("stage", 0),
         topology=_topology(row.get("topology")),
         slices=SliceRequest(**slices) if (slices := row.get("slices")) else None,
     )

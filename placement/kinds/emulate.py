@@ -93,7 +93,7 @@ def role_labels(kind: Kind, obj: Object, role: RoleEntry) -> Mapping[str, str]:
     rules = kind.rules.emulate
     if rules is None:
         return {}
-    cast = _cast(rules, obj, Shape((role,), 0), "", None)
+    cast = _cast(rules, obj, Shape((role,), 0, 0), "", None)
     return cast.marks(rules.labels, cast.variables(Slot(role.name, slots.number(obj, rules.first_index) or 0)))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from placement.kinds import expressions, podforms
-from placement.kinds.conditions import STRICT, Condition, asks_facts
+from placement.kinds.conditions import STRICT, Condition, Dependencies, asks_facts
 from placement.kinds.emulation import Emulation
 from placement.kinds.paths import Path
 from placement.lifecycle import Event
@@ -66,15 +66,19 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Roles whose pods come only once the others run: room is kept for them, and no gang waits for them.
+    """Roles whose pods come only once others run: room is kept for them, and those others do not wait for them.
 
     Those that have a range of their own count with its least in the gang that is planned for.
     """
 
     __pydantic_config__ = STRICT
     roles: tuple[str, ...] = ()
-    after_first: bool = False  # every role of the place but its first
-    when: Condition | None = None  # None: always
+    when: Condition | None = None  # for `roles`; None: always
+    together: bool = False  # what comes at one time starts together too; else each pod for itself
+    # With `together`: where `roles` are all there is, the first pod of each group comes before the others of it.
+    leads: bool = False
+    after: Dependencies | None = None  # form list: every entry that waits for another
+    in_order: Condition | None = None  # form list: while this holds, every entry comes after the one before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,8 @@ class Roles:
             raise ValueError(f"pods: {self.pods} is no form of pods; known: {', '.join(sorted(podforms.FORMS))}")
         if (self.form == "inner") != bool(self.inner):
             raise ValueError("inner: it belongs to the form of that name")
-        if asks_facts(self.unless) or (self.late is not None and asks_facts(self.late.when)):
+        late = self.late
+        if asks_facts(self.unless) or (late is not None and (asks_facts(late.when) or asks_facts(late.in_order))):
             raise ValueError("unless and late.when: gang and pods are known only to the rules of `status`")
 
 
@@ -117,6 +122,16 @@ class Gang:
     minimum: Literal["all"] | int  # how many pods start together, unless one of these says more:
     all_when: Condition | None = None
     paths: tuple[Path, ...] = ()  # spec.minAvailable; the first that is there and not 0
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The object is so many gangs that are alike: each has its part of every role, and starts for itself."""
+
+    __pydantic_config__ = STRICT
+    path: Path  # how many
+    default: int = 1
+    domain: Path = ()  # a string: the level in one domain of which each group is to lie
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +177,7 @@ class KindFile:
     mistaken_groups: tuple[str, ...] = ()  # groups that people write for this one
     name: Literal["subdomain", "label", "label-1035"] = "subdomain"  # what Kubernetes allows as metadata.name
     elastic: Elastic | None = None
+    groups: Groups | None = None
     queue: tuple[Path, ...] = ()
     priority_class: tuple[Path, ...] = ()
     selector: Path | None = None  # must match the pod template's labels

@@ -22,7 +22,15 @@ def role(found: Findings, entry: RoleEntry) -> Role:
     if not isinstance(spec, dict):
         if entry.template or spec is not None:  # a template that is wholly missing has been said already
             found.error(join(at, "containers"), "a pod has at least one container", "add the container")
-        return Role(entry.name, entry.replicas, entry.minimum, Resources(), maximum=entry.maximum, late=entry.late)
+        return Role(
+            entry.name,
+            entry.replicas,
+            entry.minimum,
+            Resources(),
+            maximum=entry.maximum,
+            late=entry.late,
+            stage=entry.stage,
+        )
     _check(found, entry.rules, spec, at)
     need, devices = requests.of_pod(found, spec, at)
     constraint, products = constraints.of_pod(found, spec, at)
@@ -36,6 +44,7 @@ def role(found: Findings, entry: RoleEntry) -> Role:
         products=products,
         maximum=entry.maximum,
         late=entry.late,
+        stage=entry.stage,
     )
 
 

@@ -4,7 +4,7 @@ The reader, `observe`, `render` and `emulate` all begin here, so that they agree
 
 Minima. `min_pods` pods start together, in any mix that leaves each role at least its own minimum: what the object says
 (Volcano's task minAvailable), or all pods of a role that belongs to every gang (PyTorch's Master), or what the other
-roles cannot make up.
+roles cannot make up. Where roles come one after the end of another, `min_pods` is the most that run at one time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import expressions, fields, paths, podforms
+from placement.kinds import expressions, fields, lateness, paths, podforms
 from placement.kinds.conditions import Facts, spec_holds
 from placement.kinds.fields import Object, join
-from placement.kinds.kind import Elastic, KindFile, Range, Replicas, Roles
+from placement.kinds.kind import Elastic, Groups, KindFile, Range, Replicas, Roles
+from placement.kinds.lateness import Lateness
 from placement.kinds.problems import Findings, did_you_mean
 
 MAX_ROLES = 256
@@ -37,17 +38,15 @@ class RoleEntry:
     minimum: int
     maximum: int | None = None
     late: bool = False
+    stage: int = 0  # late roles of one stage come at one time, and start together; 0: each pod for itself
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     roles: tuple[RoleEntry, ...]  # in rank order
     min_pods: int  # with what late roles have at least
-
-    @property
-    def awaited(self) -> int:
-        """Of `min_pods`, those that no others have to make first."""
-        return self.min_pods - sum(role.minimum for role in self.roles if role.late)
+    awaited: int  # those that no others have to make first
+    groups: int = 1  # so many gangs that are alike, each with its part of every role, of `min_pods` and of `awaited`
 
     @property
     def pods(self) -> int:
@@ -60,17 +59,28 @@ def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
     entries = tuple(_entries(rules.places, obj, found))
     explicit = {role.name: _own_minimum(role, found) for role in entries}
     entries = _with_elastic(rules.elastic, entries, obj, found)
-    late = _late(entries, obj)
-    later = {name: explicit[name] or 0 for name in late}
-    explicit |= dict.fromkeys(late, 0)
-    waited_for = tuple(role for role in entries if role.name not in late)
+    late = lateness.of(entries, obj, found)
+    groups = _groups(rules.groups, entries, obj, found)
+    explicit |= dict.fromkeys(late.leads, groups)
+    later = {role.name: _later(role, late, explicit[role.name]) for role in entries if role.name in late.stages}
+    explicit |= dict.fromkeys(later, 0)
+    waited_for = tuple(role for role in entries if role.name not in later)
     min_pods, given_by = _min_pods(rules, obj, waited_for, explicit, found)
     total = sum(role.replicas for role in waited_for)
     if min_pods > total:
         mend = f"at most {total}, or more replicas"
         found.error(given_by, f"{min_pods} pods are to start together, there are {total}", mend)
         min_pods = total
-    return Shape(_with_minima(entries, explicit, min_pods, later), min_pods + sum(later.values()))
+    awaited = min(min_pods, groups) if late.leads else min_pods
+    shaped = _with_minima(entries, explicit, awaited, later, late)
+    if late.leads:
+        at_once = total
+    elif late.before:
+        at_once = late.at_once({role.name: role.minimum for role in shaped})
+    else:
+        at_once = min_pods + sum(later.values())
+    divides = groups == 1 or all(pods % groups == 0 for pods in (awaited, at_once, *(r.minimum for r in shaped)))
+    return Shape(shaped, at_once, awaited, groups if divides else 1)
 
 
 def facts(rules: KindFile, obj: Object) -> Facts:
@@ -89,20 +99,18 @@ def facts(rules: KindFile, obj: Object) -> Facts:
     return ask
 
 
-def _late(entries: Sequence[RoleEntry], obj: Object) -> frozenset[str]:
-    """The roles for whose pods the gang does not wait: they come once it runs. None where there are no others."""
-    first: dict[Roles, str] = {}
-    for role in entries:
-        if role.replicas:
-            first.setdefault(role.rules, role.name)
-    late = frozenset(
-        role.name
-        for role in entries
-        if (rule := role.rules.late) is not None
-        and (role.name in rule.roles or (rule.after_first and role.name != first.get(role.rules)))
-        and (rule.when is None or spec_holds(rule.when, obj))
-    )
-    return late if any(role.replicas for role in entries if role.name not in late) else frozenset()
+def _groups(rule: Groups | None, entries: Sequence[RoleEntry], obj: Object, found: Findings) -> int:
+    if rule is None:
+        return 1
+    given = fields.count(found, paths.reach(found, obj, rule.path), paths.shown(rule.path))
+    groups = rule.default if given is None else given
+    # A gang that cannot be divided is one.
+    return groups if groups > 1 and all(role.replicas % groups == 0 for role in entries) else 1
+
+
+def _later(role: RoleEntry, late: Lateness, explicit: int | None) -> int:
+    """How many of a late role start together, once they come; of those that come each for itself, its own least."""
+    return _least(role, explicit) if late.stages[role.name] else explicit or 0
 
 
 def _entries(places: Sequence[Roles], obj: Object, found: Findings) -> Iterator[RoleEntry]:
@@ -357,19 +365,23 @@ def _with_minima(
     entries: tuple[RoleEntry, ...],
     explicit: Mapping[str, int | None],
     min_pods: int,
-    late: Mapping[str, int],
+    later: Mapping[str, int],
+    late: Lateness,
 ) -> tuple[RoleEntry, ...]:
-    total = sum(role.replicas for role in entries if role.name not in late)
+    total = sum(role.replicas for role in entries if role.name not in later)
     # Volcano: a gang smaller than the tasks' own minima together sets them aside.
     own = sum(value for value in explicit.values() if value is not None) <= min_pods
-    always = frozenset(role.name for role in entries if role.name in role.rules.always) - late.keys()
+    always = frozenset(role.name for role in entries if role.name in role.rules.always) - later.keys()
     fixed = sum(role.replicas for role in entries if role.name in always)
 
     def minimum(role: RoleEntry) -> int:
-        if role.name in late:
-            return late[role.name]
+        if role.name in later:
+            return later[role.name]
         if role.name in always:
             return role.replicas
         return max(explicit[role.name] or 0 if own else 0, min_pods - max(total - role.replicas, fixed), 0)
 
-    return tuple(replace(role, minimum=minimum(role), late=role.name in late) for role in entries)
+    return tuple(
+        replace(role, minimum=minimum(role), late=role.name in later, stage=late.stages.get(role.name, 0))
+        for role in entries
+    )

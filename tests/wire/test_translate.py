@@ -391,6 +391,21 @@ def test_claims_come_back_and_what_is_none_is_dropped() -> None:
     assert len(errors) == 5
 
 
+def test_gangs_of_groups_and_stages_arrive_as_they_are() -> None:
+    leader = Role("leader", 2, 2, Resources())
+    worker = Role("worker", 6, 6, Resources(), late=True, stage=1)
+    workload = Workload(
+        "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "l", "n", (leader, worker), 8, awaited=2, groups=2
+    )
+    sent = translate.command_to_wire(Command(1, JobRef("j", 1), Start((), workload))).start.workload
+    assert [role.minimum for role in sent.roles] == [2, 0], "a spoke that knows no stages waits for nobody of theirs"
+    arrived = translate.workload_from_wire(sent)
+    assert arrived == replace(workload, min_pods=2)
+    sent.groups = 4
+    with pytest.raises(ProtocolError, match=r"workload\.groups"):
+        translate.workload_from_wire(sent)
+
+
 def test_a_spoke_is_told_to_wait_for_what_is_there_to_wait_for() -> None:
     """Not for pods that others of the gang have to make first."""
     driver, executor = Role("driver", 1, 1, Resources()), Role("executor", 50, 5, Resources(), late=True)
