@@ -185,9 +185,14 @@ class Ingest:
 
     def _observe(self, kind: Kind, job: Job, obj: Object) -> None:
         seen = observe(kind, obj)
-        now = (obj["metadata"]["uid"], seen.event, seen.reason, checkpoints.told(obj["metadata"]))
-        if now != (job.object_uid, job.event, job.event_reason, job.object_checkpoint_at):
-            job.object_uid, job.event, job.event_reason, job.object_checkpoint_at = now
+        before = (job.object_uid, job.event, job.event_reason, job.not_understood, job.object_checkpoint_at)
+        job.object_uid, job.object_checkpoint_at = obj["metadata"]["uid"], checkpoints.told(obj["metadata"])
+        job.not_understood = seen.not_understood
+        if not seen.not_understood:
+            job.event, job.event_reason = seen.event, seen.reason
+        elif job.event is None:
+            job.event = job.last_reported  # it is what it was, also for an agent that has just been started
+        if before != (job.object_uid, job.event, job.event_reason, job.not_understood, job.object_checkpoint_at):
             self.report(job.ref.job)
 
     def _drop_workload(self, kind: Kind, obj: Object) -> None:

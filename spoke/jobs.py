@@ -21,6 +21,7 @@ from spoke.stalls import Stall, Wish
 from wire.orders import JobRef, PodPlace, RoleCount, Staging
 
 OVER = frozenset({Event.SUCCEED, Event.FAIL})
+_GOING = frozenset({Event.STARTING, Event.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,10 @@ class Job:
     object_uid: str = ""  # of the workload object while it is there
     event: Event | None = None  # what the workload's own status says
     event_reason: str = ""
+    not_understood: str = ""  # the status, where no rule is for it: then the job is what it was before
     object_checkpoint_at: datetime | None = None  # as the workload object says
     told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
+    last_reported: Event | None = None  # by an earlier run of the agent: STARTING or RUNNING
     shortfall: str = ""  # why its pods are not bound
     stuck: str = ""  # why it has not begun to run for some time, as far as the cluster's events tell
     stall_wish: Wish | None = None  # for how long it may stand still, where it says so
@@ -190,6 +193,7 @@ class Jobs:
             whole=entry.bound,
             stall_wish=stalls.wish_of(entry.objects[-1]["metadata"]) if entry.objects else None,
             outcome=last.event if last is not None and last.event in OVER else None,
+            last_reported=last.event if last is not None and last.event in _GOING else None,
         )
         return job
 

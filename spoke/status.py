@@ -61,13 +61,15 @@ def _event(job: Job) -> tuple[Event, str]:
         case Event.FAIL:
             return Event.FAIL, "; ".join(filter(None, (job.event_reason, _troubles(job))))
         case Event.RUNNING:
-            return Event.RUNNING, _troubles(job)
+            return Event.RUNNING, "; ".join(filter(None, (job.not_understood, _troubles(job))))
     return Event.STARTING, _why_not_running(job)
 
 
 def _why_not_running(job: Job) -> str:
     if job.problem:
         return job.problem
+    if job.not_understood:
+        return job.not_understood
     if job.shortfall:
         return f"waiting for room: {job.shortfall}"
     return _troubles(job) or job.stuck or job.event_reason
