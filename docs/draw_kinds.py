@@ -25,6 +25,7 @@ from placement.kinds.conditions import (
     OneOf,
 )
 from placement.kinds.kind import KindFile, Roles
+from placement.kinds.tallies import Amount, TallyRule
 from placement.lifecycle import Event
 
 PAGE = Path(__file__).with_name("kinds.md")
@@ -51,6 +52,8 @@ def tables() -> str:
     lines += [_shape_row(rules) for rules in ordered]
     lines += ["", "| kind | runs when | succeeds when | fails when | its pods are made by |", "|---|---|---|---|---|"]
     lines += [_status_row(rules) for rules in ordered]
+    lines += ["", "| kind | progress | retries |", "|---|---|---|"]
+    lines += [_tally_row(rules) for rules in ordered if rules.progress is not None or rules.retries is not None]
     lines += ["", "| goes along with the workload that uses it | apiVersion |", "|---|---|"]
     lines += [f"| {other.kind} | {', '.join(other.versions)} |" for other in catalogue.others.dependencies]
     lines += ["", "| is not submitted | because |", "|---|---|"]
@@ -108,6 +111,28 @@ def _status_row(rules: KindFile) -> str:
     said = {event: _joined(rule.when for rule in rules.status if rule.event is event) for event in Event}
     succeeds = "never: it serves" if rules.long_running is True else said[Event.SUCCEED]
     return _row(rules.kind, said[Event.RUNNING], succeeds, said[Event.FAIL] or "–", rules.controller)
+
+
+def _tally_row(rules: KindFile) -> str:
+    kind = f"{rules.kind} ({rules.group or 'v1'})"
+    return _row(kind, _tally(rules.progress), _tally(rules.retries))
+
+
+def _tally(rule: TallyRule | None) -> str:
+    if rule is None:
+        return ""
+    if rule.text:
+        return f"`{paths.shown(rule.text)}`"
+    restarts = ", and restarts of its containers" if rule.restarts else ""
+    limit = f" of {_amount(rule.of)}" if rule.of is not None else ""
+    return f"{_amount(rule.done)}{restarts}{limit}"
+
+
+def _amount(amount: Amount | None) -> str:
+    if amount is None:
+        return ""
+    words = f"`{amount.cel}`" if amount.cel else " + ".join(f"`{paths.shown(path)}`" for path in amount.sum)
+    return f"{words} (default {amount.default})" if amount.default else words
 
 
 def _joined(conditions: Iterable[Condition]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from placement.costs import Cost
 from placement.lifecycle import Phase
 from placement.outlook.outlook import Outlook
+from placement.tally import Tally
 from placement.verdict import Decision
 from placement.workload import Workload
 from wire.orders import PodPlace, RoleCount
@@ -102,6 +103,8 @@ class Job:
     client_key: str | None
     checkpoint_at: datetime | None = None  # of the present attempt, as it told
     stalled_since: datetime | None = None  # while it shows no progress for the time that it named
+    progress: Tally | None = None  # of the present attempt, where its kind tells it
+    retries: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from placement.data import DataMove
 from placement.lifecycle import Event
+from placement.tally import Tally
 from placement.workload import Workload
 from wire.orders import (
     Command,
@@ -154,23 +155,27 @@ def reported(
     staging: Staging | None = None,
     checkpoint_at: datetime | None = None,
     stalled_since: datetime | None = None,
+    progress: Tally | None = None,
+    retries: Tally | None = None,
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at, stalled_since)
-    if last is not None and said == (
-        last.event,
-        last.reason,
-        last.roles,
-        last.pods,
-        last.staging,
-        last.checkpoint_at,
-        last.stalled_since,
-    ):
-        return entry
     report = Report(
-        entry.ref, entry.seq + 1, event, reason, now, tuple(roles), tuple(pods), checkpoint_at, staging, stalled_since
+        ref=entry.ref,
+        seq=entry.seq + 1,
+        event=event,
+        reason=reason,
+        at=now,
+        roles=tuple(roles),
+        pods=tuple(pods),
+        checkpoint_at=checkpoint_at,
+        staging=staging,
+        stalled_since=stalled_since,
+        progress=progress,
+        retries=retries,
     )
+    if last is not None and report == replace(last, seq=report.seq, at=now):
+        return entry
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from placement.lifecycle import Event
+from placement.tally import Tally
 from placement.workload import Role, Workload
 from spoke import checkpoints, stalls
 from spoke.cluster.port import Object, ObjectKey
@@ -35,6 +36,8 @@ class Assessment:
     staging: Staging | None = None  # while data is copied
     checkpoint_at: datetime | None = None
     stalled_since: datetime | None = None
+    progress: Tally | None = None
+    retries: Tally | None = None
 
 
 @dataclass(slots=True)
@@ -60,6 +63,9 @@ class Job:
     event: Event | None = None  # what the workload's own status says
     event_reason: str = ""
     not_understood: str = ""  # the status, where no rule is for it: then the job is what it was before
+    progress: Tally | None = None  # as the workload object says, the last time that it did
+    object_retries: Tally | None = None
+    restarts_count: bool = False  # as retries, beside those that the object tells
     object_checkpoint_at: datetime | None = None  # as the workload object says
     told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
     last_reported: Event | None = None  # by an earlier run of the agent: STARTING or RUNNING
@@ -85,6 +91,13 @@ class Job:
     @property
     def checkpoint_at(self) -> datetime | None:
         return checkpoints.latest(self.object_checkpoint_at, *(pod.checkpoint_at for pod in self.pods.values()))
+
+    @property
+    def retries(self) -> Tally | None:
+        told = self.object_retries
+        if told is None or not self.restarts_count:
+            return told
+        return Tally(told.done + sum(pod.restarts for pod in self.pods.values() if not pod.over), told.of)
 
     @property
     def uses_dependencies(self) -> bool:

@@ -25,6 +25,7 @@ from pathlib import Path
 import orjson
 
 from placement.lifecycle import Event
+from placement.tally import Tally
 from spoke import entry as rules
 from spoke.entry import Desired, Entry, StartOrder
 from wire import link_pb2 as pb
@@ -188,12 +189,16 @@ class Ledger:
         staging: Staging | None = None,
         checkpoint_at: datetime | None = None,
         stalled_since: datetime | None = None,
+        progress: Tally | None = None,
+        retries: Tally | None = None,
     ) -> Report | None:
         """The report to send, numbered; None where it says nothing new or the epoch is not the present one here."""
         entry = self._current(ref)
         if entry is None:
             return None
-        after = rules.reported(entry, event, reason, roles, pods, now, staging, checkpoint_at, stalled_since)
+        after = rules.reported(
+            entry, event, reason, roles, pods, now, staging, checkpoint_at, stalled_since, progress, retries
+        )
         if after is entry:
             return None
         self._put(after)

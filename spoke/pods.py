@@ -75,6 +75,7 @@ class PodFacts:
     rejected: str = ""  # why its node's kubelet would not take it
     sick: str = ""  # which of its devices its kubelet calls unhealthy
     index: int | None = None  # within its role, or its group, where its controller says it
+    restarts: int = 0  # of its containers, in place
     group: int | None = None  # of a workload that is several gangs: which one
     checkpoint_at: datetime | None = None  # as it says
 
@@ -129,6 +130,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         rejected=_rejection(status) if life is Life.FAILED else "",
         sick=_sick(status) if life is Life.RUNNING else "",
         index=_index(labels, annotations),
+        restarts=sum(container.get("restartCount") or 0 for container in _containers(status)),
         group=_number(labels.get(_GROUP_KEY)),
         checkpoint_at=checkpoints.told(metadata),
     )

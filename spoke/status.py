@@ -51,7 +51,13 @@ def assess(job: Job) -> Assessment | None:
         places,
         checkpoint_at=checkpoint_at,
         stalled_since=stall.since if stall is not None else None,
+        progress=job.progress,
+        retries=job.retries,
     )
+
+
+def _without_counts(found: Assessment) -> Assessment:
+    return replace(found, roles=(), checkpoint_at=None, progress=None, retries=None)
 
 
 def _event(job: Job) -> tuple[Event, str]:
@@ -145,6 +151,8 @@ class Reporter:
             staging=found.staging,
             checkpoint_at=found.checkpoint_at,
             stalled_since=found.stalled_since,
+            progress=found.progress,
+            retries=found.retries,
         )
         if report is not None:
             self._outbox.append(report)
@@ -195,7 +203,7 @@ class Reporter:
         if found.event is not Event.STARTING and (told is None or told.event is not found.event):
             return True
         since = self._held.setdefault(name, now)
-        only_counts = told is not None and replace(told, roles=found.roles, checkpoint_at=found.checkpoint_at) == found
+        only_counts = told is not None and _without_counts(told) == _without_counts(found)
         due_at = since + (COUNTS_HOLD_BACK_S if only_counts else HOLD_BACK_S)
         if due_at > now:
             heapq.heappush(self._timers, (due_at, name))

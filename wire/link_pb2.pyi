@@ -675,6 +675,8 @@ class Report(_message.Message):
     CHECKPOINT_AT_FIELD_NUMBER: _builtins.int
     STAGING_FIELD_NUMBER: _builtins.int
     STALLED_SINCE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
     event: _builtins.str
@@ -699,6 +701,14 @@ class Report(_message.Message):
     def staging(self) -> Global___Staging:
         """while data is copied"""
 
+    @_builtins.property
+    def progress(self) -> Global___Tally:
+        """how much of its work is done, where its kind tells it"""
+
+    @_builtins.property
+    def retries(self) -> Global___Tally:
+        """how many it has used"""
+
     def __init__(
         self,
         *,
@@ -712,14 +722,40 @@ class Report(_message.Message):
         checkpoint_at: _builtins.float = ...,
         staging: Global___Staging | None = ...,
         stalled_since: _builtins.float = ...,
+        progress: Global___Tally | None = ...,
+        retries: Global___Tally | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "staging", b"staging"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "ref", b"ref", "retries", b"retries", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "progress", b"progress", "reason", b"reason", "ref", b"ref", "retries", b"retries", "roles", b"roles", "seq", b"seq", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Tally(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    OF_FIELD_NUMBER: _builtins.int
+    done: _builtins.int
+    of: _builtins.int
+    def __init__(
+        self,
+        *,
+        done: _builtins.int = ...,
+        of: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_of", b"_of", "of", b"of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_of", b"_of", "done", b"done", "of", b"of"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__of: _TypeAlias = _typing.Literal["of"]  # noqa: Y015
+    _WhichOneofArgType__of: _TypeAlias = _typing.Literal["_of", b"_of"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__of) -> _WhichOneofReturnType__of | None: ...
+
+Global___Tally: _TypeAlias = Tally  # noqa: Y015
 
 @_typing.final
 class Staging(_message.Message):

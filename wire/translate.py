@@ -16,6 +16,7 @@ import orjson
 
 from placement.data import CLAIM, DataMove, Replica
 from placement.lifecycle import Event
+from placement.tally import Tally
 from placement.workload import (
     DataUse,
     DeviceNeed,
@@ -237,7 +238,13 @@ def report_to_wire(report: Report) -> pb.Report:
         checkpoint_at=report.checkpoint_at.timestamp() if report.checkpoint_at else 0.0,
         staging=_staging_to_wire(report.staging) if report.staging else None,
         stalled_since=report.stalled_since.timestamp() if report.stalled_since else 0.0,
+        progress=_tally_to_wire(report.progress),
+        retries=_tally_to_wire(report.retries),
     )
+
+
+def _tally_to_wire(tally: Tally | None) -> pb.Tally | None:
+    return None if tally is None else pb.Tally(done=tally.done, of=tally.of)
 
 
 def _staging_to_wire(staging: Staging) -> pb.Staging:
@@ -268,7 +275,15 @@ def report_from_wire(message: pb.Report) -> Report:
         staging=Staging(message.staging.done_bytes, message.staging.total_bytes, tuple(message.staging.staged))
         if message.HasField("staging")
         else None,
+        progress=_tally_from_wire(message.progress, "report.progress") if message.HasField("progress") else None,
+        retries=_tally_from_wire(message.retries, "report.retries") if message.HasField("retries") else None,
     )
+
+
+def _tally_from_wire(message: pb.Tally, where: str) -> Tally:
+    if max(message.done, message.of) > MAX_BYTES:
+        raise ProtocolError(where, f"is {max(message.done, message.of)}, at most {MAX_BYTES} is allowed")
+    return Tally(message.done, message.of if message.HasField("of") else None)
 
 
 @fits("report_ack")

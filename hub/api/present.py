@@ -15,6 +15,7 @@ from placement.outlook.outlook import Outlook
 from placement.planner import PAID
 from placement.queues.tree import Queue
 from placement.rebalance.proposals import Proposal
+from placement.tally import Tally
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
 from placement.workload import DeviceNeed, Role, TopologyRequest, Workload
 
@@ -75,6 +76,8 @@ def job(one: Job) -> schemas.JobOut:
         finished_at=one.finished_at,
         checkpoint_at=one.checkpoint_at,
         stalled_since=one.stalled_since,
+        progress=_tally(one.progress),
+        retries=_tally(one.retries),
         client_key=one.client_key,
     )
 
@@ -294,6 +297,10 @@ def _outlook(seen: Outlook | None) -> schemas.OutlookOut | None:
         place=seen.place,
         ahead=list(seen.ahead),
     )
+
+
+def _tally(tally: Tally | None) -> schemas.TallyOut | None:
+    return None if tally is None else schemas.TallyOut(done=tally.done, of=tally.of)
 
 
 def _workload(workload: Workload) -> schemas.WorkloadOut:

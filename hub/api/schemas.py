@@ -225,6 +225,11 @@ class BulkIn(Wire):
     manifests: list[str] = Field(min_length=1, max_length=10_000)
 
 
+class TallyOut(Wire):
+    done: int
+    of: int | None = Field(description="Null where there is no limit, or none is known.")
+
+
 class RoleCountOut(Wire):
     role: str
     ready: int
@@ -268,6 +273,10 @@ class JobOut(Wire):
     stalled_since: datetime | None = Field(
         default=None, description="While it shows no progress for the time that it names in muster.dev/stalled-after."
     )
+    progress: TallyOut | None = Field(
+        default=None, description="How much of its work is done, where its kind tells it."
+    )
+    retries: TallyOut | None = Field(default=None, description="How many it has used, where its kind tells it.")
 
 
 class JobDetailOut(JobOut):

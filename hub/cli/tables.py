@@ -146,6 +146,8 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
         ("Id", Text(one.id + (f"  (key {one.client_key})" if _was_given(one.client_key) else ""))),
         ("Phase", _phase(one, now)),
         *([("Why", Text(one.reason))] if one.reason else []),
+        *([("Progress", Text(f"{_tally(one.progress)}{_share(one.progress)}"))] if one.progress else []),
+        *([("Retries", Text(_tally(one.retries)))] if one.retries and one.retries.done else []),
         ("Cluster", Text(one.cluster or "–")),
         ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all")),
         ("Price", Text(f"{usd(one.usd_per_hour)}/h{' spot' if one.spot else ''}" if one.usd_per_hour else "–")),
@@ -160,6 +162,14 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
     if one.pods:
         parts += ["", _pods(one.pods)]
     return Group(*parts)
+
+
+def _tally(one: schemas.TallyOut) -> str:
+    return str(one.done) if one.of is None else f"{one.done} of {one.of}"
+
+
+def _share(one: schemas.TallyOut) -> str:
+    return f" ({min(100 * one.done // one.of, 100)} %)" if one.of else ""
 
 
 def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> RenderableType:

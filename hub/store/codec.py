@@ -24,6 +24,7 @@ from placement.safety.footprint import Footprint
 from placement.safety.levels import Breach, Level
 from placement.safety.policy import Exemption, Policy
 from placement.safety.tenants import Tenant
+from placement.tally import Tally
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
     DataUse,
@@ -117,6 +118,10 @@ def dataset_of(
 
 def moves_of(row: Json) -> tuple[DataMove, ...]:
     return tuple(DataMove(**{**move, "source": Replica(**move["source"])}) for move in row.get("moves", ()))
+
+
+def tally_of(done: int | None, of: int | None) -> Tally | None:
+    return None if done is None else Tally(done, of)
 
 
 def workload_of(text: str) -> Workload:

@@ -419,4 +419,6 @@ def _job(row: Row[Any]) -> Job:
         client_key=row.client_key,
         checkpoint_at=row.checkpoint_at,
         stalled_since=row.stalled_since,
+        progress=codec.tally_of(row.progress_done, row.progress_of),
+        retries=codec.tally_of(row.retries_done, row.retries_of),
     )

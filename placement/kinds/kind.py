@@ -13,6 +13,7 @@ from placement.kinds import expressions, podforms
 from placement.kinds.conditions import STRICT, Condition, Dependencies, asks_facts
 from placement.kinds.emulation import Emulation
 from placement.kinds.paths import Path
+from placement.kinds.tallies import TallyRule
 from placement.lifecycle import Event
 
 
@@ -174,6 +175,8 @@ class KindFile:
     )  # where pods are; several places in rank order (Ray: a head, and groups of workers)
     gang: Gang
     status: tuple[StatusRule, ...]  # the first that holds speaks; none: the status says nothing
+    progress: TallyRule | None = None  # how much of its work is done
+    retries: TallyRule | None = None  # how many were used, of those that it may
     mistaken_groups: tuple[str, ...] = ()  # groups that people write for this one
     name: Literal["subdomain", "label", "label-1035"] = "subdomain"  # what Kubernetes allows as metadata.name
     elastic: Elastic | None = None

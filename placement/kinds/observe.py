@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from placement.kinds import paths, roles, statuses
+from placement.kinds import paths, roles, statuses, tallies
 from placement.kinds.conditions import condition_of, holds
 from placement.kinds.fields import Object
 from placement.kinds.kind import Kind, Reasons
 from placement.kinds.statuses import says_nothing
 from placement.lifecycle import Event
+from placement.tally import Tally
 
 _MAX_REASON = 500
 
@@ -25,6 +26,8 @@ class Observation:
     event: Event | None  # STARTING, RUNNING, SUCCEED, FAIL; None where the status says nothing (yet)
     reason: str  # for people; "" where there is nothing to say
     not_understood: str = ""  # for people, with no event: the status says something, and no rule is for that
+    progress: Tally | None = None
+    retries: Tally | None = None
 
 
 def observe(kind: Kind, obj: Object) -> Observation:
@@ -34,7 +37,8 @@ def observe(kind: Kind, obj: Object) -> Observation:
     facts = roles.facts(kind.rules, obj)
     for rule in kind.rules.status:
         if holds(rule.when, obj, facts):
-            return Observation(rule.event, _reason(rule.reason, obj))
+            progress, retries = tallies.read(kind.rules.progress, obj), tallies.read(kind.rules.retries, obj)
+            return Observation(rule.event, _reason(rule.reason, obj), progress=progress, retries=retries)
     if not kind.rules.status or says_nothing(status):
         return Observation(None, "")
     return Observation(None, "", f"status not understood: {statuses.words(status)}")

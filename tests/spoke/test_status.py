@@ -12,6 +12,7 @@ import pytest
 
 from placement.inventory import DEFAULT_LEVELS
 from placement.lifecycle import Event
+from placement.tally import Tally
 from spoke.entry import Desired
 from spoke.ingest import Ingest
 from spoke.inventory import Inventory
@@ -318,3 +319,21 @@ async def test_an_agent_that_was_started_anew_keeps_a_job_whose_status_it_does_n
     found = assess(job)
     assert found is not None
     assert (found.event, found.reason) == (Event.RUNNING, ODD_WORDS)
+
+
+async def test_progress_and_retries_are_told_with_patience(job: Job, jobs: Jobs, reporter: Reporter) -> None:
+    watched(job, jobs, {"active": 2, "ready": 2})
+    await told(reporter, 0)
+    watched(job, jobs, {"active": 1, "ready": 1, "succeeded": 1, "failed": 1})
+    assert await told(reporter, 10) == []
+    reporter.poke("j-1")
+    await reporter.round(10 + COUNTS_HOLD_BACK_S)
+    [report] = reporter._outbox
+    assert (report.progress, report.retries) == (Tally(1, 2), Tally(1, 6))
+
+
+def test_containers_that_were_restarted_count_as_retries_where_the_kind_counts_them(job: Job, jobs: Jobs) -> None:
+    watched(job, jobs, {"active": 2, "ready": 2, "failed": 1})
+    pod(job, "train-0", restarts=2)
+    pod(job, "train-1", restarts=5, life=Life.FAILED)  # it is among those that the Job counts
+    assert job.retries == Tally(3, 6)

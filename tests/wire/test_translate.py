@@ -16,6 +16,7 @@ from placement.lifecycle import Event
 from placement.resources import Resources
 from placement.safety.levels import Level
 from placement.safety.policy import Exemption, Policy
+from placement.tally import Tally
 from placement.workload import (
     DeviceNeed,
     Hints,
@@ -113,6 +114,7 @@ commands = st.builds(
     st.builds(Start, objects, workloads, st.booleans(), tuples(moves))
     | st.builds(Stop, st.floats(0, 1e9, allow_nan=False), text),
 )
+tallies = st.builds(Tally, st.integers(0, translate.MAX_BYTES), st.none() | st.integers(0, translate.MAX_BYTES))
 reports = st.builds(
     Report,
     ref=refs,
@@ -123,6 +125,8 @@ reports = st.builds(
     roles=tuples(st.builds(RoleCount, text, count, count, count, count)),
     pods=tuples(st.builds(PodPlace, text, text, text, tuples(count))),
     staging=st.none() | st.builds(Staging, st.integers(0, 2**63), st.integers(0, 2**63), tuples(text)),
+    progress=st.none() | tallies,
+    retries=st.none() | tallies,
 )
 device_classes = st.builds(DeviceClass, text, text, text, count, st.sampled_from(DeviceForm), count)
 node_classes = st.builds(
