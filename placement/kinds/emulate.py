@@ -71,6 +71,7 @@ def status(kind: Kind, obj: Object, existing: Sequence[Object]) -> dict[str, Any
     words: dict[str, Any] = {
         **total,
         "gang": shape.awaited,
+        "success": "SuccessPolicy" if slots.is_policy_met(rules, obj, shape, there) else "CompletionsReached",
         "generation": paths.find(obj, ("metadata", "generation")) or 1,
         **_failure(there),
     }
