@@ -49,7 +49,7 @@ class Catalogue:
         kinds: list[Kind] = []
         for name in sorted(texts):
             if name != _OTHERS:
-                kinds += _kinds(_validated(_KIND_FILE, name, _shipped(name, texts[name])))
+                kinds += _sampled(name, _kinds(_validated(_KIND_FILE, name, _shipped(name, texts[name]))))
         others = _validated(_OTHER_KINDS, _OTHERS, _shipped(_OTHERS, texts.get(_OTHERS, _NO_OTHERS)))
         return cls(_without_twins(kinds), others)
 
@@ -87,7 +87,7 @@ class Catalogue:
                 raise CatalogueError(f"{name}: {kind.resource_kind} is a kind that Muster comes with; leave it out")
             if (kind.api_version, kind.kind) in self._dependencies:
                 raise CatalogueError(f"{name}: a {kind.resource_kind} goes along with workloads and is none itself")
-        return kinds
+        return _sampled(name, kinds)
 
     def find(self, api_version: str, kind: str) -> Kind | None:
         return self._kinds.get((api_version, kind))
@@ -128,6 +128,16 @@ def _by_version(others: Iterable[OtherKind]) -> dict[tuple[str, str], OtherKind]
 def _kinds(rules: KindFile) -> tuple[Kind, ...]:
     """One for each version."""
     return tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions)
+
+
+def _sampled(name: str, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
+    """Raises CatalogueError where the file's own sample is read otherwise than it says."""
+    from placement.kinds import samples  # which reads manifests, by a catalogue
+
+    for kind in kinds[:1]:  # versions differ in nothing that is read
+        if wrong := "; ".join(samples.problems(kind)):
+            raise CatalogueError(f"{name}: {wrong}")
+    return kinds
 
 
 def _shipped(name: str, text: str) -> Any:

@@ -7,7 +7,7 @@ pydantic checks a kind file against these dataclasses when it is loaded; nothing
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from placement.kinds import expressions, podforms
 from placement.kinds.conditions import STRICT, Condition, Dependencies, asks_facts
@@ -165,6 +165,21 @@ class StatusRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """A small manifest of the kind, and what is read from it: checked whenever the file is loaded."""
+
+    __pydantic_config__ = STRICT
+    manifest: dict[str, Any]  # without apiVersion and kind, which the file knows
+    pods: int
+    gpus: int | None = None
+    gang: int | None = None  # how many pods start together
+    # By event, a status that says it.
+    statuses: dict[Literal[Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL], dict[str, Any]] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class KindFile:
     __pydantic_config__ = STRICT
     kind: str
@@ -190,6 +205,7 @@ class KindFile:
     long_running: bool | Condition = False
     controller: str = "the kube-controller-manager"  # who makes its pods, for the question whether it runs
     emulate: Emulation | None = None  # None: the object is its own pod
+    sample: Sample | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
