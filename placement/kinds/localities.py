@@ -64,8 +64,7 @@ def of_roles(
 ) -> Localities:
     _warn_of_misplaced(found, obj, roles)
     wishes = tuple(_of_role(found, rules, role, own=role.template is not obj) for role in roles)
-    own_slices = any(wish.slices for wish in wishes)
-    if rules.groups is not None and not own_slices and (level := _level_of_groups(found, rules.groups, obj, wishes)):
+    if rules.groups is not None and (level := _level_of_groups(found, rules.groups, obj, wishes)):
         if groups == 1:
             return Localities(gang or TopologyRequest(level, TopologyMode.REQUIRED), tuple(map(_elsewhere, wishes)))
         parts = [SliceRequest(role.replicas // groups, level) if role.replicas > groups else None for role in roles]
@@ -86,7 +85,12 @@ def _elsewhere(wish: Wishes) -> Wishes:
 
 
 def _level_of_groups(found: Findings, rule: Groups, obj: Object, wishes: Sequence[Wishes]) -> str:
-    """The kind's own field, or Kueue's required topology, which is a group's there; "" where neither says one."""
+    """The kind's own field, or Kueue's required topology, which is a group's there; "" where neither says one.
+
+    Slices that are asked for in words of their own go before both.
+    """
+    if any(wish.slices for wish in wishes):
+        return ""
     given = paths.find(obj, rule.domain) if rule.domain else None
     if isinstance(given, str) and given:
         check_level(found, given, paths.shown(rule.domain))
@@ -95,7 +99,12 @@ def _level_of_groups(found: Findings, rule: Groups, obj: Object, wishes: Sequenc
     return required.pop() if len(required) == 1 and all(wish.kueue for wish in wishes) else ""
 
 
+_NO_WISHES = Wishes()
+
+
 def _of_role(found: Findings, rules: KindFile, role: RoleEntry, *, own: bool) -> Wishes:
+    if role.rules.partitions is None and not _says_something(role):
+        return _NO_WISHES
     kueue = _Kueue(found, role)
     mine = _Own(found, role) if own else None
     topology = mine.topology() if mine else None
@@ -307,6 +316,15 @@ def _texts(role: RoleEntry, prefix: str, parts: Sequence[str]) -> dict[str, _Tex
                 at = join(join(join(role.template_path, "metadata"), part), key)
                 answer[key.removeprefix(prefix)] = value.strip(), at
     return answer
+
+
+def _says_something(role: RoleEntry) -> bool:
+    """Whether its template has words of Muster's or Kueue's: most have none."""
+    metadata = role.template.get("metadata")
+    if not isinstance(metadata, dict):
+        return False
+    given = [holder for part in ("labels", "annotations") if isinstance(holder := metadata.get(part), dict)]
+    return any(isinstance(key, str) and key.startswith((PREFIX, _KUEUE)) for holder in given for key in holder)
 
 
 def _annotation(role: RoleEntry, key: str) -> str:

@@ -10,7 +10,6 @@ reader does not look at) is found when it is applied.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -136,12 +135,11 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
     _check_selector(found, kind, obj, shape)
     if spec_holds(rules.suspended, obj):
         found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
-    gang = hints.topology(found, shape.roles, given, functools.cache(labels), localities.of_gang(found, rules, obj))
+    gang = hints.topology(found, shape.roles, given, labels, localities.of_gang(found, rules, obj))
     wanted = localities.of_roles(found, rules, obj, shape.roles, gang, shape.groups)
     named = _references(shape)
     placed = tuple(
-        replace(pods.role(found, role), topology=wish.topology, slices=wish.slices)
-        for role, wish in zip(shape.roles, wanted.roles, strict=True)
+        pods.role(found, role, wish.topology, wish.slices) for role, wish in zip(shape.roles, wanted.roles, strict=True)
     )
     workload = Workload(
         api_version=who.api_version,
@@ -204,7 +202,7 @@ def _check_selector(found: Findings, kind: Kind, obj: dict[str, Any], shape: Sha
 
 
 def _references(shape: Shape) -> tuple[Reference, ...]:
-    return tuple(dict.fromkeys(each for role in shape.roles for each in references.of_template(role.template)))
+    return references.of_templates([role.template for role in shape.roles])
 
 
 def _with_dependencies(drafts: Sequence[_Draft], others: Sequence[Dependency]) -> tuple[Submission, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from placement.kinds import expressions, fields, lateness, paths, podforms
@@ -102,7 +103,7 @@ def facts(rules: KindFile, obj: Object) -> Facts:
 def _groups(rule: Groups | None, entries: Sequence[RoleEntry], obj: Object, found: Findings) -> int:
     if rule is None:
         return 1
-    given = fields.count(found, paths.reach(found, obj, rule.path), paths.shown(rule.path))
+    given = paths.count(found, obj, rule.path)
     groups = rule.default if given is None else given
     # A gang that cannot be divided is one.
     return groups if groups > 1 and all(role.replicas % groups == 0 for role in entries) else 1
@@ -208,7 +209,7 @@ def _mapped(
 ) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     if not value:
         found.error(at, "is empty: the workload has no pods", f"add {' or '.join(roles.known) or 'a role'}")
-    rank = {name: index for index, name in enumerate(roles.known)}
+    rank = _ranks(roles.known)
     for name in sorted(value, key=lambda name: rank.get(name, len(rank))):
         path = join(at, name)
         if roles.known and name not in rank:
@@ -220,20 +221,25 @@ def _mapped(
             yield name, path, value[name]
 
 
+@lru_cache(maxsize=256)
+def _ranks(known: tuple[str, ...]) -> Mapping[str, int]:
+    return {name: index for index, name in enumerate(known)}
+
+
 def _replicas(rule: Replicas | None, entry: Object, outer: Object, obj: Object, path: str, found: Findings) -> int:
     if rule is None:
         return 1
     if rule.cel:
         counted = expressions.count(rule.cel, obj)
         return rule.default if counted is None else min(max(counted, 0), fields.MAX_INT32)
-    given = fields.count(found, paths.reach(found, entry, rule.path, path), paths.shown(rule.path, path))
+    given = paths.count(found, entry, rule.path, path)
     if given is None and rule.outer is not None:
         given = fields.count(found, paths.find(outer, rule.outer), paths.shown(rule.outer, path))
     if given is None and rule.of_object is not None:
         given = fields.count(found, paths.find(obj, rule.of_object), paths.shown(rule.of_object))
     replicas = rule.default if given is None else given
     if rule.at_most is not None:
-        most = fields.count(found, paths.reach(found, entry, rule.at_most, path), paths.shown(rule.at_most, path))
+        most = paths.count(found, entry, rule.at_most, path)
         replicas = replicas if most is None else min(replicas, most)
     return replicas
 
@@ -241,7 +247,7 @@ def _replicas(rule: Replicas | None, entry: Object, outer: Object, obj: Object, 
 def _times(rule: Replicas | None, entry: Object, path: str, found: Findings) -> int:
     product = 1
     for each in rule.times if rule is not None else ():
-        factor = fields.count(found, paths.reach(found, entry, each, path), paths.shown(each, path))
+        factor = paths.count(found, entry, each, path)
         product *= 1 if factor is None else factor
     return product
 
@@ -250,7 +256,7 @@ def _ranged(role: RoleEntry, obj: Object, times: int, found: Findings) -> RoleEn
     """With its own elastic range, where it has one, and everything multiplied."""
     replicas = role.replicas
     if role.rules.range is None:
-        return replace(role, replicas=min(replicas * times, fields.MAX_INT32))
+        return role if times == 1 else replace(role, replicas=min(replicas * times, fields.MAX_INT32))
     least, most, low = _bounds(role.rules.range, role, obj, found)
     if most is not None and least > most:
         found.error(low, f"{least} is more than the maximum {most}", "swap or correct them")
@@ -271,12 +277,11 @@ def _bounds(rule: Range, role: RoleEntry, obj: Object, found: Findings) -> tuple
         if whole.when is not None and not spec_holds(whole.when, obj):
             return rule.least, None, ""
         holder, prefix, minimum, maximum = obj, "", whole.minimum, whole.maximum
-    low, high = paths.shown(minimum, prefix), paths.shown(maximum, prefix)
-    least = fields.count(found, paths.reach(found, holder, minimum, prefix), low) if minimum else None
-    most = fields.count(found, paths.reach(found, holder, maximum, prefix), high) if maximum else None
+    least = paths.count(found, holder, minimum, prefix) if minimum else None
+    most = paths.count(found, holder, maximum, prefix) if maximum else None
     if most is None and rule.maximum_annotation:
         most = _whole(paths.find(obj, ("metadata", "annotations", rule.maximum_annotation)))
-    return rule.least if least is None else least, most or None, low
+    return rule.least if least is None else least, most or None, paths.shown(minimum, prefix)
 
 
 def _whole(text: Any) -> int | None:
@@ -303,8 +308,8 @@ def _with_elastic(
     """The range counts the pods of the whole workload; what the fixed roles take of it is taken off."""
     if rule is None:
         return entries
-    least = fields.count(found, paths.reach(found, obj, rule.minimum), paths.shown(rule.minimum))
-    most = fields.count(found, paths.reach(found, obj, rule.maximum), paths.shown(rule.maximum))
+    least = paths.count(found, obj, rule.minimum)
+    most = paths.count(found, obj, rule.maximum)
     least = most if least is None else least  # either alone fixes the number
     if least is None:
         return entries
@@ -332,7 +337,7 @@ def _min_pods(
     if hinted is not None:
         return hinted
     for path in rules.gang.paths:
-        given = fields.count(found, paths.reach(found, obj, path), paths.shown(path))
+        given = paths.count(found, obj, path)
         if given:
             return given, paths.shown(path)
     if rules.gang.minimum != "all" and not spec_holds(rules.gang.all_when, obj):
@@ -381,7 +386,20 @@ def _with_minima(
             return role.replicas
         return max(explicit[role.name] or 0 if own else 0, min_pods - max(total - role.replicas, fixed), 0)
 
-    return tuple(
-        replace(role, minimum=minimum(role), late=role.name in later, stage=late.stages.get(role.name, 0))
-        for role in entries
+    return tuple(_with_minimum(role, minimum(role), role.name in later, late) for role in entries)
+
+
+def _with_minimum(role: RoleEntry, minimum: int, is_late: bool, late: Lateness) -> RoleEntry:
+    return RoleEntry(  # `replace` takes as long as all the rest
+        role.name,
+        role.rules,
+        role.path,
+        role.entry,
+        role.template,
+        role.template_path,
+        role.replicas,
+        minimum,
+        role.maximum,
+        is_late,
+        late.stages.get(role.name, 0),
     )
