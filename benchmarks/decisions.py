@@ -24,7 +24,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-from hub.garbage import collect_rarely
 from placement.fleet import Cluster, Fleet, Health, PendingJob, Reservation
 from placement.invariants import check
 from placement.inventory import DeviceClass, DeviceForm, Node
@@ -43,6 +42,7 @@ from placement.workload import (
     TopologyRequest,
     Workload,
 )
+from wire.service_loop import collect_less
 
 GPU = "nvidia.com/gpu"
 PRODUCT = "nvidia.com/gpu.product"
@@ -84,7 +84,7 @@ class Timed(Planner):
 
 def main() -> int:
     args = _arguments()
-    collect_rarely()  # as the hub does
+    collect_less()  # as the hub does
     rng = random.Random(args.seed)
     sites = {name: Site(name, args) for name in (f"c{i:03}" for i in range(args.clusters))}
     workloads = _workloads(rng, args.distinct)

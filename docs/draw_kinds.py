@@ -76,7 +76,9 @@ def _role(place: Roles) -> str:
         named = ", ".join(place.known) or "its keys"
     else:
         named = "each entry"
-    late = " (after the others)" if place.late is not None and place.late.when is None else ""
+    late = ""
+    if place.late is not None and place.late.when is None:
+        late = " (after the others)" if place.late.roles else " (some after others)"
     return f"{named}: {at}{late}"
 
 
@@ -92,19 +94,27 @@ def _gang(rules: KindFile) -> str:
 
 def _elastic(rules: KindFile) -> str:
     if rules.elastic is not None:
-        return f"{rules.elastic.role}: `{paths.shown(rules.elastic.minimum)}`–`{paths.shown(rules.elastic.maximum)}`"
+        bounds = f"`{paths.shown(rules.elastic.minimum)}`–`{paths.shown(rules.elastic.maximum)}`"
+        return f"{rules.elastic.role}: {bounds}{_chosen(rules.places[0])}"
     found = []
     for place in rules.places:
-        bounds = place.range
-        if bounds is None:
+        known = place.range
+        if known is None:
+            if place.resize is not None:
+                found.append(f"each: down to the gang{_chosen(place)}")
             continue
         low, high = (
-            (bounds.of_object.minimum, bounds.of_object.maximum)
-            if bounds.of_object
-            else (bounds.minimum, bounds.maximum)
+            (known.of_object.minimum, known.of_object.maximum) if known.of_object else (known.minimum, known.maximum)
         )
-        found.append(f"{place.name}: `{paths.shown(low)}`–`{paths.shown(high)}`")
+        found.append(f"{place.name}: `{paths.shown(low)}`–`{paths.shown(high)}`{_chosen(place)}")
     return "; ".join(dict.fromkeys(found))
+
+
+def _chosen(place: Roles) -> str:
+    """Whether Muster chooses how many they are."""
+    if place.resize is None:
+        return ""
+    return ", chosen by Muster" + (" also while it runs" if place.resize.running else " at its start")
 
 
 def _status_row(rules: KindFile) -> str:

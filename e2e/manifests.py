@@ -29,18 +29,20 @@ def pytorchjob(
     run_for: str = "",
     hints: Mapping[str, str] | None = None,
     namespace: str = "default",
+    elastic: tuple[int, int] | None = None,
 ) -> Manifest:
-    """One master and `workers` workers, `gpus` each."""
+    """One master and `workers` workers, `gpus` each; `elastic`: the least and the most pods of all."""
     template = bodies.template("pytorch", gpus, product, Course(run_for))
 
     def replicas(count: int) -> Manifest:
         return {"replicas": count, "restartPolicy": "OnFailure", "template": template}
 
+    policy = {"elasticPolicy": {"minReplicas": elastic[0], "maxReplicas": elastic[1]}} if elastic else {}
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": "PyTorchJob",
         "metadata": _metadata(name, namespace, hints),
-        "spec": {"pytorchReplicaSpecs": {"Master": replicas(1), "Worker": replicas(workers)}},
+        "spec": {"pytorchReplicaSpecs": {"Master": replicas(1), "Worker": replicas(workers)}, **policy},
     }
 
 
@@ -97,7 +99,9 @@ def volcano_job(
     run_for: str = "",
     hints: Mapping[str, str] | None = None,
     namespace: str = "default",
+    at_least: int = 0,
 ) -> Manifest:
+    """A gang of all its pods, or of `at_least`."""
     template = bodies.template("worker", gpus, product, Course(run_for))
     template["spec"]["restartPolicy"] = "Never"
     return {
@@ -105,7 +109,7 @@ def volcano_job(
         "kind": "Job",
         "metadata": _metadata(name, namespace, hints),
         "spec": {
-            "minAvailable": pods,
+            "minAvailable": at_least or pods,
             "schedulerName": "volcano",
             "queue": "default",
             "tasks": [{"replicas": pods, "name": "worker", "template": template}],

@@ -56,6 +56,11 @@ class VolcanoController:
                 pod = _pod(job, task, index)
                 if pod["metadata"]["name"] not in pods:
                     self._client.create_if_missing(pod)
+        asked = {task["name"]: int(task.get("replicas", 1)) for task in job["spec"]["tasks"]}
+        for pod_name, pod in pods.items():
+            labels = pod["metadata"]["labels"]
+            if int(labels["volcano.sh/task-index"]) >= asked[labels["volcano.sh/task-spec"]]:
+                self._client.delete("v1", "Pod", pod_name, namespace)
         status = _status(job, list(pods.values()))
         if status != {key: job.get("status", {}).get(key) for key in status}:
             self._client.merge(API, "Job", metadata["name"], {"status": status}, namespace, "status")

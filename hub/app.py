@@ -21,7 +21,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -415,9 +415,14 @@ def _assemble(
         return reader.read(text, catalogue, namespace=namespace, salt=secrets.token_hex(4))
 
     def rendered(
-        objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+        objects: Sequence[Object],
+        *,
+        job: str,
+        epoch: int,
+        data: Sequence[DataPlace] = (),
+        pods: Mapping[str, int] | None = None,
     ) -> Sequence[Object]:
-        return render.render(objects, catalogue, job=job, epoch=epoch, data=data)
+        return render.render(objects, catalogue, job=job, epoch=epoch, data=data, pods=pods)
 
     def admit(submission: Submission, actor: Actor) -> Admitted:
         return admission.admit(submission, actor, federation.tenants, catalogue)
@@ -498,10 +503,8 @@ def _address(host: str, port: int) -> str:
 
 def run(settings: HubSettings) -> None:
     """Until a signal. Raises CannotStart; SystemExit 1 where a part of the hub failed."""
-    from hub.garbage import collect_rarely
     from hub.logs import configure
 
-    collect_rarely()
     # Keys, tokens and the database: whatever this process makes is its owner's, also in a directory open to all.
     os.umask(0o077)
     configure(settings.log_level)

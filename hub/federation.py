@@ -33,6 +33,7 @@ from hub.store.changes import (
 from hub.store.clusters import Sighting
 from hub.store.jobs import Name, name_of
 from placement.data import DataCatalog, Dataset, Replica
+from placement.elastic import sizes
 from placement.fleet import Cluster, Fleet, Health, Leaving, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
@@ -79,6 +80,7 @@ class Federation:
         self._clusters: dict[str, _Live] = {}
         self._removed: dict[str, ClusterRecord] = {}
         self._held: dict[str, dict[str, Reservation]] = defaultdict(dict)  # cluster -> job -> reservation
+        self._elastic: dict[str, Reservation] = {}  # by job: those that may grow
         self._names: dict[Name, set[str]] = defaultdict(set)  # of the objects of holding jobs -> clusters
         self._prices = PriceBook()
         self._past: dict[str, Past] = {}
@@ -131,7 +133,10 @@ class Federation:
     def on_change(self, change: Change, now: datetime) -> None:
         match change:
             case Reserved(reservation):
+                before = self._held[reservation.cluster].get(reservation.job)
                 self._reserve(reservation)
+                if before is not None and before.epoch == reservation.epoch:
+                    self._resized(before, reservation, now)
             case Released(ref, cluster):
                 self._release(ref, cluster, now)
                 self._improved()
@@ -186,12 +191,22 @@ class Federation:
     def _reserve(self, reservation: Reservation) -> None:
         self._held[reservation.cluster][reservation.job] = reservation
         self._names[name_of(reservation.workload)].add(reservation.cluster)
+        self._elastic.pop(reservation.job, None)
+        if sizes.headroom(reservation.workload):
+            self._elastic[reservation.job] = reservation
         self._fleet = None
+
+    def _resized(self, before: Reservation, after: Reservation, now: datetime) -> None:
+        if before.shrinks_for and not after.settles:
+            self._emptied[after.cluster] = now
+        if before.settles and not after.settles:
+            self._improved()  # there is more room, or it can be changed again
 
     def _release(self, ref: JobRef, cluster: str, now: datetime) -> None:
         held = self._held[cluster].get(ref.job)
         if held is not None and held.epoch == ref.epoch:
             del self._held[cluster][ref.job]
+            self._elastic.pop(ref.job, None)
             name = name_of(held.workload)
             self._names[name].discard(cluster)
             if not self._names[name]:
@@ -316,6 +331,11 @@ class Federation:
                 half_life_h=self.half_life_h,
             )
         return self._fleet
+
+    @property
+    def elastic(self) -> tuple[Reservation, ...]:
+        """Of jobs that could use more pods than they have."""
+        return tuple(self._elastic.values())
 
     @property
     def prices(self) -> PriceBook:

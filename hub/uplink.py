@@ -18,7 +18,7 @@ from hub.errors import NotFound
 from hub.federation import Federation
 from hub.link.port import Attached, NotWelcome
 from hub.loops.backlog import Backlog
-from hub.store import clusters, commands, copies, learned, moves
+from hub.store import clusters, commands, copies, learned, moves, resizing
 from hub.store.changes import ClusterRecord
 from hub.store.moves import Move, Outcome
 from hub.store.outbox import Outbox
@@ -194,7 +194,10 @@ def _close(session: Session, answers: Sequence[Answers]) -> list[None]:
         opened = commands.close(session, one.cluster, one.acks, one.at)
         for id_, (ref, kind) in opened.items():
             ack = one.acks[id_]
-            if ack.ref == ref and kind != commands.STOP:
+            if ack.ref == ref and kind == commands.SCALE:
+                if ack.refused_code:
+                    resizing.refused(session, ref, one.cluster, ack.refused_message or ack.refused_code, one.at)
+            elif ack.ref == ref and kind != commands.STOP:
                 found.append(_answer(one.cluster, ref, ack, one.at, stages=kind == commands.STAGE))
             elif ack.ref == ref and ack.refused_code == OLDER:
                 found.append(_unstopped(one.cluster, ref, ack, one.at))
@@ -249,6 +252,8 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
             copies.arrived(session, report.ref, batch.cluster, report.staging.staged)
         if outcome is Outcome.APPLIED and report.checkpoint_at is not None:
             copies.checkpointed(session, report.ref.job, batch.cluster)
+        if outcome is Outcome.APPLIED and report.size:
+            resizing.settled(session, report.ref, batch.cluster, report.size, batch.at)
     return [None] * len(batches)
 
 

@@ -49,9 +49,10 @@ def outcome_of(after: Phase, event: Event) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One stay of a job on a cluster."""
+    """One stay of a job on a cluster, at one size."""
 
     job: str
+    epoch: int
     name: str
     queue: str
     tenant: str
@@ -66,6 +67,7 @@ class Attempt:
     until: datetime  # of one that runs: now
     outcome: Outcome | None  # None: it runs, or ended before outcomes were noted
     runs: bool = False
+    part: int = 0  # of one whose size was changed: 0 its last size, the others those before, charged for themselves
 
     @property
     def hours(self) -> float:
@@ -127,7 +129,7 @@ def cost(attempt: Attempt, begin: datetime = DAWN, end: datetime = DUSK) -> Cost
         lost_usd=attempt.usd_per_hour * hours + egress if attempt.outcome in LOST else 0.0,
         foreseen_usd=foreseen or 0.0,
         foreseen_real_usd=0.0 if foreseen is None else attempt.usd_per_hour * attempt.hours,
-        attempts=int(ended),
+        attempts=int(ended and attempt.part == 0),
         running=int(attempt.runs and begin <= attempt.until < end),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from placement.data import DataCatalog
+from placement.elastic.sizes import added, least
 from placement.inventory import Summary
 from placement.money import PriceBook
 from placement.queues.spending import Past
@@ -50,13 +51,37 @@ class Reservation:
     usd_per_hour: float = 0.0
     since: datetime | None = None  # None: nobody noted it, and nobody can say when it ends
     moves_usd: float = 0.0  # what bringing its data costs, once
+    # Of one whose size was changed since it was placed: `since` is when it got the present one.
+    placed_at: datetime | None = None  # None: `since`
+    revision: int = 0  # of its size; grows with each change
+    was: Workload | None = None  # before the last change
+    settles: bool = False  # it is being changed: the cluster has not said yet that it is done
+    shrinks_to: Workload | None = None  # what it is being made smaller to; it holds what it has until it is
+    shrinks_for: str = ""  # the job that gets the room
+
+    @property
+    def began(self) -> datetime | None:
+        return self.placed_at or self.since
 
     @property
     def expected_end(self) -> datetime | None:
         """None where it has none: a service, or one of unknown beginning."""
-        if self.since is None or self.workload.long_running:
+        if self.began is None or self.workload.long_running:
             return None
-        return self.since + timedelta(hours=self.workload.hints.expected_hours)
+        return self.began + timedelta(hours=self.workload.hints.expected_hours)
+
+    def uncounted(self, summary: Summary) -> Reservation | None:
+        """What of it the summary's free amounts do not leave out yet; None where they leave all of it out."""
+        if (self.job, self.epoch) not in summary.counted:
+            return self
+        if self.was is None or (self.job, self.epoch, self.revision) in summary.resized:
+            return None
+        before = self.revision - 1
+        is_last = before == 0 or (self.job, self.epoch, before) in summary.resized
+        # A summary that is older still may count as few as it ever had.
+        counted = self.was if is_last else least(self.was)
+        grown = added(self.workload, counted)
+        return None if grown is None else replace(self, workload=grown)
 
 
 @dataclass(frozen=True, slots=True)

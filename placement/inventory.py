@@ -132,6 +132,7 @@ class DomainGroup:
 
 
 JobEpoch = tuple[str, int]
+JobEpochSize = tuple[str, int, int]  # with the revision of its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,8 @@ class Summary:
     kinds: frozenset[str]  # "kubeflow.org/v1/PyTorchJob": what the cluster's API serves
     hidden_labels: frozenset[str] = frozenset()  # keys left out of the classes: constraints on them prove nothing
     counted: frozenset[JobEpoch] = frozenset()
+    resized: frozenset[JobEpochSize] = frozenset()  # of those, the ones whose size was changed: which one is counted
+    resizes: bool = False  # its spoke can change the size of a job that runs
     gpus_total: int = 0
     gpus_free: int = 0
     nodes_total: int = 0

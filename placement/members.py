@@ -12,7 +12,7 @@ from operator import is_
 
 from placement.capacity import Capacity, Fit
 from placement.fleet import Cluster, Reservation
-from placement.inventory import JobEpoch, Summary
+from placement.inventory import JobEpochSize, Summary
 from placement.room.room import Room, Spot
 
 
@@ -23,7 +23,7 @@ class Member:
     cluster: Cluster
     room: Room | None
     summary: Summary | None
-    applied: list[JobEpoch]  # the reservations taken out of `room`, in that order
+    applied: list[JobEpochSize]  # the reservations taken out of `room`, in that order
 
     @property
     def capacity(self) -> Capacity | None:
@@ -37,7 +37,7 @@ class Member:
     def take(self, job: str, epoch: int, fit: Fit | Spot) -> None:
         assert self.room is not None  # noqa: S101  the fit is one of its room
         self.room.take(fit)
-        self.applied.append((job, epoch))
+        self.applied.append((job, epoch, 0))
 
 
 class Present(Mapping[str, Capacity]):
@@ -73,7 +73,8 @@ def renewed(cluster: Cluster, reserved: Sequence[Reservation], before: Member | 
     else:
         member = Member(cluster, before.room, summary, before.applied)
     if not unmoved or member is not before:
-        _apply(member, summary, [r for r in reserved if (r.job, r.epoch) not in summary.counted], before)
+        uncounted = (one.uncounted(summary) for one in reserved)
+        _apply(member, summary, [one for one in uncounted if one is not None], before)
     return member
 
 
@@ -85,13 +86,13 @@ def _apply(member: Member, summary: Summary, uncounted: Sequence[Reservation], b
     """Takes what is reserved out of the member's room; what is taken out already and is not reserved, back."""
     room, applied = member.room, member.applied
     assert room is not None  # noqa: S101  it has a summary
-    refs = [(r.job, r.epoch) for r in uncounted]
+    refs = [(r.job, r.epoch, r.revision) for r in uncounted]
     if (before is not None and before.summary is not summary) or refs[: len(applied)] != applied:
         applied.clear()  # first, so that whatever fails below begins anew in the next cycle
         room.renew(room.inventory if room.inventory.summary is summary else room.inventory.renewed(summary))
     for reservation in uncounted[len(applied) :]:
         room.deduct(reservation)
-        applied.append((reservation.job, reservation.epoch))
+        applied.append((reservation.job, reservation.epoch, reservation.revision))
 
 
 def _same(one: Cluster, other: Cluster) -> bool:

@@ -26,6 +26,7 @@ from typing import NamedTuple
 from placement import bursting, locality
 from placement.capacity import Fit
 from placement.data import DataCatalog, DataMove, needed_moves
+from placement.elastic import sizes
 from placement.feasibility import could_ever, judge, left_out, may_fit, telling
 from placement.fleet import Fleet, PendingJob, Reservation
 from placement.inventory import Summary
@@ -33,7 +34,7 @@ from placement.members import Member, Present, renewed, same_objects
 from placement.money import PriceBook
 from placement.preemption import promises
 from placement.preemption.emptied import Emptying
-from placement.preemption.planning import Ground, preempt
+from placement.preemption.planning import Ground, Preempted, preempt
 from placement.queues import usage
 from placement.queues.admission import Admission, given_up
 from placement.queues.backfill import Holds
@@ -46,7 +47,6 @@ from placement.scoring import Offer, at_least, offer
 from placement.verdict import (
     Candidate,
     Decision,
-    Eviction,
     NoClusters,
     Placed,
     Plan,
@@ -186,11 +186,11 @@ class Planner:
         if fleet.leaving or any(job.promised for job in asked):
             promises.keep(cycle.holds, fleet, asked, Present(self._members))
         decisions = tuple(self._told(self._decide(job, cycle), patient.get(job.job)) for job in admission.turns(asked))
-        evictions: tuple[Eviction, ...] = ()
+        found = Preempted(decisions)
         if fleet.reservations and any(isinstance(one.verdict, Waiting) for one in decisions):
-            decisions, evictions = preempt(self._ground(fleet, admission, now), decisions, asked)
+            found = preempt(self._ground(fleet, admission, now), decisions, asked)
         self._forget()
-        return Plan(decisions, evictions)
+        return Plan(found.decisions, found.evictions, found.shrinks)
 
     def _ground(self, fleet: Fleet, admission: Admission, now: datetime) -> Ground:
         return Ground(fleet, Present(self._members), self._limits, self._capacity(), admission, now, _usd_per_hour)
@@ -284,14 +284,45 @@ class Planner:
         shape = self._shape_of(job.workload)
         if not job.refused_by and shape.unplaced and shape.unplaced[0] == self._changes:
             _, verdict, candidates = shape.unplaced
-            return self._refused(job, verdict, candidates, shape, cycle)
+            return self._placed_smaller(job, cycle) or self._refused(job, verdict, candidates, shape, cycle)
         best, nowhere, candidates = self._ask_around(job, shape, cycle)
         if best is not None:
             return Decision(job.job, job.epoch, self._place(job, best.member, best.bid, shape, cycle), candidates)
         verdict = self._refusal(job.workload, candidates)
         if nowhere and not job.refused_by:
             shape.unplaced = self._changes, verdict, candidates
-        return self._refused(job, verdict, candidates, shape, cycle)
+        return self._placed_smaller(job, cycle) or self._refused(job, verdict, candidates, shape, cycle)
+
+    def _placed_smaller(self, job: PendingJob, cycle: Cycle) -> Decision | None:
+        """Of a job that has no room as it is and may start with fewer pods: with as many as there is room for."""
+        too_few, enough = 0, sizes.slack(job.workload)
+        found = self._smaller(job, enough, cycle) if enough else None
+        while found is not None and enough - too_few > 1:
+            middle = (too_few + enough) // 2
+            larger = self._smaller(job, middle, cycle)
+            if larger is None:
+                too_few = middle
+            else:
+                enough, found = middle, larger
+        if found is None:
+            return None
+        smaller, shape, best, candidates = found
+        return Decision(job.job, job.epoch, self._place(smaller, best.member, best.bid, shape, cycle), candidates)
+
+    def _smaller(
+        self, job: PendingJob, by: int, cycle: Cycle
+    ) -> tuple[PendingJob, _Shape, _Best, tuple[Candidate, ...]] | None:
+        """With so many pods less: where it would go."""
+        smaller = replace(job, workload=sizes.fewer(job.workload, by))
+        shape = self._shape_of(smaller.workload)
+        if not job.refused_by and shape.unplaced and shape.unplaced[0] == self._changes:
+            return None
+        best, nowhere, candidates = self._ask_around(smaller, shape, cycle)
+        if best is not None:
+            return smaller, shape, best, candidates
+        if nowhere and not job.refused_by:
+            shape.unplaced = self._changes, self._refusal(smaller.workload, candidates), candidates
+        return None
 
     def _ask_around(
         self, job: PendingJob, shape: _Shape, cycle: Cycle

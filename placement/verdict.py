@@ -336,14 +336,26 @@ class RoomMade:
     victims: tuple[str, ...] = ()  # jobs that still have to leave; none: they left, and the cluster will say so
     lost_gpu_hours: float = 0.0  # of those that are evicted by this decision
     usd: float = 0.0
+    shrinking: tuple[str, ...] = ()  # jobs that are being made smaller
 
     @property
     def message(self) -> str:
-        if not self.victims:
+        if not self.victims and not self.shrinking:
             return f"room was made on {self.cluster}; waits for its next report"
-        count = f"{len(self.victims)} job{'' if len(self.victims) == 1 else 's'}"
-        names = ", ".join(self.victims[:_NAMED]) + (" …" if len(self.victims) > _NAMED else "")
-        return f"waits for {count} to be evicted from {self.cluster} ({names})"
+        parts = []
+        if self.victims:
+            parts.append(f"{_jobs(self.victims)} to be evicted from {self.cluster} ({_names(self.victims)})")
+        if self.shrinking:
+            parts.append(f"{_jobs(self.shrinking)} to become smaller on {self.cluster} ({_names(self.shrinking)})")
+        return "waits for " + " and ".join(parts)
+
+
+def _jobs(names: tuple[str, ...]) -> str:
+    return f"{len(names)} job{'' if len(names) == 1 else 's'}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
 
 
 _NAMED = 8
@@ -388,6 +400,19 @@ class Eviction:
 
 
 @dataclass(frozen=True, slots=True)
+class Shrink:
+    """A running attempt that is to go on with fewer pods, so that `for_job` can start there."""
+
+    job: str
+    epoch: int
+    cluster: str
+    for_job: str
+    pods: Mapping[str, int]  # of each role, then
+    reason: str  # for people
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     decisions: tuple[Decision, ...]
     evictions: tuple[Eviction, ...] = ()
+    shrinks: tuple[Shrink, ...] = ()

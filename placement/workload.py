@@ -104,6 +104,16 @@ class DeviceNeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many pods of a role may be chosen by whoever places it, where its kind lets that be written."""
+
+    least: int
+    most: int
+    step: int = 1  # so many pods come and go together
+    running: bool = True  # also while it runs; otherwise only before it starts
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """Identical pods. `requests` holds everything one pod asks for, its devices included."""
 
@@ -121,6 +131,7 @@ class Role:
     # a cluster that waited for them before it let the others begin would wait for ever.
     late: bool = False
     stage: int = 0  # late roles of one stage come at one time and start together, as a gang of their own; 0: one by one
+    sizes: Sizes | None = None  # None: as many as `replicas`, and no others
 
     @property
     def gpus_per_pod(self) -> int:
@@ -155,6 +166,7 @@ class Hints:
     grace_s: float = 30.0  # from the signal to the end, when it is evicted
     stalled_after_s: float | None = None  # without progress for so long it stands still; None: it does not say
     if_stalled: str = "flag"  # or "restart"
+    grow_after_s: float | None = 300.0  # an elastic one grows when it has kept its size so long; None: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from datetime import datetime, timedelta
 from random import Random
 
+from placement.elastic import sizes
 from placement.inventory import Summary
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
@@ -60,7 +61,19 @@ from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
-from wire.orders import EVENTS, Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start
+from wire.orders import (
+    EVENTS,
+    Command,
+    CommandAck,
+    DataFound,
+    JobRef,
+    LogLines,
+    LogQuery,
+    Report,
+    ReportAck,
+    Scale,
+    Start,
+)
 from wire.tunnels import Process, TunnelQuery
 from wire.usage import Usage
 
@@ -364,7 +377,7 @@ class Agent:
         for number, command in enumerate(commands):
             if number % _COMMANDS_AT_A_TIME == _COMMANDS_AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            if isinstance(command.order, Start) and (refusal := self._checked(command, command.order)):
+            if isinstance(command.order, Start | Scale) and (refusal := self._checked(command, command.order)):
                 refused[command.id] = refusal
         accepted = [command for command in commands if command.id not in refused]
         acks = await self._ledger.accept(accepted, self._first_seq())
@@ -472,9 +485,9 @@ class Agent:
     def _kinds_here(self) -> list[Kind]:
         return [kind for kind in self._catalogue.kinds if kind.resource_kind in self._kinds]
 
-    def _checked(self, command: Command, start: Start) -> CommandAck | None:
+    def _checked(self, command: Command, order: Start | Scale) -> CommandAck | None:
         try:
-            return self._why_not(command, start)
+            return self._why_not(command, order) if isinstance(order, Start) else self._why_no_more(command, order)
         except Exception as error:  # it would come again on the next stream, and end that too
             log.exception("%s cannot be decided on", command.ref)
             message = f"this spoke cannot read it ({type(error).__name__}: {error}); is it older than its hub?"
@@ -496,6 +509,18 @@ class Agent:
             return CommandAck(command.id, command.ref, "no-room", shortfall)
         return None
 
+    def _why_no_more(self, command: Command, scale: Scale) -> CommandAck | None:
+        """Of the pods that a job is to get besides those that it has."""
+        job = self._jobs.of(command.ref)
+        if job is None or job.workload is None or scale.revision <= job.size:
+            return None  # the ledger knows what to answer
+        unknown = scale.pods.keys() - {role.name for role in job.workload.roles}
+        if unknown:
+            return CommandAck(command.id, command.ref, "invalid", f"it has no role called {', '.join(sorted(unknown))}")
+        if shortfall := self._holding.more(job, sizes.with_pods(job.workload, scale.pods)):
+            return CommandAck(command.id, command.ref, "invalid", shortfall)
+        return None
+
     def _accepted(self, entry: Entry) -> None:
         known = self._jobs.get(entry.ref.job)
         if known is not None and known.ref != entry.ref:
@@ -507,6 +532,8 @@ class Agent:
             self._ingest.adopt(job)
         if entry.desired is Desired.STOP and job.stopped:
             job.stopped = False  # asked again: say it again
+        if job.size != job.size_written:
+            self._summaries.touch()
         self._wake(entry.ref.job)
         for found in self._ingest.unowned:
             if found.ref.job == entry.ref.job:

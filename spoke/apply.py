@@ -3,10 +3,10 @@
 Level-triggered: a step looks at what is wanted and at what is there, does what is missing, and is done again whenever
 something about the job changed. So a step that was cut off, or done twice, does no harm.
 
-The workload object is created and never changed: an object of that name that is not this job's own is left alone, and
-the job fails saying so. What travels along with it is `dependencies`' concern. Once made, a workload that is missing
-was removed by somebody; it is not made again, since what it ran would run twice. That it was made is on disk before
-any of its pods is bound: where a crash comes earlier nothing ran, and it is made anew.
+The workload object is created, and of it nothing but its size is ever changed: an object of that name that is not this
+job's own is left alone, and the job fails saying so. What travels along with it is `dependencies`' concern. Once made,
+a workload that is missing was removed by somebody; it is not made again, since what it ran would run twice. That it was
+made is on disk before any of its pods is bound: where a crash comes earlier nothing ran, and it is made anew.
 
 A job that the ledger does not know the objects of (its disk was lost) is found by its labels.
 
@@ -19,8 +19,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
+from typing import Any
 
-from placement.kinds.kind import Kind
+import orjson
+
+from placement.elastic import sizes
+from placement.kinds import sizing
+from placement.kinds.kind import Kind, KindFile
 from placement.lifecycle import Event
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import (
@@ -35,7 +40,7 @@ from spoke.cluster.port import (
 )
 from spoke.crew import Crew
 from spoke.dependencies import Dependencies, NameTaken, noted, noted_in
-from spoke.entry import Desired
+from spoke.entry import Desired, Entry
 from spoke.jobs import OVER, Assessment, Job, Jobs, key_of
 from spoke.ledger import Ledger
 from spoke.pods import DEPENDENCIES_ANNOTATION, JOB_LABEL, OWNER_ANNOTATION, ref_of
@@ -136,7 +141,11 @@ class Reconciler:
             return await self._stop(job)
         if job.outcome is not None:
             return 0.0
-        return await self._look_for_it(job) if job.created else await self._start(job)
+        if not job.created:
+            return await self._start(job)
+        await self._look_for_it(job)
+        await self._resize(job)
+        return 0.0
 
     # ---- to run ----
 
@@ -154,8 +163,10 @@ class Reconciler:
             # After them: what reading the data takes may be among them. It pokes when it is done.
             if entry.start is not None and not self._staging.is_done(job, entry.start.moves):
                 return 0.0
-            if not await self._create(job, workload, map(key_of, dependencies)):
+            size = job.size
+            if not await self._create(job, self._sized(entry, workload), map(key_of, dependencies)):
                 return _LOOK_AGAIN_S
+            job.size_written = size
         except (Refused, NameTaken) as error:
             await self._dependencies.remove(job, map(key_of, reversed(dependencies)))
             reason = f"the cluster refused it: {error}" if isinstance(error, Refused) else str(error)
@@ -198,6 +209,43 @@ class Reconciler:
             reason = f"{job.key.kind} {job.key.namespace}/{job.key.name} was removed from the cluster by somebody else"
             await self._reporter.tell(job, Assessment(Event.FAIL, reason, job.role_counts()))
         return 0.0
+
+    # ---- another size ----
+
+    def _sized(self, entry: Entry, workload: Object) -> Object:
+        """As it is to be made: with the size that it got meanwhile, where it did."""
+        if not entry.size:
+            return workload
+        made: dict[str, Any] = orjson.loads(orjson.dumps(workload))
+        sizing.write(self._kind_of(workload), made, entry.pods)
+        return made
+
+    async def _resize(self, job: Job) -> None:
+        """Writes the size that it is to have into its object, and nothing else. Its controller makes and ends pods."""
+        size, workload = job.size, job.workload
+        if job.size_written == size or workload is None or job.key is None or job.outcome is not None:
+            return
+        present = await self._get(job.key)
+        if present is None or ref_of(present["metadata"].get("labels") or {}) != job.ref:
+            return
+        changed = orjson.loads(orjson.dumps(present))
+        try:
+            sizing.write(self._kind_of(present), changed, sizes.pods_of(workload))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:  # somebody has changed it
+            self._problem(job, f"its size cannot be changed: {error}")
+            return
+        if changed != present:
+            await self._port.update(changed)
+        job.size_written = size
+        self._problem(job, "")
+        self._reporter.poke(job.ref.job)
+
+    def _kind_of(self, obj: Object) -> KindFile:
+        api_version, name = obj["apiVersion"], obj["kind"]
+        for kind in self._kinds():
+            if (kind.api_version, kind.kind) == (api_version, name):
+                return kind.rules
+        raise ValueError(f"{api_version} {name} is no kind of workload here")
 
     # ---- to stop ----
 

@@ -7,12 +7,13 @@ and the sequence number, so that a later report is not taken for an old one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from placement.data import DataMove
+from placement.elastic import sizes
 from placement.lifecycle import Event
 from placement.tally import Tally
 from placement.workload import Workload
@@ -25,6 +26,7 @@ from wire.orders import (
     Report,
     ReportAck,
     RoleCount,
+    Scale,
     Staging,
     Start,
     Stop,
@@ -68,6 +70,8 @@ class Entry:
     # With STOP: it was not told to stop, it goes back to the hub by this event once nothing of it is left here.
     hand_back: Event | None = None
     reports: tuple[Report, ...] = ()  # oldest first; the newest, and the earlier ones the hub has not acknowledged
+    size: int = 0  # the revision of the size that it is to have; 0: the one that it was started with
+    pods: Mapping[str, int] = field(default_factory=dict)  # of each role, where `size` is not 0
 
     @property
     def objects(self) -> tuple[Object, ...]:
@@ -75,7 +79,8 @@ class Entry:
 
     @property
     def workload(self) -> Workload | None:
-        return self.start.workload if self.start else None
+        """With the pods that it is to have."""
+        return sizes.with_pods(self.start.workload, self.pods) if self.start else None
 
     @property
     def report(self) -> Report | None:
@@ -109,12 +114,21 @@ def accept(entry: Entry | None, command: Command, first_seq: int = 0) -> tuple[E
             return replace(entry, seq=first_seq, acked_seq=first_seq), accepted
         case Stop() as stop, Entry():
             return _stopped(known, stop), accepted
+        case Scale() as scale, Entry(desired=Desired.START, hand_back=None):
+            return _resized(known, scale), accepted
+        case Scale(), _:
+            return entry, _refused(command, f"epoch {command.ref.epoch} of {command.ref.job} does not run here")
         case _:
             return known, _refused(command, f"epoch {command.ref.epoch} of {command.ref.job} was stopped already")
 
 
 def _refused(command: Command, message: str) -> CommandAck:
     return CommandAck(command.id, command.ref, "older-epoch", message)
+
+
+def _resized(entry: Entry, scale: Scale) -> Entry:
+    """An order that was sent again, or overtaken by a newer one, changes nothing."""
+    return entry if scale.revision <= entry.size else replace(entry, size=scale.revision, pods=dict(scale.pods))
 
 
 def _stopped(entry: Entry, stop: Stop) -> Entry:
@@ -157,6 +171,7 @@ def reported(
     stalled_since: datetime | None = None,
     progress: Tally | None = None,
     retries: Tally | None = None,
+    size: int = 0,
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
@@ -173,6 +188,7 @@ def reported(
         stalled_since=stalled_since,
         progress=progress,
         retries=retries,
+        size=size,
     )
     if last is not None and report == replace(last, seq=report.seq, at=now):
         return entry

@@ -10,8 +10,10 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from placement.dra.requests import ClaimSpec
+from placement.elastic import sizes
 from placement.kinds import claims
 from placement.kinds.catalogue import Catalogue
+from placement.workload import Workload
 from spoke.crew import Crew
 from spoke.entry import Entry
 from spoke.inventory import Inventory
@@ -37,6 +39,16 @@ class Holding:
     def hold(self, ref: JobRef, start: Start) -> str:
         """Answers why it cannot, or ""."""
         return self._scheduler.hold(ref, start.workload, self._claimed(start.objects))
+
+    def more(self, job: Job, target: Workload) -> str:
+        """For the pods that it is to have beyond those that it has. Answers why it cannot, or "".
+
+        Not for pods that claim devices: theirs are allocated when they come.
+        """
+        added = sizes.added(target, job.workload) if job.workload is not None else None
+        if added is None or claims.any_named(added):
+            return ""
+        return self._scheduler.hold_more(job.ref, added)
 
     def again(self, entry: Entry) -> None:
         try:

@@ -307,11 +307,14 @@ class Inventory:
 
     # ---- places held for pods to come ----
 
-    def hold(self, ref: JobRef, slots: Iterable[Slot]) -> None:
-        self.release(ref)
-        held = dict(enumerate(slots))
+    def hold(self, ref: JobRef, slots: Iterable[Slot], *, beside: bool = False) -> None:
+        """`beside` the places that are held already; otherwise instead of them."""
+        if not beside:
+            self.release(ref)
+        known = self._slots.get(ref, {})
+        held = dict(enumerate(slots, max(known, default=-1) + 1))
         if held:
-            self._slots[ref] = held
+            self._slots[ref] = {**known, **held}
         for index, slot in held.items():
             host = self._host(slot.node)
             host.holds[ref, index] = slot.usage

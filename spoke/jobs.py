@@ -38,6 +38,7 @@ class Assessment:
     stalled_since: datetime | None = None
     progress: Tally | None = None
     retries: Tally | None = None
+    size: int = 0  # the revision of the size that it has
 
 
 @dataclass(slots=True)
@@ -77,6 +78,9 @@ class Job:
     staging_words: str = ""
     problem: str = ""  # what the API server said when objects were last applied or deleted
     pods: dict[str, PodFacts] = field(default_factory=dict)  # by uid
+    size: int = 0  # the revision of the size that it is to have, which `workload` shows
+    size_written: int = 0  # the one that its workload object has
+    was: Workload | None = None  # before the last change of its size, as far as this run of the agent knows
 
     @property
     def key(self) -> ObjectKey | None:
@@ -125,14 +129,33 @@ class Job:
 
     def bound(self) -> bool:
         """Every pod it is to have is on a node, or has been: the inventory's free capacity tells the rest."""
-        if self.workload is None:
-            return False
+        return self.workload is not None and self._has_bound(self.workload)
+
+    def _has_bound(self, workload: Workload) -> bool:
         counts: dict[str, int] = {}
         for pod in self.pods.values():
             role = self.role_of(pod)
             if role is not None and (pod.alive or (pod.over and pod.node)):
                 counts[role.name] = counts.get(role.name, 0) + 1
-        return all(counts.get(role.name, 0) >= role.replicas for role in self.workload.roles)
+        return all(counts.get(role.name, 0) >= role.replicas for role in workload.roles)
+
+    @property
+    def has_its_size(self) -> bool:
+        """Its object says so, and no pod that is too many holds anything any more."""
+        if self.size_written != self.size or self.workload is None:
+            return False
+        holding = counts_by_role(self, (pod for pod in self.pods.values() if pod.node and not pod.over))
+        return all(holding.get(role.name, 0) <= role.replicas for role in self.workload.roles)
+
+    def counted_size(self) -> int | None:
+        """The revision of the size of which all pods have taken their part of what is free; None where none has."""
+        if self.outcome is not None:
+            return None
+        if self.bound():
+            return self.size
+        if self.was is not None and self._has_bound(self.was):
+            return self.size - 1
+        return None
 
     def role_counts(self) -> tuple[RoleCount, ...]:
         if self.workload is None:
@@ -189,6 +212,8 @@ class Jobs:
         known = self.of(entry.ref)
         if known is not None:
             known.desired, known.hand_back = entry.desired, entry.hand_back or known.hand_back
+            if known.size != entry.size:
+                known.was, known.workload, known.size = known.workload, entry.workload, entry.size
             return known
         if (earlier := self._jobs.get(entry.ref.job)) is not None:
             earlier.desired, earlier.silent = Desired.STOP, True  # whoever still works on it must stop
@@ -207,6 +232,8 @@ class Jobs:
             stall_wish=stalls.wish_of(entry.objects[-1]["metadata"]) if entry.objects else None,
             outcome=last.event if last is not None and last.event in OVER else None,
             last_reported=last.event if last is not None and last.event in _GOING else None,
+            size=entry.size,
+            size_written=last.size if last is not None else 0,
         )
         return job
 
@@ -221,9 +248,11 @@ class Jobs:
             self._empty.clear()
             await self._empty.wait()
 
-    def counted(self) -> Iterable[tuple[str, int]]:
-        """The epochs whose pods all have taken their part of what is free."""
-        return ((job.ref.job, job.ref.epoch) for job in self if job.outcome is None and job.bound())
+    def counted(self) -> Iterable[tuple[str, int, int]]:
+        """The epochs whose pods all have taken their part of what is free, with the revision of their size."""
+        for job in self:
+            if (size := job.counted_size()) is not None:
+                yield job.ref.job, job.ref.epoch, size
 
 
 def key_of(obj: Object) -> ObjectKey:

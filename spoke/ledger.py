@@ -46,24 +46,30 @@ CREATE TABLE IF NOT EXISTS jobs (
     job TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, desired TEXT NOT NULL, started INTEGER NOT NULL,
     grace_s REAL NOT NULL, stop_reason TEXT NOT NULL, assignment BLOB NOT NULL, bound INTEGER NOT NULL,
     seq INTEGER NOT NULL, acked_seq INTEGER NOT NULL, reports BLOB NOT NULL,
-    created INTEGER NOT NULL DEFAULT 0, hand_back TEXT NOT NULL DEFAULT '');
+    created INTEGER NOT NULL DEFAULT 0, hand_back TEXT NOT NULL DEFAULT '',
+    size INTEGER NOT NULL DEFAULT 0, pods TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS starts (
     job TEXT PRIMARY KEY, objects BLOB NOT NULL, workload BLOB NOT NULL, spot INTEGER NOT NULL,
     moves BLOB NOT NULL DEFAULT x'') WITHOUT ROWID;
 """
 # REPLACE gives a job a new rowid, so that rowids tell which tombstones are the oldest.
-_INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?, ?)"
 _OWN_GRACE = -1.0  # in grace_s: as each pod says itself
-_VERSION = 4
+_VERSION = 5
 _HAND_BACK = "ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';"
 _WAS_LOST = "UPDATE jobs SET hand_back = 'refuse' WHERE lost; ALTER TABLE jobs DROP COLUMN lost;"
 _MOVES = "ALTER TABLE starts ADD COLUMN moves BLOB NOT NULL DEFAULT x'';"
+_SIZES = (
+    "ALTER TABLE jobs ADD COLUMN size INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE jobs ADD COLUMN pods TEXT NOT NULL DEFAULT '{}';"
+)
 # What the tables of each earlier version lack.
 _MIGRATIONS = {
-    1: "ALTER TABLE jobs ADD COLUMN created INTEGER NOT NULL DEFAULT 0;" + _HAND_BACK + _MOVES,
-    2: _HAND_BACK + _WAS_LOST + _MOVES,
-    3: _MOVES,
+    1: "ALTER TABLE jobs ADD COLUMN created INTEGER NOT NULL DEFAULT 0;" + _HAND_BACK + _MOVES + _SIZES,
+    2: _HAND_BACK + _WAS_LOST + _MOVES + _SIZES,
+    3: _MOVES + _SIZES,
+    4: _SIZES,
 }
 
 Row = tuple[object, ...]
@@ -191,13 +197,14 @@ class Ledger:
         stalled_since: datetime | None = None,
         progress: Tally | None = None,
         retries: Tally | None = None,
+        size: int = 0,
     ) -> Report | None:
         """The report to send, numbered; None where it says nothing new or the epoch is not the present one here."""
         entry = self._current(ref)
         if entry is None:
             return None
         after = rules.reported(
-            entry, event, reason, roles, pods, now, staging, checkpoint_at, stalled_since, progress, retries
+            entry, event, reason, roles, pods, now, staging, checkpoint_at, stalled_since, progress, retries, size
         )
         if after is entry:
             return None
@@ -313,7 +320,7 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
     }
     columns = (
         "job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, created, "
-        "hand_back"
+        "hand_back, size, pods"
     )
     for row in db.execute(f"SELECT {columns} FROM jobs ORDER BY rowid"):  # noqa: S608 - names of our own
         job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, *marks = row
@@ -333,6 +340,8 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
             reports=tuple(report_from_wire(report) for report in pb.Reports.FromString(reports).reports),
             created=bool(marks[0]),
             hand_back=Event(marks[1]) if marks[1] else None,
+            size=marks[2],
+            pods=orjson.loads(marks[3]),
         )
 
 
@@ -365,6 +374,8 @@ def _job_row(entry: Entry) -> Row:
         pb.Reports(reports=[report_to_wire(report) for report in entry.reports]).SerializeToString(),
         entry.created,
         entry.hand_back or "",
+        entry.size,
+        orjson.dumps(entry.pods).decode(),
     )
 
 

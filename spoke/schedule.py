@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from placement import topology
@@ -76,8 +76,15 @@ class Scheduler:
         outcome = self._find_room(workload, gangs.described(workload), ())
         if not isinstance(outcome, Assignment):
             return outcome.reason.message
-        requests = {role.name: role.requests for role in workload.roles}
-        self._inventory.hold(ref, (Slot(p.role, p.node, Usage(requests[p.role], p.gpus)) for p in outcome.pods))
+        self._inventory.hold(ref, _slots(workload, outcome))
+        return ""
+
+    def hold_more(self, ref: JobRef, added: Workload) -> str:
+        """Holds places for pods that are to join those of a job. Answers why it cannot, or ""."""
+        outcome = self._find_room(added, gangs.described(added), ())
+        if not isinstance(outcome, Assignment):
+            return outcome.reason.message
+        self._inventory.hold(ref, _slots(added, outcome), beside=True)
         return ""
 
     def poke(self, job: str) -> None:
@@ -288,6 +295,11 @@ class Scheduler:
         for placing in found:
             self.claims.assume(placing.assignment.node, placing.claims)
         return found
+
+
+def _slots(workload: Workload, found: Assignment) -> Iterator[Slot]:
+    requests = {role.name: role.requests for role in workload.roles}
+    return (Slot(p.role, p.node, Usage(requests[p.role], p.gpus)) for p in found.pods)
 
 
 def _with_claims(placings: Sequence[Placing], grants: Mapping[str, tuple[ClaimGrant, ...]]) -> list[Placing]:

@@ -53,7 +53,15 @@ def assess(job: Job) -> Assessment | None:
         stalled_since=stall.since if stall is not None else None,
         progress=job.progress,
         retries=job.retries,
+        size=_size(job),
     )
+
+
+def _size(job: Job) -> int:
+    """The one it has: while it is being changed, the one before."""
+    if job.has_its_size:
+        return job.size
+    return job.told.size if job.told is not None else min(job.size_written, job.size - 1)
 
 
 def _without_counts(found: Assessment) -> Assessment:
@@ -67,7 +75,7 @@ def _event(job: Job) -> tuple[Event, str]:
         case Event.FAIL:
             return Event.FAIL, "; ".join(filter(None, (job.event_reason, _troubles(job))))
         case Event.RUNNING:
-            return Event.RUNNING, "; ".join(filter(None, (job.not_understood, _troubles(job))))
+            return Event.RUNNING, "; ".join(filter(None, (job.not_understood, _troubles(job) or job.problem)))
     return Event.STARTING, _why_not_running(job)
 
 
@@ -153,6 +161,7 @@ class Reporter:
             stalled_since=found.stalled_since,
             progress=found.progress,
             retries=found.retries,
+            size=found.size,
         )
         if report is not None:
             self._outbox.append(report)
@@ -202,6 +211,8 @@ class Reporter:
         self._failing.pop(name, None)
         if found.event is not Event.STARTING and (told is None or told.event is not found.event):
             return True
+        if told is not None and found.size != told.size:
+            return True  # the hub waits for it
         since = self._held.setdefault(name, now)
         only_counts = told is not None and _without_counts(told) == _without_counts(found)
         due_at = since + (COUNTS_HOLD_BACK_S if only_counts else HOLD_BACK_S)

@@ -72,10 +72,12 @@ class Summaries:
         present = self._present
         if present is not None:
             revision = max(revision, present.revision + 1)
+        counted = tuple(self._jobs.counted())
         summary = self._summariser.summarise(
-            self._inventory.actual_nodes(), self._kinds, revision, self._jobs.counted()
+            self._inventory.actual_nodes(), self._kinds, revision, ((job, epoch) for job, epoch, _ in counted)
         )
-        summary = replace(summary, policy=self._policy)
+        resized = frozenset(one for one in counted if one[2])
+        summary = replace(summary, policy=self._policy, resized=resized, resizes=True)
         gpus_unusable, why_unusable = self._unusable()
         if gpus_unusable or why_unusable:
             summary = replace(summary, gpus_unusable=gpus_unusable, why_unusable=why_unusable)

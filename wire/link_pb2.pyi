@@ -375,21 +375,26 @@ Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
 
 @_typing.final
 class JobEpoch(_message.Message):
+    """size: in Summary.counted, the revision of the size that is counted; 0: the one it was started with."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     epoch: _builtins.int
+    size: _builtins.int
     def __init__(
         self,
         *,
         job: _builtins.str = ...,
         epoch: _builtins.int = ...,
+        size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "job", b"job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "job", b"job", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -423,6 +428,7 @@ class Command(_message.Message):
     REF_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """the hub's outbox row; acknowledged by it"""
     @_builtins.property
@@ -431,6 +437,10 @@ class Command(_message.Message):
     def start(self) -> Global___Start: ...
     @_builtins.property
     def stop(self) -> Global___Stop: ...
+    @_builtins.property
+    def scale(self) -> Global___Scale:
+        """to a spoke that says that it can (Summary.resizes)"""
+
     def __init__(
         self,
         *,
@@ -438,12 +448,13 @@ class Command(_message.Message):
         ref: Global___JobEpoch | None = ...,
         start: Global___Start | None = ...,
         stop: Global___Stop | None = ...,
+        scale: Global___Scale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "ref", b"ref", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "ref", b"ref", "scale", b"scale", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "order", b"order", "ref", b"ref", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "order", b"order", "ref", b"ref", "scale", b"scale", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["start", "stop"]  # noqa: Y015
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["start", "stop", "scale"]  # noqa: Y015
     _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
 
@@ -544,6 +555,56 @@ class Stop(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Stop: _TypeAlias = Stop  # noqa: Y015
+
+@_typing.final
+class Scale(_message.Message):
+    """Another number of pods for a job that runs. revision: grows with each change of the size of one (job, epoch)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PODS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def pods(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolePods]: ...
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        pods: _abc.Iterable[Global___RolePods] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pods", b"pods", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scale: _TypeAlias = Scale  # noqa: Y015
+
+@_typing.final
+class RolePods(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    PODS_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    pods: _builtins.int
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        pods: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pods", b"pods", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolePods: _TypeAlias = RolePods  # noqa: Y015
 
 @_typing.final
 class Datasets(_message.Message):
@@ -674,6 +735,7 @@ class Report(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_AT_FIELD_NUMBER: _builtins.int
     STAGING_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     STALLED_SINCE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
@@ -687,6 +749,8 @@ class Report(_message.Message):
     """seconds since the epoch, the spoke's clock"""
     checkpoint_at: _builtins.float
     """the job's last checkpoint, the same clock; 0: it has told of none"""
+    size: _builtins.int
+    """the revision of the size that it has by now"""
     stalled_since: _builtins.float
     """since when it shows no progress, where it named a time for that; 0: it goes on"""
     @_builtins.property
@@ -721,13 +785,14 @@ class Report(_message.Message):
         at: _builtins.float = ...,
         checkpoint_at: _builtins.float = ...,
         staging: Global___Staging | None = ...,
+        size: _builtins.int = ...,
         stalled_since: _builtins.float = ...,
         progress: Global___Tally | None = ...,
         retries: Global___Tally | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "ref", b"ref", "retries", b"retries", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "progress", b"progress", "reason", b"reason", "ref", b"ref", "retries", b"retries", "roles", b"roles", "seq", b"seq", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "progress", b"progress", "reason", b"reason", "ref", b"ref", "retries", b"retries", "roles", b"roles", "seq", b"seq", "size", b"size", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1455,11 +1520,14 @@ class Summary(_message.Message):
     GPUS_FREE_FIELD_NUMBER: _builtins.int
     NODES_TOTAL_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    RESIZES_FIELD_NUMBER: _builtins.int
     UNUSABLE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     gpus_total: _builtins.int
     gpus_free: _builtins.int
     nodes_total: _builtins.int
+    resizes: _builtins.bool
+    """Scale is understood"""
     @_builtins.property
     def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___Level]: ...
     @_builtins.property
@@ -1497,11 +1565,12 @@ class Summary(_message.Message):
         gpus_free: _builtins.int = ...,
         nodes_total: _builtins.int = ...,
         policy: Global___Policy | None = ...,
+        resizes: _builtins.bool = ...,
         unusable: Global___Unusable | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "unusable", b"unusable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "domains", b"domains", "gpus_free", b"gpus_free", "gpus_total", b"gpus_total", "hidden_labels", b"hidden_labels", "kinds", b"kinds", "levels", b"levels", "node_classes", b"node_classes", "nodes_total", b"nodes_total", "policy", b"policy", "revision", b"revision", "shapes", b"shapes", "unusable", b"unusable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "domains", b"domains", "gpus_free", b"gpus_free", "gpus_total", b"gpus_total", "hidden_labels", b"hidden_labels", "kinds", b"kinds", "levels", b"levels", "node_classes", b"node_classes", "nodes_total", b"nodes_total", "policy", b"policy", "resizes", b"resizes", "revision", b"revision", "shapes", b"shapes", "unusable", b"unusable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,10 +40,22 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """Another number of pods, while it runs."""
+
+    revision: int  # of its size, from 1: an older one changes nothing
+    pods: Mapping[str, int]  # of each role
+    reason: str
+
+
+Order = Start | Stop | Scale
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     id: int  # the hub's outbox row
     ref: JobRef
-    order: Start | Stop
+    order: Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,7 @@ class Report:
     stalled_since: datetime | None = None  # while it shows no progress for the time that it named
     progress: Tally | None = None  # as the job's kind tells it
     retries: Tally | None = None
+    size: int = 0  # the revision of the size that it has by now; 0: the one it was started with
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from wire.orders import (
     Report,
     ReportAck,
     RoleCount,
+    Scale,
     Staging,
     Start,
     Stop,
@@ -74,6 +75,8 @@ def command_to_wire(command: Command) -> pb.Command:
             return _start_to_wire(command, start)
         case Stop() as stop:
             return _stop_to_wire(command, stop)
+        case Scale() as scale:
+            return _scale_to_wire(command, scale)
 
 
 @fits("start")
@@ -104,6 +107,13 @@ def _stop_to_wire(command: Command, stop: Stop) -> pb.Command:
     )
 
 
+@fits("scale")
+def _scale_to_wire(command: Command, scale: Scale) -> pb.Command:
+    pods = [pb.RolePods(role=role, pods=count) for role, count in scale.pods.items()]
+    body = pb.Scale(revision=scale.revision, pods=pods, reason=scale.reason)
+    return pb.Command(id=command.id, ref=ref_to_wire(command.ref), scale=body)
+
+
 def commands_from_wire(message: pb.Commands) -> tuple[list[Command], list[tuple[pb.Command, ProtocolError]]]:
     return each(message.commands, command_from_wire)
 
@@ -122,8 +132,19 @@ def command_from_wire(message: pb.Command) -> Command:
             if not 0 <= message.stop.grace_s < float("inf"):
                 raise ProtocolError("stop.grace_s", f"{message.stop.grace_s} is not a number of seconds from 0 on")
             return Command(message.id, ref, Stop(message.stop.grace_s, message.stop.reason))
+        case "scale":
+            return Command(message.id, ref, _scale_from_wire(message.scale))
         case _:
-            raise ProtocolError("command.order", "is neither start nor stop; is this agent older than its hub?")
+            raise ProtocolError("command.order", "is nothing known here; is this agent older than its hub?")
+
+
+def _scale_from_wire(message: pb.Scale) -> Scale:
+    if not message.revision:
+        raise ProtocolError("scale.revision", "is missing; it starts at 1")
+    pods = {each.role: each.pods for each in message.pods}
+    if not pods or "" in pods or len(pods) < len(message.pods):
+        raise ProtocolError("scale.pods", "names no role, or one without a name, or one twice")
+    return Scale(message.revision, pods, message.reason)
 
 
 def _move_from_wire(message: pb.DataMove, where: str) -> DataMove:
@@ -240,6 +261,7 @@ def report_to_wire(report: Report) -> pb.Report:
         stalled_since=report.stalled_since.timestamp() if report.stalled_since else 0.0,
         progress=_tally_to_wire(report.progress),
         retries=_tally_to_wire(report.retries),
+        size=report.size,
     )
 
 
@@ -277,6 +299,7 @@ def report_from_wire(message: pb.Report) -> Report:
         else None,
         progress=_tally_from_wire(message.progress, "report.progress") if message.HasField("progress") else None,
         retries=_tally_from_wire(message.retries, "report.retries") if message.HasField("retries") else None,
+        size=message.size,
     )
 
 

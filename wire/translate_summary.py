@@ -16,6 +16,7 @@ _REASONS = 100  # kept of one summary, for people
 
 @fits("summary")
 def summary_to_wire(summary: Summary) -> pb.Summary:
+    counted, sizes = summary.counted, {(job, epoch): size for job, epoch, size in summary.resized}
     return pb.Summary(
         revision=summary.revision,
         levels=[pb.Level(name=name, label=label) for name, label in summary.levels],
@@ -35,7 +36,8 @@ def summary_to_wire(summary: Summary) -> pb.Summary:
         ],
         kinds=sorted(summary.kinds),
         hidden_labels=sorted(summary.hidden_labels),
-        counted=[pb.JobEpoch(job=job, epoch=epoch) for job, epoch in sorted(summary.counted)],
+        counted=[pb.JobEpoch(job=job, epoch=epoch, size=sizes.get((job, epoch), 0)) for job, epoch in sorted(counted)],
+        resizes=summary.resizes,
         gpus_total=summary.gpus_total,
         gpus_free=summary.gpus_free,
         nodes_total=summary.nodes_total,
@@ -64,7 +66,7 @@ def _node_class_to_wire(node_class: NodeClass) -> pb.NodeClass:
 
 
 def summary_from_wire(message: pb.Summary) -> Summary:
-    counted = (ref_from_wire(ref, "summary.counted") for ref in message.counted)
+    counted = [(ref_from_wire(ref, "summary.counted"), ref.size) for ref in message.counted]
     return Summary(
         revision=message.revision,
         levels=tuple((level.name, level.label) for level in message.levels),
@@ -73,7 +75,9 @@ def summary_from_wire(message: pb.Summary) -> Summary:
         domains=tuple(_domains_from_wire(group, i, message) for i, group in enumerate(message.domains)),
         kinds=frozenset(message.kinds),
         hidden_labels=frozenset(message.hidden_labels),
-        counted=frozenset((ref.job, ref.epoch) for ref in counted),
+        counted=frozenset((ref.job, ref.epoch) for ref, _ in counted),
+        resized=frozenset((ref.job, ref.epoch, size) for ref, size in counted if size),
+        resizes=message.resizes,
         gpus_total=message.gpus_total,
         gpus_free=message.gpus_free,
         nodes_total=message.nodes_total,

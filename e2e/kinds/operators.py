@@ -156,10 +156,16 @@ def _condition(kind: str, true: bool, reason: str = "", message: str = "") -> Ob
 # ---- KubeRay ----
 
 
+def _workers(group: Object) -> int:
+    """KubeRay holds them to the group's range; a host of a slice of several is a pod each."""
+    given, most = max(group.get("replicas", 0), group.get("minReplicas", 0)), group.get("maxReplicas")
+    return int((given if most is None else min(given, max(most, 1))) * group.get("numOfHosts", 1))
+
+
 def _ray_pods(name: str, cluster: Object) -> Iterator[Planned]:
     yield Planned(f"{name}-head", cluster["headGroupSpec"]["template"])
     for group in cluster.get("workerGroupSpecs", ()):
-        for index in range(group.get("replicas", 0)):
+        for index in range(_workers(group)):
             yield Planned(f"{name}-{group['groupName']}-worker-{index}", group["template"])
 
 
@@ -175,7 +181,7 @@ def _raycluster_status(obj: Object, pods: Sequence[Object]) -> Object:
     head, workers = _count(pods, "-head"), _count(pods, "-worker-")
     if why := _why(pods):
         return {"state": "failed", "reason": why}
-    wanted = sum(group.get("replicas", 0) for group in obj["spec"].get("workerGroupSpecs", ()))
+    wanted = sum(_workers(group) for group in obj["spec"].get("workerGroupSpecs", ()))
     up = head["Running"] == 1 and workers["Running"] == wanted
     return {"state": "ready" if up else "", "readyWorkerReplicas": workers["Running"], "desiredWorkerReplicas": wanted}
 
@@ -318,8 +324,17 @@ def _spark_pod(part: Object) -> Object:
 def _spark_pods(obj: Object) -> Iterator[Planned]:
     name, spec = obj["metadata"]["name"], obj["spec"]
     yield Planned(f"{name}-driver", _spark_pod(spec["driver"]))
-    for index in range(spec["executor"].get("instances", 1)):
+    for index in range(_executors(spec)):
         yield Planned(f"{name}-exec-{index}", _spark_pod(spec["executor"]), after=1)
+
+
+def _executors(spec: Object) -> int:
+    """What Spark begins with; where the number may change, what lies in the range."""
+    dynamic = spec.get("dynamicAllocation", {})
+    given = spec["executor"].get("instances", dynamic.get("initialExecutors", 1))
+    if dynamic.get("enabled") is not True:
+        return int(given)
+    return int(min(max(given, dynamic.get("minExecutors", 0)), max(dynamic.get("maxExecutors", given), 1)))
 
 
 def _spark_status(obj: Object, pods: Sequence[Object]) -> Object:

@@ -11,6 +11,7 @@ from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
 from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
 from placement.costs import Cost
 from placement.data import DataMove, Dataset
+from placement.elastic.sizes import pods_of
 from placement.outlook.outlook import Outlook
 from placement.planner import PAID
 from placement.queues.tree import Queue
@@ -35,7 +36,13 @@ def plan(planned: Planned) -> schemas.PlanOut:
         start=_start(verdict),
         room=_room(verdict),
         outlook=_outlook(planned.outlook),
+        starts_with=_starts_with(verdict, workload),
     )
+
+
+def _starts_with(verdict: Verdict, workload: Workload) -> dict[str, int] | None:
+    placed = pods_of(verdict.reservation.workload) if isinstance(verdict, Placed) else {}
+    return placed if placed and placed != pods_of(workload) else None
 
 
 def submitted(one: SubmittedJob) -> schemas.SubmittedOut:
@@ -330,6 +337,9 @@ def _role(role: Role) -> schemas.RoleOut:
         device_class=_device_class(role),
         topology=_topology(role.topology),
         slices=None if role.slices is None else schemas.SlicesOut(size=role.slices.size, level=role.slices.level),
+        sizes=None
+        if role.sizes is None
+        else schemas.SizesOut(least=role.sizes.least, most=role.sizes.most, running=role.sizes.running),
     )
 
 

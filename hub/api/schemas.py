@@ -80,6 +80,14 @@ class SlicesOut(Wire):
     level: str
 
 
+class SizesOut(Wire):
+    """How many pods it may have, where that may be chosen for it."""
+
+    least: int
+    most: int
+    running: bool = Field(description="Also while it runs; otherwise only when it is started.")
+
+
 class RoleOut(Wire):
     name: str
     replicas: int
@@ -88,6 +96,7 @@ class RoleOut(Wire):
     device_class: str | None = Field(description="Product asked for, else the resource; null for CPU only.")
     topology: TopologyOut | None = None
     slices: SlicesOut | None = None
+    sizes: SizesOut | None = None
 
 
 class GangOut(Wire):
@@ -212,6 +221,9 @@ class PlanOut(Wire):
     start: StartOut | None = None
     room: RoomOut | None = None
     outlook: OutlookOut | None = None
+    starts_with: dict[str, int] | None = Field(
+        default=None, description="Pods by role, where there is room for fewer than it asks for."
+    )
 
 
 class PlanList(RootModel[list[PlanOut]]):

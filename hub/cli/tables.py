@@ -78,6 +78,10 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
     parts += [Text(f"  {near}", "dim") for near in _nearness(one.workload)]
     parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
+    if one.starts_with:
+        asked = sum(role.replicas for role in one.workload.roles)
+        now = sum(one.starts_with.values())
+        parts.append(Text(f"  with {now} of its {asked} pods, since no cluster has room for all"))
     parts += outlooks.when(one.start, one.room, one.outlook, planned=True)
     if one.candidates:
         parts += ["", candidates(one.candidates, one.chosen)]
@@ -149,7 +153,7 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
         *([("Progress", Text(f"{_tally(one.progress)}{_share(one.progress)}"))] if one.progress else []),
         *([("Retries", Text(_tally(one.retries)))] if one.retries and one.retries.done else []),
         ("Cluster", Text(one.cluster or "–")),
-        ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all")),
+        ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all{_size(one)}")),
         ("Price", Text(f"{usd(one.usd_per_hour)}/h{' spot' if one.spot else ''}" if one.usd_per_hour else "–")),
         ("Queue", Text(f"{one.queue}, priority {one.priority}")),
         ("Owner", Text(f"{one.owner} of tenant {one.tenant}")),
@@ -170,6 +174,14 @@ def _tally(one: schemas.TallyOut) -> str:
 
 def _share(one: schemas.TallyOut) -> str:
     return f" ({min(100 * one.done // one.of, 100)} %)" if one.of else ""
+
+
+def _size(one: schemas.JobDetailOut) -> str:
+    """Of an elastic one: how many pods it has now."""
+    if not one.roles or all(role.sizes is None for role in one.workload.roles):
+        return ""
+    most = sum(role.sizes.most if role.sizes else role.replicas for role in one.workload.roles)
+    return f"; elastic: {sum(role.total for role in one.roles)} pods now, at most {most}"
 
 
 def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> RenderableType:
@@ -349,7 +361,9 @@ def _roles(roles: Iterable[schemas.RoleOut]) -> Table:
         count = f"{role.replicas} × {counted(role.gpus_per_pod, 'GPU')}"
         if role.gpus_per_pod == 0:
             count = counted(role.replicas, "pod")
-        table.add_row(Text(role.name), count, Text(role.device_class or "CPU only", "dim"))
+        device = role.device_class or "CPU only"
+        range_ = f", {role.sizes.least} to {role.sizes.most} pods" if role.sizes is not None else ""
+        table.add_row(Text(role.name), count, Text(device + range_, "dim"))
     return table
 
 

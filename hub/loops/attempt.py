@@ -14,10 +14,12 @@ from typing import Protocol
 
 from hub.records import Object
 from placement.data import DataPlace, places
+from placement.elastic import sizes
 from placement.fleet import Fleet, Leaving, PendingJob
 from placement.preemption.invariants import check as faults_of_evictions
-from placement.preemption.invariants import sound
-from placement.verdict import Decision, Eviction, Placed, Plan
+from placement.preemption.invariants import check_shrinks as faults_of_shrinks
+from placement.preemption.invariants import sound, sound_shrinks
+from placement.verdict import Decision, Eviction, Placed, Plan, Shrink
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,13 @@ Checker = Callable[[Plan, Fleet], Sequence[str]]
 
 class Renderer(Protocol):
     def __call__(
-        self, objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()
+        self,
+        objects: Sequence[Object],
+        *,
+        job: str,
+        epoch: int,
+        data: Sequence[DataPlace] = (),
+        pods: Mapping[str, int] | None = None,
     ) -> Sequence[Object]: ...
 
 
@@ -46,6 +54,7 @@ class Round:
     failures: tuple[Failure, ...] = ()
     dropped: tuple[str, ...] = ()  # jobs whose decision broke an invariant: they stay queued
     evictions: tuple[Eviction, ...] = ()
+    shrinks: tuple[Shrink, ...] = ()
 
 
 def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[PendingJob], now: datetime) -> Round:
@@ -60,7 +69,8 @@ def decide(plan: Planner, check: Checker, fleet: Fleet, pending: Sequence[Pendin
     if undecided:
         log.error("the planner left out %s", sorted(undecided))
     kept, evictions, unkept = _checked_evictions(Plan(kept, planned.evictions), fleet)
-    return Round(kept, failures, (*dropped, *unkept, *sorted(undecided)), evictions)
+    kept, shrinks, unshrunk = _checked_shrinks(Plan(kept, evictions, planned.shrinks), fleet)
+    return Round(kept, failures, (*dropped, *unkept, *unshrunk, *sorted(undecided)), evictions, shrinks)
 
 
 def _one_by_one(
@@ -69,6 +79,7 @@ def _one_by_one(
     """Each sees what those before it took; those first for which room is kept, since nobody keeps it for them now."""
     decisions: list[Decision] = []
     evictions: list[Eviction] = []
+    shrinks: list[Shrink] = []
     failures: list[Failure] = []
     for job in sorted(pending, key=lambda one: not one.promised):
         try:
@@ -79,10 +90,13 @@ def _one_by_one(
             continue
         decisions.extend(found.decisions)
         evictions.extend(found.evictions)
+        shrinks.extend(found.shrinks)
         held = tuple(one.verdict.reservation for one in found.decisions if isinstance(one.verdict, Placed))
         gone = {one.job: Leaving(one.epoch, one.for_job) for one in found.evictions}
-        fleet = replace(fleet, reservations=fleet.reservations + held, leaving={**fleet.leaving, **gone})
-    return Plan(tuple(decisions), tuple(evictions)), tuple(failures)
+        smaller = {one.job for one in found.shrinks}
+        staying = tuple(replace(one, settles=True) if one.job in smaller else one for one in fleet.reservations)
+        fleet = replace(fleet, reservations=staying + held, leaving={**fleet.leaving, **gone})
+    return Plan(tuple(decisions), tuple(evictions), tuple(shrinks)), tuple(failures)
 
 
 def _checked(check: Checker, fleet: Fleet, decisions: tuple[Decision, ...]) -> tuple[tuple[Decision, ...], list[str]]:
@@ -111,6 +125,17 @@ def _checked_evictions(plan: Plan, fleet: Fleet) -> tuple[tuple[Decision, ...], 
     return decisions, kept, tuple(one.job for one in plan.decisions if one.job in lost)
 
 
+def _checked_shrinks(plan: Plan, fleet: Fleet) -> tuple[tuple[Decision, ...], tuple[Shrink, ...], tuple[str, ...]]:
+    """As evictions are."""
+    kept = sound_shrinks(plan, fleet)
+    if len(kept) == len(plan.shrinks):
+        return plan.decisions, kept, ()
+    log.error("shrinks that are wrong are dropped: %s", "; ".join(faults_of_shrinks(plan, fleet)))
+    lost = {one.for_job for one in plan.shrinks} - {one.for_job for one in kept}
+    decisions = tuple(one for one in plan.decisions if one.job not in lost)
+    return decisions, kept, tuple(one.job for one in plan.decisions if one.job in lost)
+
+
 def render(
     renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]], fleet: Fleet
 ) -> tuple[dict[str, tuple[Object, ...]], tuple[Failure, ...]]:
@@ -120,8 +145,9 @@ def render(
     for one in placed:
         held = one.reservation
         try:
-            data = _data(one, fleet)
-            rendered[held.job] = tuple(renderer(objects[held.job], job=held.job, epoch=held.epoch, data=data))
+            data, pods = _data(one, fleet), sizes.pods_of(held.workload)
+            made = renderer(objects[held.job], job=held.job, epoch=held.epoch, data=data, pods=pods)
+            rendered[held.job] = tuple(made)
         except Exception as error:
             log.exception("rendering %s failed", held.job)
             failures.append(Failure(held.job, held.epoch, f"the hub cannot render this job's objects: {_words(error)}"))

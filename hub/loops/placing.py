@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -24,14 +24,16 @@ from hub.federation import Federation
 from hub.loops import attempt
 from hub.loops.attempt import Checker, Failure, Planner, Renderer, Round
 from hub.loops.backlog import Backlog, with_refusals
-from hub.store import clusters, jobs, moves
+from hub.store import clusters, jobs, moves, resizing
 from hub.store.jobs import WaitingReason, name_of
 from hub.store.moves import Move, Placing
+from hub.store.resizing import Resize
 from hub.store.store import OutcomeUnknown, Store, StoreClosed, StoreUnavailable
+from placement.elastic import growing, sizes
 from placement.fleet import PendingJob
 from placement.lifecycle import Event
 from placement.planner import PAID
-from placement.verdict import Decision, Eviction, Placed, Reason, Rejected, Waiting
+from placement.verdict import Decision, Eviction, Placed, Reason, Rejected, Shrink, Waiting
 from wire.orders import Start, Stop
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ REASON_LIMIT = 2000  # characters of the text in the job's row; `explain` has al
 
 
 _Evicting = tuple[Eviction, int]  # with the epoch of the job that it is for
+_Shrinking = tuple[Shrink, int]  # likewise
 _STORE_IS_AWAY = (StoreClosed, StoreUnavailable, OutcomeUnknown)
 
 
@@ -53,6 +56,7 @@ class _Part(TypedDict, total=False):
     failures: Sequence[Failure]
     waiting: Sequence[WaitingReason]
     evictions: Sequence[_Evicting]
+    shrinks: Sequence[_Shrinking]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class PlacingLoop:
         self._pause_s = pause_s
         self._reconsider_s = reconsider_s
         self._improvements_seen = -1
+        self._grown_as_of = -1  # which improvements jobs have had a chance to grow by
+        self._grows_at: datetime | None = None  # when time alone may let one
 
     async def run(self) -> None:
         """For ever; ends when cancelled or when the store is closed."""
@@ -99,6 +105,7 @@ class PlacingLoop:
                 reconsidered = started
             try:
                 await self.cycle()
+                await self.grow()
             except StoreClosed:
                 return
             except Exception:
@@ -134,10 +141,37 @@ class PlacingLoop:
             self._federation.wake.set()
         return len(taken)
 
+    async def grow(self) -> int:
+        """Gives room that nobody waits for to running jobs that could use it; answers to how many.
+
+        Asked again only when something changed, or when another of them has kept its size for long enough.
+        """
+        now, seen = self._clock(), self._federation.improvements
+        elastic = self._federation.elastic
+        is_due = self._grown_as_of != seen or (self._grows_at is not None and self._grows_at <= now)
+        if not is_due or self._backlog.wants_decisions:
+            return 0
+        self._grown_as_of, self._grows_at = seen, growing.next_moment(elastic, now)
+        if not elastic:
+            return 0
+        waiting = [decision for _, decision in self._backlog.decided_waiting()]
+        plan, fleet = self._planning.plan, self._federation.fleet()
+        found = await asyncio.to_thread(growing.grow, plan, fleet, elastic, waiting, now)
+        if not found:
+            return 0
+        wanted = [
+            Resize(
+                one.held.job, one.held.epoch, one.held.cluster, sizes.pods_of(one.target), one.reason, grows=one.uses
+            )
+            for one in found
+        ]
+        begun = await self._store.write(lambda session: resizing.begin(session, wanted, self._clock()))
+        return len(begun)
+
     async def _wait(self) -> None:
         now = self._clock()
         retry, timer = self._backlog.next_retry(self._federation.revision, now), self._backlog.next_timer
-        first = min((moment for moment in (retry, timer) if moment is not None), default=None)
+        first = min((moment for moment in (retry, timer, self._grows_at) if moment is not None), default=None)
         timeout = None if first is None else max(0.0, (first - now).total_seconds()) + 0.01
         try:
             await asyncio.wait_for(self._federation.wake.wait(), timeout)
@@ -184,7 +218,8 @@ class PlacingLoop:
         failures = (*found.failures, *unrendered, *_rejections(found.decisions))
         epochs = {one.job: one.epoch for one in found.decisions}
         evictions = [(one, epochs[one.for_job]) for one in found.evictions]
-        unplaced = await self._commit(placings, failures, waiting, evictions)
+        shrinks = [(one, epochs[one.for_job]) for one in found.shrinks]
+        unplaced = await self._commit(placings, failures, waiting, evictions, shrinks)
         for one in found.decisions:
             if isinstance(one.verdict, Waiting):
                 self._backlog.decided(one, now)
@@ -197,14 +232,15 @@ class PlacingLoop:
         failures: Sequence[Failure],
         waiting: Sequence[WaitingReason],
         evictions: Sequence[_Evicting],
+        shrinks: Sequence[_Shrinking],
     ) -> tuple[str, ...]:
         """Answers the jobs whose cluster has changed meanwhile."""
-        if not (placings or failures or waiting or evictions):
+        if not (placings or failures or waiting or evictions or shrinks):
             return ()
         now = self._clock()
         try:
             return await self._store.write(
-                lambda session: _apply(session, placings, failures, waiting, evictions, now=now)
+                lambda session: _apply(session, placings, failures, waiting, evictions, shrinks, now=now)
             )
         except _STORE_IS_AWAY:
             raise
@@ -215,6 +251,7 @@ class PlacingLoop:
             *((one.job, _Part(failures=(one,))) for one in failures),
             *((one.job, _Part(waiting=(one,))) for one in waiting),
             *((job, _Part(evictions=theirs)) for job, theirs in _by_beneficiary(evictions).items()),
+            *((job, _Part(shrinks=some)) for job, some in _by_beneficiary(shrinks).items()),
         ]
         unplaced: list[str] = []
         errors: list[Exception] = []
@@ -252,10 +289,13 @@ class PlacingLoop:
         return changed
 
 
-def _by_beneficiary(evictions: Sequence[_Evicting]) -> dict[str, list[_Evicting]]:
+E = TypeVar("E", _Evicting, _Shrinking)
+
+
+def _by_beneficiary(leaving: Sequence[E]) -> dict[str, list[E]]:
     """All that leave for one job leave together."""
-    found: dict[str, list[_Evicting]] = {}
-    for one in evictions:
+    found: dict[str, list[E]] = {}
+    for one in leaving:
         found.setdefault(one[0].for_job, []).append(one)
     return found
 
@@ -285,6 +325,7 @@ def _apply(
     failures: Sequence[Failure] = (),
     waiting: Sequence[WaitingReason] = (),
     evictions: Sequence[_Evicting] = (),
+    shrinks: Sequence[_Shrinking] = (),
     *,
     now: datetime,
 ) -> tuple[str, ...]:
@@ -292,14 +333,17 @@ def _apply(
     open_clusters = clusters.open_names(session)
     possible = [one for one in placings if one.reservation.cluster in open_clusters]
     # Nobody is evicted for a job that was cancelled meanwhile.
-    queued = jobs.queued_epochs(session, {one.for_job for one, _ in evictions}) if evictions else {}
+    for_jobs = {one.for_job for one, _ in evictions} | {one.for_job for one, _ in shrinks}
+    queued = jobs.queued_epochs(session, for_jobs) if for_jobs else {}
     needed = [one for one, epoch in evictions if queued.get(one.for_job) == epoch]
+    smaller = [_shrinking(one) for one, epoch in shrinks if queued.get(one.for_job) == epoch]
     moves.apply(
         session,
         [_placing_move(one, now) for one in possible]
         + [_failing_move(one, now) for one in failures]
         + [_evicting_move(one, now) for one in needed],
     )
+    resizing.begin(session, smaller, now)
     jobs.note_reasons(session, waiting)
     return tuple(one.reservation.job for one in placings if one.reservation.cluster not in open_clusters)
 
@@ -321,6 +365,10 @@ def _evicting_move(eviction: Eviction, now: datetime) -> Move:
         stop=Stop(eviction.grace_s, eviction.reason),
         evicted_for=eviction.for_job,
     )
+
+
+def _shrinking(shrink: Shrink) -> Resize:
+    return Resize(shrink.job, shrink.epoch, shrink.cluster, shrink.pods, shrink.reason, for_job=shrink.for_job)
 
 
 def _failing_move(failure: Failure, now: datetime) -> Move:

@@ -16,6 +16,7 @@ import orjson
 
 from hub.records import Object
 from placement.data import DataMove, Dataset, Replica
+from placement.elastic import sizes
 from placement.fleet import Reservation
 from placement.inventory import DeviceClass, DeviceForm, DomainGroup, NodeClass, Shape, Summary, Taint
 from placement.queues.tree import Budget, Preemption, Queue, Quota, Reach
@@ -36,6 +37,7 @@ from placement.workload import (
     Operator,
     Reference,
     Role,
+    Sizes,
     SliceRequest,
     Toleration,
     TopologyMode,
@@ -77,6 +79,46 @@ def role_counts_of(text: str) -> tuple[RoleCount, ...]:
 
 def pod_places_of(text: str) -> tuple[PodPlace, ...]:
     return tuple(PodPlace(row["pod"], row["role"], row["node"], tuple(row["gpus"])) for row in load(text))
+
+
+# ---- reservations ----
+
+
+def reservation_of(row: Any) -> Reservation:
+    """Of a row of them, with the `workload_json` that was submitted."""
+    submitted = workload_of(row.workload_json)
+    workload = sized(submitted, row.pods_json)
+    wanted = sized(workload, row.wanted_json) if row.wanted_json else None
+    return Reservation(
+        job=row.job,
+        epoch=row.epoch,
+        cluster=row.cluster,
+        workload=workload,
+        spot=row.spot,
+        uses=uses_of(row.uses_json),
+        usd_per_hour=row.usd_per_hour,
+        since=row.since,
+        moves_usd=row.egress_usd,
+        placed_at=row.placed_at,
+        revision=row.revision,
+        was=sized(submitted, row.was_json) if row.was_json else None,
+        settles=wanted is not None,
+        shrinks_to=wanted if wanted is not None and wanted.pods < workload.pods else None,
+        shrinks_for=row.shrinks_for,
+    )
+
+
+# ---- sizes ----
+
+
+def pods_text(workload: Workload) -> str:
+    """Of one whose size may be chosen; "" of any other, which has as many pods as it was submitted with."""
+    return dump(sizes.pods_of(workload)) if any(role.sizes for role in workload.roles) else ""
+
+
+def sized(workload: Workload, pods: str) -> Workload:
+    """A workload as it was submitted, with the pods of `pods_text`."""
+    return sizes.with_pods(workload, load(pods)) if pods else workload
 
 
 # ---- queues ----
@@ -172,6 +214,7 @@ def _role(row: Json) -> Role:
         maximum=row["maximum"],
         late=row.get("late", False),
         stage=row.get("stage", 0),
+        sizes=Sizes(**sizes) if (sizes := row.get("sizes")) else None,
         topology=_topology(row.get("topology")),
         slices=SliceRequest(**slices) if (slices := row.get("slices")) else None,
     )
@@ -213,6 +256,8 @@ def summary_of(text: str) -> Summary:
         kinds=frozenset(row["kinds"]),
         hidden_labels=frozenset(row["hidden_labels"]),
         counted=frozenset((job, epoch) for job, epoch in row["counted"]),
+        resized=frozenset((job, epoch, size) for job, epoch, size in row.get("resized", ())),
+        resizes=row.get("resizes", False),
         gpus_total=row["gpus_total"],
         gpus_free=row["gpus_free"],
         nodes_total=row["nodes_total"],
@@ -251,6 +296,7 @@ def dump_decision(decision: Decision) -> str:
         outcome: Json = {
             "placed": verdict.reservation.cluster,
             "spot": verdict.reservation.spot,
+            "pods": pods_text(verdict.reservation.workload),
             "terms": dict(verdict.score.terms),
             "uses": verdict.reservation.uses,
             "usd_per_hour": verdict.reservation.usd_per_hour,
@@ -288,7 +334,7 @@ def decision_of(text: str, workload: Workload) -> Decision:
             row["job"],
             row["epoch"],
             outcome["placed"],
-            workload,
+            sized(workload, outcome.get("pods", "")),
             outcome["spot"],
             tuple((device, amount) for device, amount in outcome.get("uses", ())),
             outcome.get("usd_per_hour", 0.0),
@@ -323,7 +369,8 @@ def _start(row: Json | None) -> ExpectedStart | None:
 def _room(row: Json | None) -> RoomMade | None:
     if row is None:
         return None
-    return RoomMade(**{**row, "at": datetime.fromisoformat(row["at"]), "victims": tuple(row["victims"])})
+    jobs = {"victims": tuple(row["victims"]), "shrinking": tuple(row.get("shrinking", ()))}
+    return RoomMade(**{**row, "at": datetime.fromisoformat(row["at"]), **jobs})
 
 
 def _reason_row(reason: Reason) -> Json:

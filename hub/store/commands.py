@@ -13,18 +13,20 @@ from hub.store import codec, rows
 from hub.store.changes import Closed, Ordered, announce
 from hub.store.numbers import next_number
 from hub.store.pieces import in_pieces
-from wire.orders import Command, JobRef, Start, Stop
+from placement.elastic import sizes
+from wire.orders import Command, JobRef, Order, Scale, Start, Stop
 
 START = "start"
 STAGE = "stage"  # a Start that brings data first
 STOP = "stop"
+SCALE = "scale"
 
 
 @dataclass(frozen=True, slots=True)
 class NewCommand:
     cluster: str
     ref: JobRef
-    order: Start | Stop
+    order: Order
     at: datetime
 
 
@@ -78,7 +80,7 @@ def open_commands(session: Session, cluster: str | None = None) -> tuple[tuple[s
 
 
 def close(session: Session, cluster: str, ids: Iterable[int], at: datetime) -> dict[int, tuple[JobRef, str]]:
-    """Marks them acknowledged; answers what was open among them: id -> (ref, START, STAGE or STOP)."""
+    """Marks them acknowledged; answers what was open among them: id -> (ref, its kind)."""
     command = rows.commands.c
     query = select(command.id, command.job, command.epoch, command.kind).where(
         command.cluster == cluster, command.acked_at.is_(None)
@@ -108,20 +110,28 @@ def _mark(session: Session, cluster: str, ids: Sequence[int], at: datetime) -> N
         announce(session, Closed(cluster, id_))
 
 
-def _kind(order: Start | Stop) -> str:
+def _kind(order: Order) -> str:
     if isinstance(order, Stop):
         return STOP
+    if isinstance(order, Scale):
+        return SCALE
     return STAGE if order.moves else START
 
 
-def _payload(order: Start | Stop) -> str:
+def _payload(order: Order) -> str:
     if isinstance(order, Start):
-        return codec.dump({"objects": list(order.objects), "spot": order.spot, "moves": order.moves})
+        objects, pods = list(order.objects), sizes.pods_of(order.workload)
+        return codec.dump({"objects": objects, "spot": order.spot, "moves": order.moves, "pods": pods})
+    if isinstance(order, Scale):
+        return codec.dump({"revision": order.revision, "pods": order.pods, "reason": order.reason})
     return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
 
 
-def _order(kind: str, payload: str, workload: str) -> Start | Stop:
+def _order(kind: str, payload: str, workload: str) -> Order:
     row = codec.load(payload)
-    if kind != STOP:
-        return Start(tuple(row["objects"]), codec.workload_of(workload), row["spot"], codec.moves_of(row))
-    return Stop(row["grace_s"], row["reason"])
+    if kind == STOP:
+        return Stop(row["grace_s"], row["reason"])
+    if kind == SCALE:
+        return Scale(row["revision"], row["pods"], row["reason"])
+    placed = sizes.with_pods(codec.workload_of(workload), row.get("pods", {}))
+    return Start(tuple(row["objects"]), placed, row["spot"], codec.moves_of(row))

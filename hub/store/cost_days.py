@@ -31,11 +31,20 @@ SUMS = (
 
 
 def add(session: Session, ended: Iterable[Attempt]) -> None:
+    _add(session, ((attempt, day, cost) for attempt in ended for day, cost in costs.by_day(attempt)))
+
+
+def add_lost(session: Session, ended: Iterable[Attempt]) -> None:
+    """That what they cost, which is added already, was lost."""
+    parts = ((attempt, day, cost) for attempt in ended for day, cost in costs.by_day(attempt))
+    _add(session, ((attempt, day, Cost(lost_usd=cost.lost_usd)) for attempt, day, cost in parts))
+
+
+def _add(session: Session, parts: Iterable[tuple[Attempt, datetime, Cost]]) -> None:
     found: dict[tuple[str, ...], Cost] = {}
-    for attempt in ended:
-        for day, part in costs.by_day(attempt):
-            key = (day_name(day), attempt.queue, attempt.tenant, attempt.owner, attempt.cluster)
-            found[key] = found.get(key, Cost()) + part
+    for attempt, day, part in parts:
+        key = (day_name(day), attempt.queue, attempt.tenant, attempt.owner, attempt.cluster)
+        found[key] = found.get(key, Cost()) + part
     if found:
         values = [
             {**dict(zip(KEY, key, strict=True)), **{name: getattr(part, name) for name in SUMS}}

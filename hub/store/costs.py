@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from hub.records import Actor, CostBy, CostLine, CostQuery, CostReport
-from hub.store import codec, rows
+from hub.store import attempts, rows
 from hub.store.cost_days import SUMS, day_name
 from hub.store.job_costs import job_costs
 from placement import costs
@@ -93,23 +93,7 @@ def _running(session: Session, actor: Actor, query: CostQuery, now: datetime, en
     for narrow in _conditions(actor, query, job.tenant, job.queue, job.owner, held.cluster):
         wanted = wanted.where(narrow)
     for row in session.connection().execute(wanted):
-        yield Attempt(
-            job=row.job,
-            name=row.name,
-            queue=row.queue,
-            tenant=row.tenant,
-            owner=row.owner,
-            cluster=row.cluster,
-            uses=codec.uses_of(row.uses_json),
-            usd_per_hour=row.usd_per_hour,
-            cpu_usd_per_hour=row.cpu_usd_per_hour,
-            egress_usd=row.egress_usd,
-            foreseen_usd=row.foreseen_usd,
-            since=row.since,
-            until=now,
-            outcome=None,
-            runs=True,
-        )
+        yield attempts.attempt_of(row, until=now)
 
 
 def _narrowed(wanted: Select[Any], actor: Actor, query: CostQuery, table: Any) -> Select[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from hub.store import codec, rows
+from hub.store import attempts, rows
 from hub.store.pieces import in_pieces
 from placement import costs
 from placement.costs import LOST, Attempt, Cost, Outcome
@@ -88,7 +88,7 @@ def _sums() -> tuple[Any, ...]:
         func.sum(case((lost, paid + attempt.egress_usd), else_=0.0)),
         func.sum(case((succeeded, attempt.foreseen_usd), else_=0.0)),
         func.sum(case((succeeded, paid), else_=0.0)),
-        func.count(),
+        func.sum(case((attempt.part == 0, 1), else_=0)),
     )
 
 
@@ -103,23 +103,7 @@ def _cost(sums: Iterable[Any]) -> Cost:
 
 def _attempts(session: Session, condition: ColumnElement[bool]) -> Iterator[Attempt]:
     query = select(rows.attempts).where(condition).execution_options(yield_per=_CHUNK)
-    for row in session.connection().execute(query):
-        yield Attempt(
-            job=row.job,
-            name=row.name,
-            queue=row.queue,
-            tenant=row.tenant,
-            owner=row.owner,
-            cluster=row.cluster,
-            uses=codec.uses_of(row.uses_json),
-            usd_per_hour=row.usd_per_hour,
-            cpu_usd_per_hour=row.cpu_usd_per_hour,
-            egress_usd=row.egress_usd,
-            foreseen_usd=row.foreseen_usd,
-            since=row.since,
-            until=row.until,
-            outcome=Outcome(row.outcome) if row.outcome else None,
-        )
+    yield from map(attempts.attempt_of, session.connection().execute(query))
 
 
 def _add(found: dict[Job, Cost], attempt: Attempt, begin: datetime, end: datetime) -> None:

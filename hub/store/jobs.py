@@ -310,21 +310,10 @@ def holding_on(session: Session, cluster: str) -> tuple[str, ...]:
 
 def reservations(session: Session) -> tuple[Reservation, ...]:
     held, spec = rows.reservations.c, rows.job_specs.c
-    query = select(
-        held.job,
-        held.epoch,
-        held.cluster,
-        spec.workload_json,
-        held.spot,
-        held.uses_json,
-        held.usd_per_hour,
-        held.since,
-        held.egress_usd,
-    ).join_from(rows.reservations, rows.job_specs, spec.job == held.job)
-    return tuple(
-        Reservation(job, epoch, cluster, codec.workload_of(workload), spot, codec.uses_of(uses), *paid)
-        for job, epoch, cluster, workload, spot, uses, *paid in session.connection().execute(query)
+    query = select(rows.reservations, spec.workload_json).join_from(
+        rows.reservations, rows.job_specs, spec.job == held.job
     )
+    return tuple(codec.reservation_of(row) for row in session.connection().execute(query))
 
 
 def standing(session: Session) -> tuple[dict[str, Progress], dict[str, Leaving]]:

@@ -110,7 +110,6 @@ class _Job:
     held_cpu_usd_per_hour: float = 0.0
     held_foreseen_usd: float | None = None
     held_egress_usd: float = 0.0
-    held_spot: bool = False
     held_since: datetime | None = None
     released: tuple[datetime, Ending] | None = None  # when and how the reservation on disk ended
     placing: Placing | None = None
@@ -140,14 +139,14 @@ def apply(session: Session, moves: Sequence[Move]) -> tuple[Outcome, ...]:
     _write_jobs(session, touched)
     _write_reservations(session, touched)
     _write_placements(session, batch.placings)
-    _write_events(session, batch.events)
+    write_events(session, batch.events)
     commands.append(session, batch.orders)
     return tuple(outcomes)
 
 
 def record_submits(session: Session, events: Sequence[JobEvent], workloads: Sequence[Workload]) -> None:
     """The one way into the lifecycle: jobs that were just inserted, queued. `workloads` go with `events`."""
-    _write_events(session, events)
+    write_events(session, events)
     for event, workload in zip(events, workloads, strict=True):
         announce(session, Queued(PendingJob(event.job, event.epoch, workload, event.tenant, event.at)))
 
@@ -194,7 +193,6 @@ def _load(session: Session, ids: Iterable[str]) -> dict[str, _Job]:
         held.c.cluster.label("held_cluster"),
         held.c.uses_json.label("held_uses_json"),
         held.c.usd_per_hour.label("held_usd_per_hour"),
-        held.c.spot.label("held_spot"),
         held.c.cpu_usd_per_hour.label("held_cpu_usd_per_hour"),
         held.c.foreseen_usd.label("held_foreseen_usd"),
         held.c.egress_usd.label("held_egress_usd"),
@@ -242,7 +240,6 @@ def _job(row: Row[Any]) -> _Job:
         held_cpu_usd_per_hour=row.held_cpu_usd_per_hour or 0.0,
         held_foreseen_usd=row.held_foreseen_usd,
         held_egress_usd=row.held_egress_usd or 0.0,
-        held_spot=bool(row.held_spot),
         held_since=row.held_since,
     )
 
@@ -406,7 +403,7 @@ def _write_jobs(session: Session, jobs: Sequence[_Job]) -> None:
     )
 
 
-def _write_events(session: Session, events: Sequence[JobEvent]) -> None:
+def write_events(session: Session, events: Sequence[JobEvent]) -> None:
     if not events:
         return
     session.connection().execute(
@@ -446,6 +443,7 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "cluster": one.cluster,
                     "spot": one.spot,
                     "uses_json": codec.dump(one.uses),
+                    "pods_json": codec.pods_text(one.workload),
                     "usd_per_hour": one.usd_per_hour,
                     "since": one.since,
                     **_foreseen(placing),
@@ -465,7 +463,7 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
         announce(session, Reserved(one))
     for job in jobs:
         _tell_how_it_stands(session, job)
-    _requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
+    requeue(session, [job.id for job in jobs if job.phase is Phase.QUEUED])
 
 
 def _tell_how_it_stands(session: Session, job: _Job) -> None:
@@ -485,13 +483,14 @@ def progress_of(epoch: int, started_at: datetime | None, checkpoint_at: datetime
 
 def _charge(session: Session, released: Sequence[_Job]) -> None:
     """What an attempt took is spent, however it ended. One of unknown beginning is not charged."""
-    ended: list[tuple[JobRef, Attempt, bool]] = []
+    ended: list[Attempt] = []
     for job in released:
         if job.held is None or job.held_since is None or job.released is None:
             continue
         at, ending = job.released
         attempt = Attempt(
             job=job.id,
+            epoch=job.held.epoch,
             name=job.name,
             queue=job.queue,
             tenant=job.tenant,
@@ -506,7 +505,7 @@ def _charge(session: Session, released: Sequence[_Job]) -> None:
             until=max(at, job.held_since),
             outcome=ending,
         )
-        ended.append((job.held, attempt, job.held_spot))
+        ended.append(attempt)
     attempts.record(session, ended)
 
 
@@ -542,7 +541,7 @@ def _write_placements(session: Session, placed: Sequence[tuple[Placing, datetime
     )
 
 
-def _requeue(session: Session, ids: Sequence[str]) -> None:
+def requeue(session: Session, ids: Sequence[str]) -> None:
     for piece in in_pieces(ids):
         for pending in pending_jobs(session, piece):
             announce(session, Queued(pending))

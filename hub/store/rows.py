@@ -211,6 +211,13 @@ class ReservationRow(Row, table=True):
     cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
     foreseen_usd: float | None = Field(sa_column=Column(Float))  # of the whole attempt, when it was placed
     egress_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of what was moved for it
+    # Of one whose size may change. `since` is when it got the present one; "" in the others: nothing to say.
+    placed_at: datetime | None = Field(sa_column=Column(Utc))  # null: `since`
+    revision: int = Field(sa_column=Column(Integer, nullable=False, server_default="0"))  # grows with each change
+    pods_json: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # role -> pods; "": as submitted
+    was_json: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # before the last change
+    wanted_json: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # until the cluster has it
+    shrinks_for: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # the job that gets the room
 
 
 class AttemptRow(Row, table=True):
@@ -220,6 +227,8 @@ class AttemptRow(Row, table=True):
     __table_args__ = (Index("ix_attempts_by_end", "until"),)
     job: str = text_key(16)
     epoch: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    # 0: the last, or only, size that it had; the others are charged when they end.
+    part: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False, server_default="0"))
     queue: str = Field(sa_column=Column(String(253), nullable=False))
     tenant: str = Field(sa_column=Column(String(253), nullable=False))
     cluster: str = Field(sa_column=Column(String(253), nullable=False))
@@ -234,7 +243,6 @@ class AttemptRow(Row, table=True):
     hours: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
     gpus: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
     cores: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of pods without devices
-    spot: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
     foreseen_usd: float | None = Field(sa_column=Column(Float))
     egress_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))

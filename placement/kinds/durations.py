@@ -8,12 +8,12 @@ _PARTS = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,7})s
 _SIZES_S = (86_400, 3600, 60, 1)
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, at_least_s: int = 60) -> float:
     """Raises ValueError, with what to write."""
     match = _PARTS.fullmatch(text.strip())
     total = sum(int(part) * size for part, size in zip(match.groups(), _SIZES_S, strict=True) if part) if match else 0
-    if not 60 <= total <= 31 * 86_400:
-        raise ValueError("write a duration such as 30m, 1h30m or 2d, at least 1m, at most 31d")
+    if not at_least_s <= total <= 31 * 86_400:
+        raise ValueError(f"write a duration such as 30m, 1h30m or 2d, at least {shown(at_least_s)}, at most 31d")
     return float(total)
 
 

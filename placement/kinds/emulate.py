@@ -54,6 +54,17 @@ def pods(
     return tuple(cast.pod(kind, slot, hosts) for slot in wanted)
 
 
+def surplus(kind: Kind, obj: Object, existing: Sequence[Object]) -> tuple[Object, ...]:
+    """Of the pods that it made before, those that `obj` does not ask for any more. Jobs that count completions end
+    their pods themselves."""
+    rules = kind.rules.emulate
+    if rules is None or rules.completions is not None:
+        return ()
+    asked = {(slot.role, slot.index) for slot in slots.all_slots(rules, obj, roles.shape(kind.rules, obj))}
+    there = slots.present(existing)
+    return tuple(pod.pod for pod in there if (pod.slot.role, pod.slot.index) not in asked)
+
+
 def status(kind: Kind, obj: Object, existing: Sequence[Object]) -> dict[str, Any]:
     """The status that the controller would write, with `existing` the pods it made, in whatever phase they are.
 

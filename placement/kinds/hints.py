@@ -45,6 +45,7 @@ KNOWN = (
     "muster.dev/grace-seconds",
     "muster.dev/stalled-after",
     "muster.dev/if-stalled",
+    "muster.dev/grow-after",
 )
 # A role's own, on its pod template: see `localities`.
 ON_TEMPLATES = (
@@ -116,6 +117,7 @@ def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
         grace_s=_parsed(found, hints, "grace-seconds", _grace, default.grace_s),
         stalled_after_s=_parsed(found, hints, "stalled-after", durations.seconds, default.stalled_after_s),
         if_stalled=_if_stalled(found, hints),
+        grow_after_s=_parsed(found, hints, "grow-after", _duration_or_never, default.grow_after_s),
     )
 
 
@@ -219,6 +221,10 @@ def _flag_or_restart(text: str) -> str:
     if text not in ("flag", "restart"):
         raise ValueError('write "flag" or "restart"')
     return text
+
+
+def _duration_or_never(text: str) -> float | None:
+    return None if text == "never" else durations.seconds(text, at_least_s=1)
 
 
 def _minutes(text: str) -> float:

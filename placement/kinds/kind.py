@@ -66,6 +66,19 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """That a role's replicas may be written by Muster: fewer where no more have room, down to the role's minimum.
+
+    Not of a role that comes late, and not where the replicas are computed or written nowhere.
+    """
+
+    __pydantic_config__ = STRICT
+    running: bool = True  # also while it runs: its controller makes and ends pods then
+    to_maximum: bool = True  # up to the maximum of its range; otherwise never more than its replicas
+    when: Condition | None = None  # None: always
+
+
+@dataclass(frozen=True, slots=True)
 class Late:
     """Roles whose pods come only once others run: room is kept for them, and those others do not wait for them.
 
@@ -102,6 +115,7 @@ class Roles:
     replicas: Replicas | None = None  # None: one pod
     minimum: Path | None = None  # Volcano: a task's own minAvailable
     range: Range | None = None
+    resize: Resize | None = None
     partitions: Path | None = None  # Volcano: a task's partitionPolicy
     container: str = ""  # a container of this name must be there
     restart_policies: tuple[str, ...] = ()  # allowed in the pod; () any. The first default is Kubernetes': Always
@@ -112,9 +126,12 @@ class Roles:
             raise ValueError(f"pods: {self.pods} is no form of pods; known: {', '.join(sorted(podforms.FORMS))}")
         if (self.form == "inner") != bool(self.inner):
             raise ValueError("inner: it belongs to the form of that name")
-        late = self.late
-        if asks_facts(self.unless) or (late is not None and (asks_facts(late.when) or asks_facts(late.in_order))):
-            raise ValueError("unless and late.when: gang and pods are known only to the rules of `status`")
+        late, resize = self.late, self.resize
+        of_spec = [self.unless, resize.when if resize else None, *((late.when, late.in_order) if late else ())]
+        if any(map(asks_facts, of_spec)):
+            raise ValueError("unless, late and resize.when: only the rules of `status` know gang and pods")
+        if resize is not None and (self.replicas is None or not self.replicas.path):
+            raise ValueError("resize: the role has no path of replicas that could be written")
 
 
 @dataclass(frozen=True, slots=True)

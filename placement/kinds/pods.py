@@ -48,6 +48,7 @@ def role(
         slices=slices,
         late=entry.late,
         stage=entry.stage,
+        sizes=entry.sizes,
     )
 
 

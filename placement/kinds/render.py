@@ -7,12 +7,12 @@ labels, which stay too. What only the cluster that an object came from can know 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from placement import marks
 from placement.data import DataPlace
-from placement.kinds import datasets, paths, podforms, roles
+from placement.kinds import datasets, paths, podforms, roles, sizing
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import Object
 
@@ -41,11 +41,12 @@ def render(
     scheduler: str = "muster",
     namespace: str = "default",
     data: Sequence[DataPlace] = (),
+    pods: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """Copies of the dependencies, in order, and last the workload; `namespace` is for objects that name none, `data`
-    where its datasets are.
+    where its datasets are, `pods` how many it is to have of each role, where that is not what it says.
 
-    Raises ValueError unless exactly one of the objects is a workload of the catalogue.
+    Raises ValueError unless exactly one of the objects is a workload of the catalogue, and it can have these pods.
     """
     workloads: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
@@ -56,6 +57,8 @@ def render(
             others.append(obj)
             continue
         workloads.append(obj)
+        if pods:
+            sizing.write(kind.rules, obj, pods)
         whose = {marks.JOB: job, marks.EPOCH: str(epoch)}
         _label(obj, whose)
         for role in roles.shape(kind.rules, obj).roles:

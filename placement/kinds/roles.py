@@ -20,6 +20,7 @@ from placement.kinds.fields import Object, join
 from placement.kinds.kind import Elastic, Groups, KindFile, Range, Replicas, Roles
 from placement.kinds.lateness import Lateness
 from placement.kinds.problems import Findings, did_you_mean
+from placement.workload import Sizes
 
 MAX_ROLES = 256
 MIN_AVAILABLE = "muster.dev/min-available"
@@ -40,6 +41,8 @@ class RoleEntry:
     maximum: int | None = None
     late: bool = False
     stage: int = 0  # late roles of one stage come at one time, and start together; 0: each pod for itself
+    step: int = 1  # pods for each that its replicas count
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
         found.error(given_by, f"{min_pods} pods are to start together, there are {total}", mend)
         min_pods = total
     awaited = min(min_pods, groups) if late.leads else min_pods
-    shaped = _with_minima(entries, explicit, awaited, later, late)
+    shaped = tuple(_sized(role, obj) for role in _with_minima(entries, explicit, awaited, later, late))
     if late.leads:
         at_once = total
     elif late.before:
@@ -146,8 +149,8 @@ def _template(
     template = paths.reach(found, entry, rules.template, path)
     template_path = paths.shown(rules.template, path)
     if template is None or (template == {} and rules.template):
-        if rules.optional and template is None:
-            return None, template_path
+        if rules.optional and rules.form == "one" and template is None:
+            return None, template_path  # there is no such role; an entry of a list that lacks it is a mistake
         found.error(join(template_path, "spec"), "there is no pod template", "add it, with at least one container")
         return {}, template_path
     if not isinstance(template, dict):
@@ -256,7 +259,8 @@ def _ranged(role: RoleEntry, obj: Object, times: int, found: Findings) -> RoleEn
     """With its own elastic range, where it has one, and everything multiplied."""
     replicas = role.replicas
     if role.rules.range is None:
-        return role if times == 1 else replace(role, replicas=min(replicas * times, fields.MAX_INT32))
+        pods = min(replicas * times, fields.MAX_INT32)
+        return role if times == 1 else replace(role, replicas=pods, step=times)
     least, most, low = _bounds(role.rules.range, role, obj, found)
     if most is not None and least > most:
         found.error(low, f"{least} is more than the maximum {most}", "swap or correct them")
@@ -267,6 +271,7 @@ def _ranged(role: RoleEntry, obj: Object, times: int, found: Findings) -> RoleEn
         replicas=min(replicas * times, fields.MAX_INT32),
         minimum=min(least * times, fields.MAX_INT32),
         maximum=None if most is None else min(most * times, fields.MAX_INT32),
+        step=times,
     )
 
 
@@ -402,4 +407,17 @@ def _with_minimum(role: RoleEntry, minimum: int, is_late: bool, late: Lateness) 
         role.maximum,
         is_late,
         late.stages.get(role.name, 0),
+        role.step,
     )
+
+
+def _sized(role: RoleEntry, obj: Object) -> RoleEntry:
+    """With the sizes that may be chosen for it, where there is a choice."""
+    rule = role.rules.resize
+    if rule is None or role.late or role.step < 1 or not (rule.when is None or spec_holds(rule.when, obj)):
+        return role
+    # Where only a gang's number leaves room, as Volcano's does, no role is given up altogether.
+    least = role.minimum if role.maximum is not None else max(role.minimum, min(role.replicas, 1))
+    least = -(-least // role.step) * role.step
+    most = max(role.replicas, role.maximum or 0) if rule.to_maximum else role.replicas
+    return replace(role, sizes=Sizes(least, most, role.step, rule.running)) if least < most else role

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from placement.fleet import Fleet, Health
 from placement.queues.reasons import QuotaShort
-from placement.verdict import Eviction, Plan, ResourcesShort, TopologyShort, Waiting
+from placement.verdict import Eviction, Plan, ResourcesShort, Shrink, TopologyShort, Waiting
 
 
 def sound(plan: Plan, fleet: Fleet) -> tuple[Eviction, ...]:
@@ -55,6 +55,43 @@ def _faults(plan: Plan, fleet: Fleet) -> Iterator[tuple[Eviction, str]]:
             if not isinstance(reason, ResourcesShort | TopologyShort | QuotaShort):
                 yield one, f"more than room is missing there: {reason.message}"
     yield from _unkept(plan.evictions, waiting)
+
+
+def sound_shrinks(plan: Plan, fleet: Fleet) -> tuple[Shrink, ...]:
+    """The shrinks for every job of which none is wrong."""
+    wrong = {shrink.for_job for shrink, _ in _faults_of_shrinks(plan, fleet)}
+    return tuple(one for one in plan.shrinks if one.for_job not in wrong)
+
+
+def check_shrinks(plan: Plan, fleet: Fleet) -> tuple[str, ...]:
+    found = _faults_of_shrinks(plan, fleet)
+    return tuple(f"making {one.job} smaller for {one.for_job}: {fault}" for one, fault in found)
+
+
+def _faults_of_shrinks(plan: Plan, fleet: Fleet) -> Iterator[tuple[Shrink, str]]:
+    held = {(one.job, one.epoch): one for one in fleet.reservations}
+    waiting = {one.job: one.verdict for one in plan.decisions if isinstance(one.verdict, Waiting)}
+    evicted = {one.job for one in plan.evictions}
+    seen: set[str] = set()
+    for one in plan.shrinks:
+        victim, verdict = held.get((one.job, one.epoch)), waiting.get(one.for_job)
+        if victim is None or victim.cluster != one.cluster:
+            yield one, f"it holds nothing on {one.cluster}"
+            continue
+        if victim.settles:
+            yield one, "its size is being changed already"
+        if one.job in evicted or one.job in seen or fleet.leave_of(victim) is not None:
+            yield one, "it leaves, or is made smaller twice"
+        seen.add(one.job)
+        if verdict is None or verdict.room is None or one.job not in verdict.room.shrinking:
+            yield one, "the job that it is for does not wait for it"
+        left = {role.name: one.pods.get(role.name, role.replicas) for role in victim.workload.roles}
+        if sum(left.values()) < victim.workload.min_pods:
+            yield one, f"{sum(left.values())} pods are left, it needs {victim.workload.min_pods}"
+        for role in victim.workload.roles:
+            may = role.sizes is not None and role.sizes.running and role.sizes.least <= left[role.name] <= role.replicas
+            if left[role.name] != role.replicas and not may:
+                yield one, f"{role.name} cannot go from {role.replicas} to {left[role.name]} pods"
 
 
 def _unkept(evictions: Iterable[Eviction], waiting: dict[str, Waiting]) -> Iterator[tuple[Eviction, str]]:

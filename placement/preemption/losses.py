@@ -45,7 +45,7 @@ def loss(held: Reservation, progress: Progress | None, prices: PriceBook, now: d
 
 def began(held: Reservation, progress: Progress | None) -> datetime | None:
     """None: it does not run yet, or nobody knows since when. Without progress, the placing is the best guess."""
-    return progress.running_since if progress is not None and progress.running_since is not None else held.since
+    return progress.running_since if progress is not None and progress.running_since is not None else held.began
 
 
 def safe_until(held: Reservation, progress: Progress | None, now: datetime) -> datetime | None:

@@ -5,8 +5,7 @@ cheapest victims, and the one is taken on which the job's own cost and what the 
 is promised to the job from then on: it is kept until the job is placed (`promises`), and nothing more is evicted for
 it while its victims leave, or have left and the cluster has not said so yet.
 
-Whole gangs are evicted. A running gang cannot be made smaller today, so the part of it above its minimum is not taken
-alone.
+Before anybody is evicted, elastic jobs are asked for what they have beyond their minimum (`elastic.shrinking`).
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from placement import bursting
 from placement.capacity import Capacity, Fit
 from placement.data import needed_moves
 from placement.demand import pairs
+from placement.elastic.shrinking import Part, fewest, part_of, shrinkable
+from placement.elastic.sizes import pods_of, slack
 from placement.fleet import Fleet, Health, PendingJob, Reservation
 from placement.preemption import promises, victims
 from placement.preemption.emptied import Emptying
@@ -42,6 +43,7 @@ from placement.verdict import (
     Reason,
     ResourcesShort,
     RoomMade,
+    Shrink,
     TopologyShort,
     Waiting,
 )
@@ -64,24 +66,31 @@ class Ground:
     usd_per_hour: Callable[[Workload, Offer], float]  # what an offer costs by the hour
 
 
-def preempt(
-    ground: Ground, decisions: Sequence[Decision], pending: Sequence[PendingJob]
-) -> tuple[tuple[Decision, ...], tuple[Eviction, ...]]:
+@dataclass(frozen=True, slots=True)
+class Preempted:
+    decisions: tuple[Decision, ...]
+    evictions: tuple[Eviction, ...] = ()
+    shrinks: tuple[Shrink, ...] = ()
+
+
+def preempt(ground: Ground, decisions: Sequence[Decision], pending: Sequence[PendingJob]) -> Preempted:
     """`decisions` in the order in which they were made. Answers them with what is done for those that wait."""
     jobs = {job.job: job for job in pending}
     waiting = [one for one in decisions if isinstance(one.verdict, Waiting)]
     made_for = promises.made(ground.fleet, pending)
     reach = _Reach(ground)
     if not any(one.job in made_for or reach.may_matter(jobs[one.job]) for one in waiting):
-        return tuple(decisions), ()
+        return Preempted(tuple(decisions))
     search = _Search(ground, decisions, jobs, made_for)
     found: dict[str, Decision] = {}
     evictions: list[Eviction] = []
+    shrinks: list[Shrink] = []
     for one in waiting:
         if one.job in made_for or reach.may_matter(jobs[one.job]):
             found[one.job], gone = search.decide(one)
-            evictions.extend(gone)
-    return tuple(found.get(one.job, one) for one in decisions), tuple(evictions)
+            evictions.extend(each for each in gone if isinstance(each, Eviction))
+            shrinks.extend(each for each in gone if isinstance(each, Shrink))
+    return Preempted(tuple(found.get(one.job, one) for one in decisions), tuple(evictions), tuple(shrinks))
 
 
 class _Reach:
@@ -101,7 +110,15 @@ class _Reach:
                 found[hints.queue] = hints.priority
         return found
 
+    @cached_property
+    def _elastic(self) -> int | None:
+        """The lowest priority that could become smaller."""
+        running = (one.workload for one in self._running if not one.settles and slack(one.workload, running=True))
+        return min((workload.hints.priority for workload in running), default=None)
+
     def may_matter(self, job: PendingJob) -> bool:
+        if self._elastic is not None and self._elastic <= job.workload.hints.priority:
+            return True
         queue = self._tree.queues.get(job.workload.hints.queue)
         return queue is not None and any(
             self._may(queue.preemption, queue.name, other, lowest < job.workload.hints.priority)
@@ -137,6 +154,7 @@ class _Search:
         placed = [one.verdict.reservation for one in decisions if isinstance(one.verdict, Placed)]
         served = {one.job for one in placed}
         self._on: dict[str, list[Reservation]] = {}  # what could be evicted, by cluster
+        self._here: dict[str, list[Reservation]] = {}  # what stays, by cluster
         self._leaving: dict[str, list[tuple[Reservation, str]]] = {}  # with the job that each of them leaves for
         staying = list(placed)
         for one in ground.fleet.reservations:
@@ -144,7 +162,11 @@ class _Search:
                 self._leaving.setdefault(one.cluster, []).append((one, leaving.for_job))
             else:
                 staying.append(one)
-                if one.workload.hints.preemptible:
+                self._here.setdefault(one.cluster, []).append(one)
+                if one.shrinks_to is not None:
+                    part = part_of(one, one.shrinks_to)
+                    self._leaving.setdefault(one.cluster, []).append((part, one.shrinks_for))
+                elif one.workload.hints.preemptible:
                     self._on.setdefault(one.cluster, []).append(one)
         self._standing = Standing(
             ground.limits, ground.there, ((one.workload.hints.queue, of_reservation(one)) for one in staying)
@@ -184,7 +206,7 @@ class _Search:
 
     # ---- one job ----
 
-    def decide(self, decision: Decision) -> tuple[Decision, tuple[Eviction, ...]]:
+    def decide(self, decision: Decision) -> tuple[Decision, tuple[Eviction | Shrink, ...]]:
         job, verdict = self._jobs[decision.job], decision.verdict
         assert isinstance(verdict, Waiting)  # noqa: S101  the caller asks for no others
         cluster = self._made_for.get(job.job)
@@ -201,6 +223,9 @@ class _Search:
             if self._searches >= MOST_SEARCHES:
                 return decision, ()
             self._searches += 1
+            smaller = self._smaller(job, places)
+            if smaller is not None:
+                return self._shrink(decision, verdict, job, smaller)
             best, again = self._best(job, places)
             if best is not None:
                 return self._evict(decision, verdict, job, best)
@@ -217,7 +242,63 @@ class _Search:
             return None if settled is None else RoomMade(cluster, settled)
         grace_s = max(one.workload.hints.grace_s for one in theirs)
         at = now + timedelta(seconds=grace_s) + promises.SETTLES
-        return RoomMade(cluster, at, tuple(sorted(one.job for one in theirs)))
+        shrinking = {one.job for one in theirs if one.shrinks_to is not None}
+        victims = {one.job for one in theirs} - shrinking
+        return RoomMade(cluster, at, tuple(sorted(victims)), shrinking=tuple(sorted(shrinking)))
+
+    # ---- with others made smaller ----
+
+    def _smaller(self, job: PendingJob, clusters: Sequence[str]) -> _Smaller | None:
+        """Where the job's own cost is least with elastic jobs made smaller."""
+        best: _Smaller | None = None
+        for name in clusters:
+            if promises.behind_until(self._ground.fleet, name, self._ground.now) is None:
+                found = self._smaller_on(job, name)
+                if found is not None and (best is None or found.key < best.key):
+                    best = found
+        return best
+
+    def _smaller_on(self, job: PendingJob, cluster: str) -> _Smaller | None:
+        fleet, capacity = self._ground.fleet, self._capacities.get(cluster)
+        if capacity is None or not capacity.inventory.summary.resizes:
+            return None
+        able = shrinkable(self._here.get(cluster, ()), fleet, job.workload.hints.priority)
+        ask = _Trial(self, job, cluster, capacity)
+        if not able or ask.without(()) is not None:
+            return None
+        found = fewest(able, lambda parts: ask.without([part.given_up for part in parts]))
+        if found is None:
+            return None
+        return _Smaller(cluster, self._usd(job.workload, cluster, found[1]), *found)
+
+    def _shrink(
+        self, decision: Decision, verdict: Waiting, job: PendingJob, best: _Smaller
+    ) -> tuple[Decision, tuple[Shrink, ...]]:
+        shrinks = tuple(
+            Shrink(
+                part.held.job,
+                part.held.epoch,
+                best.cluster,
+                job.job,
+                pods_of(part.target),
+                f"goes on with {part.target.pods} of {part.held.workload.pods} pods: "
+                f"{job.job} gets the room of the others",
+            )
+            for part in best.parts
+        )
+        grace_s = max(part.held.workload.hints.grace_s for part in best.parts)
+        at = self._ground.now + timedelta(seconds=grace_s) + promises.SETTLES
+        room = RoomMade(best.cluster, at, shrinking=tuple(sorted(one.job for one in shrinks)))
+        names = {one.job for one in shrinks}
+        for known in (self._on, self._here):
+            known[best.cluster] = [one for one in known.get(best.cluster, ()) if one.job not in names]
+        for part in best.parts:
+            self._standing.remove(part.held.workload.hints.queue, of_reservation(part.given_up))
+        self._capacities[best.cluster] = best.fit.left
+        self._standing.add(job.workload.hints.queue, of_fit(best.fit))
+        return replace(decision, verdict=replace(verdict, start=None, room=room)), shrinks
+
+    # ---- with others evicted ----
 
     def _best(self, job: PendingJob, clusters: Sequence[str]) -> tuple[_Offer | None, datetime | None]:
         """And, where there is none, when one may be found by the passing of time."""
@@ -284,12 +365,12 @@ class _Search:
         moves = needed_moves(fleet.data, workload, cluster, region, transfers)
         return offer(workload, cluster, fit, fleet.prices, moves).score.total_usd
 
-    def let_in(self, workload: Workload, cluster: str, fit: Fit, gone: Sequence[Victim]) -> bool:
+    def let_in(self, workload: Workload, cluster: str, fit: Fit, gone: Sequence[Reservation]) -> bool:
         """Whether quota and budget of its queue allow it, with those gone."""
         ground, queue, uses = self._ground, workload.hints.queue, of_fit(fit)
         if not ground.admission.limits(queue):
             return True
-        quota = self._standing.quota.without((one.held.workload.hints.queue, of_reservation(one.held)) for one in gone)
+        quota = self._standing.quota.without((one.workload.hints.queue, of_reservation(one)) for one in gone)
         usd = ground.usd_per_hour(workload, offer(workload, cluster, fit, ground.fleet.prices))
         return (
             quota.refusal(queue, cluster, uses) is None
@@ -322,7 +403,8 @@ class _Search:
             sum(one.usd for one in evictions),
         )
         names = {one.job for one in gone}
-        self._on[best.cluster] = [one for one in self._on[best.cluster] if one.job not in names]
+        for known in (self._on, self._here):
+            known[best.cluster] = [one for one in known.get(best.cluster, ()) if one.job not in names]
         for one in gone:
             self._standing.remove(one.workload.hints.queue, of_reservation(one))
         self._capacities[best.cluster] = best.found.fit.left
@@ -342,6 +424,18 @@ class _Offer:
         return round(self.usd, 9), self.cluster
 
 
+@dataclass(frozen=True, slots=True)
+class _Smaller:
+    cluster: str
+    usd: float  # what the job costs there
+    parts: tuple[Part, ...]
+    fit: Fit
+
+    @property
+    def key(self) -> tuple[float, str]:
+        return round(self.usd, 9), self.cluster
+
+
 class _Trial:
     """The gang on one cluster with some gone."""
 
@@ -352,7 +446,10 @@ class _Trial:
         self._capacity = capacity
 
     def __call__(self, gone: Sequence[Victim]) -> Fit | None:
-        fit = self._search.emptying.without(self._capacity, (one.held for one in gone)).fit(self._workload)
+        return self.without([one.held for one in gone])
+
+    def without(self, gone: Sequence[Reservation]) -> Fit | None:
+        fit = self._search.emptying.without(self._capacity, gone).fit(self._workload)
         if not isinstance(fit, Fit) or not self._search.let_in(self._workload, self._cluster, fit, gone):
             return None
         return fit
@@ -366,7 +463,7 @@ def where_short(
     places: list[str] = []
     opens: list[datetime] = []
     for one in candidates:
-        if _is_only_short(one) and one.cluster not in job.refused_by:
+        if is_only_short(one) and one.cluster not in job.refused_by:
             closed = bursting.refusal(job, one.cluster, fleet.prices, fleet.queues, now)
             if closed is None:
                 places.append(one.cluster)
@@ -375,7 +472,8 @@ def where_short(
     return places, opens
 
 
-def _is_only_short(candidate: Candidate) -> bool:
+def is_only_short(candidate: Candidate) -> bool:
+    """That nothing is missing but room or quota, which others have."""
     return bool(candidate.reasons) and all(
         isinstance(reason, ResourcesShort | TopologyShort | QuotaShort) and reason.ever for reason in candidate.reasons
     )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from placement.capacity import Capacity
+from placement.elastic.shrinking import part_of
 from placement.fleet import Fleet, Health, PendingJob, Reservation
 from placement.preemption.emptied import Emptying
 from placement.queues.backfill import Holds
@@ -18,12 +19,12 @@ from placement.queues.backfill import Holds
 def made(fleet: Fleet, pending: Sequence[PendingJob]) -> Mapping[str, str]:
     """Of those that wait: job -> cluster."""
     found = {job.job: job.promised for job in pending if job.promised}
-    if fleet.leaving:
-        waiting = {job.job for job in pending}
-        for one in fleet.reservations:
-            leaving = fleet.leave_of(one)
-            if leaving is not None and leaving.for_job in waiting:
-                found.setdefault(leaving.for_job, one.cluster)
+    waiting = {job.job for job in pending}
+    for one in fleet.reservations:
+        leaving = fleet.leave_of(one) if fleet.leaving else None
+        for_job = leaving.for_job if leaving is not None else one.shrinks_for
+        if for_job and for_job in waiting:
+            found.setdefault(for_job, one.cluster)
     return found
 
 
@@ -71,5 +72,9 @@ def keep(holds: Holds, fleet: Fleet, pending: Sequence[PendingJob], capacities: 
 
 
 def leaving_for(fleet: Fleet, cluster: str, jobs: Collection[str]) -> list[Reservation]:
+    """With the parts that elastic jobs give up for them."""
     here = [one for one in fleet.reservations if one.cluster == cluster]
-    return [one for one in here if (leaving := fleet.leave_of(one)) is not None and leaving.for_job in jobs]
+    gone = [one for one in here if (leaving := fleet.leave_of(one)) is not None and leaving.for_job in jobs]
+    return gone + [
+        part_of(one, one.shrinks_to) for one in here if one.shrinks_to is not None and one.shrinks_for in jobs
+    ]

@@ -90,11 +90,10 @@ def _enough_by_amount(
 ) -> int | None:
     """How many have to end until the cluster has enough in sum, wherever it is; None where that is never."""
     need = _need(workload, inventory)
-    counted = inventory.summary.counted
     short = {name: amount - inventory.root.totals[name] for name, amount in need.items()}
     for one in held:
-        if (one.job, one.epoch) not in counted:
-            for name, amount in _need(one.workload, inventory).items():
+        if (rest := one.uncounted(inventory.summary)) is not None:
+            for name, amount in _need(rest.workload, inventory).items():
                 if name in short:
                     short[name] += amount
     missing = {name for name, amount in short.items() if amount > 0}
@@ -154,8 +153,9 @@ def _probe(
     back = [one for *_, one in ended if (one.job, one.epoch) in counted]
     capacity = give_back(Capacity(inventory, inventory.root), back)
     for one in held:
-        if (one.job, one.epoch) not in gone and (one.job, one.epoch) not in counted:
-            capacity = capacity.deduct(one)
+        rest = one.uncounted(inventory.summary)
+        if rest is not None and (one.job, one.epoch) not in gone:
+            capacity = capacity.deduct(rest)
     fit = capacity.fit(workload)
     return capacity, fit if isinstance(fit, Fit) else None
 

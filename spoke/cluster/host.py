@@ -128,7 +128,15 @@ class HostCluster:
         self._admit(obj)
 
     async def update(self, obj: Object, *, subresource: str = "") -> Object:
-        raise Refused(f"the host cluster changes no {obj['kind']}: only claims of devices are changed, and it has none")
+        """Of workloads, whose controllers then make and end pods. Their templates are those they were made with."""
+        if subresource or not self._controllers.has(obj["apiVersion"], obj["kind"]):
+            raise Refused(f"the host cluster changes no {obj['kind']}{f'/{subresource}' if subresource else ''}")
+        present = self._store.get(key_of(obj))
+        if obj["metadata"].get("resourceVersion") != present["metadata"]["resourceVersion"]:
+            raise Conflict(f'{obj["kind"]} "{obj["metadata"]["name"]}" has changed since it was read')
+        changed = self._store.put({**present, "spec": obj["spec"]})
+        self._woken.set()
+        return changed
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         present = self._store.find(key)

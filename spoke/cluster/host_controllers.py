@@ -4,7 +4,7 @@ Every workload gets a rendezvous port of its own when its first pods are made (a
 this machine's jobs share the ports; a port that the manifest fixes stays. When a workload has succeeded or failed,
 what still runs of it is stopped.
 
-Not promised: rolling updates and scaling down; a workload is what it was when it was created.
+Not promised: rolling updates; a workload is what it was when it was created, but for how many pods it has.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class Controllers:
         self._end_pod = end_pod
         self._seen: dict[ObjectKey, _Seen] = {}
 
+    def has(self, api_version: str, kind: str) -> bool:
+        return any((each.api_version, each.kind) == (api_version, kind) for each in self._kinds)
+
     def reconcile(self) -> None:
         """Brings every workload that changed, or whose pods did, to where it says it should be."""
         pods = _by_owner(self._store.list(Selection("v1", "Pod")))
@@ -56,6 +59,7 @@ class Controllers:
         try:
             own = self._with_port(obj)
             made = emulate.pods(kind, own, pods, address=LOOPBACK, port=int(_annotations(own)[PORT_ANNOTATION]))
+            surplus = emulate.surplus(kind, own, pods)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             # A spec that the kind's real controller would not take either must not stop the others.
             _log.exception("%s %s: %s", kind.kind, obj["metadata"]["name"], error)
@@ -63,6 +67,9 @@ class Controllers:
         for pod in made:
             if self._store.find(key_of(pod)) is None:
                 self._store.create({**pod, "status": host_pods.PENDING})
+        for beyond in surplus:
+            if not host_pods.is_ending(beyond):
+                self._end_pod(beyond)
         now = self._store.put({**own, "status": emulate.status(kind, own, pods)})
         if _is_over(kind, now):
             for left in pods:

@@ -15,6 +15,7 @@ from placement.lifecycle import Event, Phase
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 RUN = Attempt(
+    epoch=1,
     job="j",
     name="train",
     queue="q",

@@ -25,6 +25,7 @@ from placement.workload import (
     NodeConstraint,
     Operator,
     Role,
+    Sizes,
     SliceRequest,
     Toleration,
     TopologyMode,
@@ -298,7 +299,16 @@ def workloads(
         )
     )
     uses = tuple(DataUse(name, checkpoint=name == "text") for name in names)
-    return replace(asked, data=() if hints is None else uses)
+    asked = replace(asked, data=() if hints is None else uses)
+    return _elastic(asked, draw(st.integers(1, 3))) if draw(st.integers(0, 5)) == 5 else asked
+
+
+def _elastic(asked: Workload, least: int) -> Workload:
+    """Its first role may have fewer pods, or more."""
+    first, *others = asked.roles
+    least = min(least, first.replicas)
+    first = replace(first, minimum=least, maximum=first.replicas + 2, sizes=Sizes(least, first.replicas + 2))
+    return replace(asked, roles=(first, *others), min_pods=least + sum(each.replicas for each in others))
 
 
 @st.composite

@@ -27,6 +27,7 @@ from wire.orders import Command, CommandAck, JobRef, PodPlace, ReportAck, RoleCo
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WORKLOAD = Workload("batch/v1", "Job", "w", "default", (Role("worker", 2, 2, Resources({"nvidia.com/gpu": 4})),), 2)
 OBJECTS = ({"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "batch/v1", "kind": "Job", "spec": {"n": 1}})
+WITHOUT_SIZES = "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN pods;"
 J1, J2 = JobRef("j-a", 1), JobRef("j-a", 2)
 
 
@@ -351,7 +352,7 @@ async def test_one_of_the_first_version_is_read(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.executescript(
             "ALTER TABLE jobs DROP COLUMN created; ALTER TABLE jobs DROP COLUMN hand_back;"
-            "ALTER TABLE starts DROP COLUMN moves; PRAGMA user_version=1"
+            "ALTER TABLE starts DROP COLUMN moves;" + WITHOUT_SIZES + "PRAGMA user_version=1"
         )
     db.close()
     again = Ledger.open(path)
@@ -372,7 +373,9 @@ async def test_one_of_the_second_version_keeps_what_was_lost(path: Path) -> None
         db.executescript(
             "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;"
             "UPDATE jobs SET lost = 1 WHERE hand_back = 'refuse';"
-            "ALTER TABLE jobs DROP COLUMN hand_back; ALTER TABLE starts DROP COLUMN moves; PRAGMA user_version=2"
+            "ALTER TABLE jobs DROP COLUMN hand_back; ALTER TABLE starts DROP COLUMN moves;"
+            + WITHOUT_SIZES
+            + "PRAGMA user_version=2"
         )
     db.close()
     again = Ledger.open(path)
@@ -388,7 +391,7 @@ async def test_one_of_the_third_version_has_nothing_to_move(path: Path) -> None:
     await ledger.accept([start(1, J1)])
     await ledger.close()
     with sqlite3.connect(path) as db:
-        db.executescript("ALTER TABLE starts DROP COLUMN moves; PRAGMA user_version=3")
+        db.executescript("ALTER TABLE starts DROP COLUMN moves;" + WITHOUT_SIZES + "PRAGMA user_version=3")
     db.close()
     again = Ledger.open(path)
     (entry,) = await again.entries()

@@ -96,6 +96,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                     "device_class": "NVIDIA-A100-SXM4-80GB",
                     "topology": None,
                     "slices": None,
+                    "sizes": None,
                 },
                 {
                     "name": "Worker",
@@ -105,6 +106,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                     "device_class": "NVIDIA-A100-SXM4-80GB",
                     "topology": None,
                     "slices": None,
+                    "sizes": None,
                 },
             ],
             "gang": {"min_pods": 4, "groups": 1, "awaited": None, "topology": None},
@@ -166,6 +168,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
         "start": None,
         "room": None,
         "outlook": None,
+        "starts_with": None,
     }
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -48,12 +48,13 @@ from placement.workload import (
     Hints,
     IfTooLarge,
     Role,
+    Sizes,
     TopologyMode,
     TopologyRequest,
     Workload,
 )
 from wire import capabilities
-from wire.orders import CommandAck, JobRef, LogLines, LogQuery, PodPlace, Report, RoleCount, Start
+from wire.orders import CommandAck, JobRef, LogLines, LogQuery, PodPlace, Report, RoleCount, Scale, Start
 from wire.tunnels import Closed, Piece, Tunnel, TunnelQuery
 
 KIND = "batch/v1/Job"
@@ -82,10 +83,17 @@ class Clock:
 
 
 def manifest(
-    name: str, gpus: int = 1, pods: int = 1, prefers: str = "", data: Sequence[str] = (), **hints: object
+    name: str,
+    gpus: int = 1,
+    pods: int = 1,
+    prefers: str = "",
+    data: Sequence[str] = (),
+    sizes: tuple[int, int] | None = None,
+    **hints: object,
 ) -> bytes:
+    """`sizes`: the least and the most pods of an elastic one."""
     asked = {"name": name, "gpus": gpus, "pods": pods, "prefers": prefers, "hints": hints, "data": data}
-    return json.dumps(asked).encode()
+    return json.dumps(asked | ({"sizes": sizes} if sizes else {})).encode()
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ def workload(
     prefers: str = "",
     hints: Mapping[str, object] = {},
     data: Sequence[str] = (),
+    sizes: Sequence[int] = (),
 ) -> Workload:
     asked = dict(hints)
     if "if_too_large" in asked:
@@ -118,9 +127,11 @@ def workload(
     role = Role(
         "worker",
         pods,
-        pods,
+        sizes[0] if sizes else pods,
         Resources({"cpu": 1000, "nvidia.com/gpu": gpus}),
         (DeviceNeed("nvidia.com/gpu", gpus),) if gpus else (),
+        maximum=sizes[1] if sizes else None,
+        sizes=Sizes(*sizes) if sizes else None,
     )
     near = TopologyRequest(prefers, TopologyMode.PREFERRED) if prefers else None
     return Workload(
@@ -129,14 +140,21 @@ def workload(
         name,
         namespace,
         (role,),
-        pods,
+        role.minimum,
         near,
         hints=Hints(**asked),  # type: ignore[arg-type]
         data=tuple(DataUse(one.removesuffix(" checkpoint"), one.endswith(" checkpoint")) for one in data),
     )
 
 
-def render(objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()) -> Sequence[Object]:
+def render(
+    objects: Sequence[Object],
+    *,
+    job: str,
+    epoch: int,
+    data: Sequence[DataPlace] = (),
+    pods: Mapping[str, int] | None = None,
+) -> Sequence[Object]:
     if any("unrenderable" in str(obj["name"]) for obj in objects):
         raise ValueError("no pod template")
     return [{**obj, "labels": {"muster.dev/job": job, "muster.dev/epoch": str(epoch)}, "data": data} for obj in objects]
@@ -298,6 +316,11 @@ class Running:
     start: Start
     event: Event = Event.STARTING
     nodes: tuple[int, ...] = ()  # node index of each pod, once bound
+    size: int = 0
+
+
+def sized(workload: Workload, pods: int) -> Workload:
+    return replace(workload, roles=(replace(workload.roles[0], replicas=pods),))
 
 
 class FakeSpoke:
@@ -338,12 +361,14 @@ class FakeSpoke:
         self.revision += 1
         free = self._free()
         bound = [(ref.job, ref.epoch) for ref, job in self.live.items() if job.nodes]
-        return summarise(
+        found = summarise(
             [self._node(index, amount) for index, amount in enumerate(free)],
             {KIND},
             revision=self.revision,
             counted=bound,
         )
+        resized = frozenset((ref.job, ref.epoch, job.size) for ref, job in self.live.items() if job.size)
+        return replace(found, resized=resized, resizes=True)
 
     def _free(self) -> list[int]:
         free = [self.gpus - self.taken_elsewhere] * self.nodes
@@ -378,6 +403,8 @@ class FakeSpoke:
         if ref.epoch < self.newest.get(ref.job, 0):
             return CommandAck(id_, ref, "older-epoch", "")
         self.newest[ref.job] = ref.epoch
+        if isinstance(order, Scale):
+            return self._scale(id_, ref, order)
         if not isinstance(order, Start):
             # Always said, also of a job that has ended meanwhile or never began: the hub waits for it.
             self.live.pop(ref, None)
@@ -393,6 +420,21 @@ class FakeSpoke:
         self.started.append(ref)
         self.live[ref] = Running(order, nodes=nodes)
         self._report(ref, Event.STARTING, "pods are coming up")
+        return CommandAck(id_, ref)
+
+    def _scale(self, id_: int, ref: JobRef, scale: Scale) -> CommandAck:
+        job = self.live.get(ref)
+        if job is None:
+            return CommandAck(id_, ref, "older-epoch", "it does not run here")
+        wanted = scale.pods["worker"]
+        more = wanted - len(job.nodes)
+        if scale.revision <= job.size:
+            return CommandAck(id_, ref)
+        added = self._fit(sized(job.start.workload, more)) if more > 0 else ()
+        if added is None:
+            return CommandAck(id_, ref, "invalid", f"0 of {more} pods fit")
+        job.nodes, job.size = (*job.nodes, *added)[:wanted], scale.revision
+        self._report(ref, job.event, "")
         return CommandAck(id_, ref)
 
     def _fit(self, wanted: Workload) -> tuple[int, ...] | None:
@@ -418,7 +460,8 @@ class FakeSpoke:
         job = self.live.get(ref)
         pods = tuple(PodPlace(f"p{i}", "worker", f"n{n}", (0,)) for i, n in enumerate(job.nodes)) if job else ()
         counts = (RoleCount("worker", len(pods), 0, 0, len(pods)),) if pods else ()
-        self.unacked.append(Report(ref, self.seqs[ref], event, reason, self.clock(), counts, pods))
+        size = job.size if job else 0
+        self.unacked.append(Report(ref, self.seqs[ref], event, reason, self.clock(), counts, pods, size=size))
 
     async def send_reports(self, hub: Hub, *, acknowledge: bool = True) -> None:
         if not self.unacked:

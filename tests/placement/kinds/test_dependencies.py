@@ -97,7 +97,7 @@ def test_every_place_that_names_an_object() -> None:
             "priorityClassName": "high",
         },
     }
-    assert list(references.of_templates([template)]) == [
+    assert list(references.of_templates([template])) == [
         Reference("NetworkAttachmentDefinition", "rdma"),
         Reference("NetworkAttachmentDefinition", "plain"),
         Reference("PersistentVolumeClaim", "claim"),
@@ -121,4 +121,4 @@ def test_networks_as_json_and_what_kubernetes_itself_has() -> None:
     }
     assert list(references.of_templates([template])) == [Reference("NetworkAttachmentDefinition", "rdma")]
     broken = {"metadata": {"annotations": {"k8s.v1.cni.cncf.io/networks": "[" * 5000}}}
-    assert list(references.of_templates([broken)]) == []
+    assert list(references.of_templates([broken])) == []

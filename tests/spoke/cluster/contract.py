@@ -8,6 +8,7 @@ others run beside it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -125,6 +126,29 @@ async def snapshot(changes: AsyncIterator[Change]) -> set[str]:
 
 
 class ClusterContract:
+    async def test_a_workload_is_changed_only_as_it_was_read(self, arena: Arena) -> None:
+        pod = {**arena.pod("unused")["spec"], "schedulerName": "nobody", "restartPolicy": "Always"}
+        metadata = {"name": "sized", "namespace": arena.namespace}
+        spec = {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "sized"}},
+            "template": {"metadata": {"labels": {"app": "sized"}}, "spec": pod},
+        }
+        await arena.port.create({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+        key = ObjectKey("apps/v1", "Deployment", arena.namespace, "sized")
+        changed: dict[str, Any] = {}
+        async with asyncio.timeout(PATIENCE_S):
+            while not changed:  # its controllers may write to it as well
+                read = await arena.port.get(key)
+                with contextlib.suppress(Conflict):
+                    changed = dict(await arena.port.update({**read, "spec": {**read["spec"], "replicas": 2}}))
+        assert changed["spec"]["replicas"] == (await arena.port.get(key))["spec"]["replicas"] == 2
+        with pytest.raises(Conflict):
+            await arena.port.update({**read, "spec": {**read["spec"], "replicas": 3}})
+        await arena.port.delete(key)
+        with pytest.raises(NotFound):
+            await arena.port.update({**changed, "metadata": {**changed["metadata"], "name": "missing"}})
+
     async def test_it_says_what_kinds_it_serves(self, arena: Arena) -> None:
         assert {"v1/Pod", "v1/ConfigMap", "batch/v1/Job"} <= await arena.port.kinds()
 

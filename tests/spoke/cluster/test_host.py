@@ -546,6 +546,28 @@ async def test_the_ranks_of_a_pytorchjob_all_reduce(cluster: HostCluster) -> Non
     assert "sum of ranks 36" in said["0"]
 
 
+async def test_pods_come_and_go_as_the_replicas_of_their_workload_say(cluster: HostCluster) -> None:
+    text = (DEMO / "service.yaml").read_bytes()
+    workload = await submit(cluster, text)
+    await bind(cluster, await pods_of(cluster, 2), "0")
+
+    async def scaled(count: int) -> list[Object]:
+        while True:
+            present = await cluster.get(key_of(workload))
+            try:
+                await cluster.update({**present, "spec": {**present["spec"], "replicas": count}})
+                return await pods_of(cluster, count)
+            except Conflict:
+                continue
+
+    assert len(await scaled(3)) == 3
+    (left,) = await scaled(1)
+    assert left["metadata"]["name"].endswith("-0"), "the highest numbers went"
+    await outcome(cluster, workload, Event.RUNNING)
+    with pytest.raises(Refused):
+        await cluster.update({**config("c"), "data": {"x": "y"}})
+
+
 async def test_two_gangs_on_one_machine_do_not_meet(cluster: HostCluster) -> None:
     text = (DEMO / "gang.yaml").read_bytes()
     other = text.replace(b"name: gang", b"name: other")
