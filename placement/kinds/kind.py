@@ -28,12 +28,16 @@ class Replicas:
     times: tuple[Path, ...] = ()  # multiplied by these, 1 where absent (JobSet: its Jobs × their pods)
     outer: Path | None = None  # form inner: where the entry names none, in the one it lies in
     of_object: Path | None = None  # where none of these names one, in the object
+    less_one: Condition | None = None  # while this holds of the object, one of them is not the role's
+    times_object: tuple[Path, ...] = ()  # multiplied by these too, which begin at the object; 1 where absent
     cel: str = ""  # instead of all that: a whole number, computed from the object
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        if bool(self.cel) == bool(self.path):
+        if bool(self.cel) == bool(self.path or self.times_object):
             raise ValueError("replicas are found by a path, or computed by cel")
+        if asks_facts(self.less_one):
+            raise ValueError("less_one: only the rules of `status` know gang and pods")
         if self.cel:
             expressions.check(self.cel)
             if expressions.asks_facts(self.cel):
@@ -111,6 +115,7 @@ class Roles:
     name_path: Path = ()
     known: tuple[str, ...] = ()  # form map: the only keys there may be, in rank order
     always: tuple[str, ...] = ()  # roles all of whose pods belong to every gang (Master)
+    single: tuple[str, ...] = ()  # roles that have one pod: their controller takes no other number
     late: Late | None = None  # MPIJob: a launcher that comes after its workers
     replicas: Replicas | None = None  # None: one pod
     minimum: Path | None = None  # Volcano: a task's own minAvailable

@@ -9,6 +9,7 @@ roles cannot make up. Where roles come one after the end of another, `min_pods` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -133,9 +134,11 @@ def _entries(places: Sequence[Roles], obj: Object, found: Findings) -> Iterator[
             if template is None:
                 continue
             seen.add(name)
-            times = _times(rules.replicas, entry, path, found)
+            times = _times(rules.replicas, entry, obj, path, found)
             own = podforms.FORMS[rules.pods].replicas(entry) if rules.pods else None
             replicas = _replicas(rules.replicas, entry, outer, obj, path, found) if own is None else own
+            if replicas != 1 and name in rules.single:
+                found.error(path, f"there is one {name} in a {obj.get('kind')}, not {replicas}", "set replicas to 1")
             role = RoleEntry(name, rules, path, entry, template, template_path, replicas, 0)
             yield _ranged(role, obj, times, found)
 
@@ -235,7 +238,7 @@ def _replicas(rule: Replicas | None, entry: Object, outer: Object, obj: Object, 
     if rule.cel:
         counted = expressions.count(rule.cel, obj)
         return rule.default if counted is None else min(max(counted, 0), fields.MAX_INT32)
-    given = paths.count(found, entry, rule.path, path)
+    given = paths.count(found, entry, rule.path, path) if rule.path else None
     if given is None and rule.outer is not None:
         given = fields.count(found, paths.find(outer, rule.outer), paths.shown(rule.outer, path))
     if given is None and rule.of_object is not None:
@@ -244,15 +247,15 @@ def _replicas(rule: Replicas | None, entry: Object, outer: Object, obj: Object, 
     if rule.at_most is not None:
         most = paths.count(found, entry, rule.at_most, path)
         replicas = replicas if most is None else min(replicas, most)
-    return replicas
+    return max(replicas - 1, 0) if rule.less_one is not None and spec_holds(rule.less_one, obj) else replicas
 
 
-def _times(rule: Replicas | None, entry: Object, path: str, found: Findings) -> int:
-    product = 1
-    for each in rule.times if rule is not None else ():
-        factor = paths.count(found, entry, each, path)
-        product *= 1 if factor is None else factor
-    return product
+def _times(rule: Replicas | None, entry: Object, obj: Object, path: str, found: Findings) -> int:
+    if rule is None or not (rule.times or rule.times_object):
+        return 1
+    factors = [paths.count(found, entry, each, path) for each in rule.times]
+    factors += [paths.count(found, obj, each) for each in rule.times_object]
+    return math.prod(1 if factor is None else factor for factor in factors)
 
 
 def _ranged(role: RoleEntry, obj: Object, times: int, found: Findings) -> RoleEntry:

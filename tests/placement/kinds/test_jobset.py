@@ -198,6 +198,16 @@ def test_groups_of_a_leader_and_its_workers(read_one: Read, text: str, roles: li
     assert workload.long_running
 
 
+@pytest.mark.parametrize("size", [1 << 63, -1, "4", True, 1.5, []])
+@pytest.mark.parametrize("where", ["size", "replicas"])
+def test_a_size_that_is_no_number_of_pods_is_refused(
+    problems_of: Callable[[str], tuple[Problem, ...]], size: Any, where: str
+) -> None:
+    found = problems_of(lws(True, **{where: size}))
+    at = "spec.replicas" if where == "replicas" else "spec.leaderWorkerTemplate.size"
+    assert {problem.path for problem in found} == {at}
+
+
 def test_leaders_do_not_wait_for_workers_that_come_once_they_are_ready(read_one: Read) -> None:
     workload = read_one(lws(True, replicas=2, size=4, startupPolicy="LeaderReady")).workload
     assert [(role.name, role.minimum, role.late) for role in workload.roles] == [
