@@ -119,8 +119,8 @@ class Job:
         role = self.role_of(pod)
         if pod.index is None or pod.group is None or role is None or self.workload is None:
             return pod.index
-        groups, before = self.workload.groups, 0
-        for earlier in self.workload.roles:
+        groups, before = pod.groups or self.workload.groups, 0
+        for earlier in self.workload.roles if pod.groups is None else ():
             if earlier.name == role.name:
                 break
             before += earlier.replicas // groups

@@ -38,7 +38,11 @@ _INDEX_KEYS = (
     "volcano.sh/task-index",
     "leaderworkerset.sigs.k8s.io/worker-index",
 )
-_GROUP_KEY = "leaderworkerset.sigs.k8s.io/group-index"  # which of a workload's gangs: the index is within that one
+# Where the index is within one of several groups of a role: which one, and of how many (without: as the workload has).
+_GROUP_KEYS = (
+    ("leaderworkerset.sigs.k8s.io/group-index", ""),
+    ("jobset.sigs.k8s.io/job-index", "jobset.sigs.k8s.io/replicatedjob-replicas"),
+)
 
 _NOTHING = Resources()
 
@@ -76,7 +80,8 @@ class PodFacts:
     sick: str = ""  # which of its devices its kubelet calls unhealthy
     index: int | None = None  # within its role, or its group, where its controller says it
     restarts: int = 0  # of its containers, in place
-    group: int | None = None  # of a workload that is several gangs: which one
+    group: int | None = None  # of a workload that is several gangs, or of a role that is several Jobs: which one
+    groups: int | None = None  # of how many, where the role is that
     checkpoint_at: datetime | None = None  # as it says
 
     @property
@@ -100,6 +105,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
     annotations = metadata.get("annotations") or {}
     labels = metadata.get("labels") or {}
     life = _life(status.get("phase"))
+    group, groups = _group(labels)
     named, all_named = _claims(spec, status)
     if before is not None and before.uid == metadata["uid"] and before.generation == generation:
         need, devices = before.requests, before.devices
@@ -131,7 +137,8 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         sick=_sick(status) if life is Life.RUNNING else "",
         index=_index(labels, annotations),
         restarts=sum(container.get("restartCount") or 0 for container in _containers(status)),
-        group=_number(labels.get(_GROUP_KEY)),
+        group=group,
+        groups=groups,
         checkpoint_at=checkpoints.told(metadata),
     )
 
@@ -158,6 +165,13 @@ def _index(labels: Mapping[str, Any], annotations: Mapping[str, Any]) -> int | N
         if number is not None:
             return number
     return None
+
+
+def _group(labels: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    for key, count in _GROUP_KEYS:
+        if (group := _number(labels.get(key))) is not None:
+            return group, _number(labels.get(count)) if count else None
+    return None, None
 
 
 def _number(text: Any) -> int | None:

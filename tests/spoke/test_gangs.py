@@ -259,3 +259,17 @@ def test_numbers_of_pods_in_groups_follow_one_another() -> None:
     }
     member(several, 7, 1)
     assert several.index_of(several.pods["worker-7-1"]) is None
+
+
+def test_pods_of_several_jobs_of_a_role_have_numbers_of_their_own() -> None:
+    """A JobSet's replicated Job: its index is that of one Job, and all of them are one gang."""
+    gang = job(5, driver=(1, 1), worker=(4, 4))
+    for number in (0, 1):
+        for index in (0, 1):
+            add(gang, f"worker-{number}-{index}")
+            pod = gang.pods[f"worker-{number}-{index}"]
+            gang.pods[pod.name] = replace(pod, group=number, groups=2, index=index)
+    assert [gang.index_of(pod) for pod in gang.pods.values()] == [0, 1, 2, 3]
+    assert gangs.batches(gang, nobody) == [], "the driver is missing"
+    add(gang, "driver-0")
+    assert len(gangs.batches(gang, nobody)) == 1
