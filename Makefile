@@ -20,7 +20,7 @@ help:
 	@echo "make e2e PROVIDER=kind    the scenarios on three real clusters that kind makes; NODE_IMAGE=... names their image"
 	@echo "make images    the image of hub and spoke, by the Docker engine that DOCKER_HOST names; BASE_IMAGE=$(BASE_IMAGE)"
 	@echo "make charts    both Helm charts, checked and packed into build/charts"
-	@echo "make generate  the generated files: wire/link_pb2*, docs/states.md, docs/kinds.md"
+	@echo "make generate  the generated files: wire/link_pb2*, docs/states.md, kinds.md, distributing.md"
 	@echo "make lock      the hash-pinned lock files, from pyproject.toml"
 
 demo: $(VENV)/runtime.stamp
@@ -72,6 +72,7 @@ generate: $(VENV)/dev.stamp
 		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc wire/link.proto
 	@$(BIN)/python docs/draw_states.py
 	@$(BIN)/python docs/draw_kinds.py
+	@$(BIN)/python docs/draw_distributing.py
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv (pip install uv)"; exit 1; }

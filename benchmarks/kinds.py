@@ -65,7 +65,8 @@ def _rate(work: Callable[[], object], seconds: float) -> float:
 def _texts() -> dict[str, bytes]:
     texts = {"pytorchjob_3kb": _three_kb()}
     for row in ROWS:
-        texts[row.name] = manifests.text(row.manifest("x", Course())[1])
+        _, *objects = row.manifest("x", Course())
+        texts[row.name] = manifests.text(*objects)
     texts["job-v1"] = manifests.text(manifests.indexed_job("x", pods=4, gpus=1))
     texts["volcano-job"] = manifests.text(manifests.volcano_job("x", pods=4, gpus=1))
     return texts

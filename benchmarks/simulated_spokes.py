@@ -18,10 +18,12 @@ from random import Random
 
 from placement import summary
 from placement.inventory import DeviceClass, DeviceForm, JobEpoch, Node, Summary
+from placement.presence import ObjectName
 from placement.resources import Resources
 from spoke import join as joining
 from spoke.link import Link
 from spoke.reaching import Reached, TunnelRefused
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck, Start, Stop
 from wire.tunnels import TunnelQuery
 from wire.usage import JobUse, Usage
@@ -88,8 +90,23 @@ class Accepting:
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
 
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        return frozenset()
+
     def kinds_told(self, files: Mapping[str, str]) -> None:
         pass
+
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        return [DistributionAck(order.ref) for order in orders]
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        return ()
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        await asyncio.Event().wait()
+        return ()
 
     async def removed(self) -> None:
         pass

@@ -36,6 +36,12 @@ VALUES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("hub.url=https://hub.test", f"join.token={_TOKEN}", "rbac.create=false", "networkPolicy.enabled=false"),
         ("hub.url=https://hub.test", "persistence.keep=true", "priorityClass.create=false", "priorityClass.name=high"),
         ("hub.url=https://hub.test", f"join.token={_TOKEN}", "data.copy=false"),
+        (
+            "hub.url=https://hub.test",
+            f"join.token={_TOKEN}",
+            "policy.distributed.kinds={builtin,apps/v1/DaemonSet}",
+            "policy.adopt=true",
+        ),
     ),
 }
 

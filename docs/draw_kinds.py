@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from placement.kinds import paths
+from placement.kinds import paths, trainjobs
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.conditions import (
     AllOf,
@@ -54,21 +54,31 @@ def tables() -> str:
     lines += [_status_row(rules) for rules in ordered]
     lines += ["", "| kind | progress | retries |", "|---|---|---|"]
     lines += [_tally_row(rules) for rules in ordered if rules.progress is not None or rules.retries is not None]
+    lines += ["", "| runs by a calendar ([cron.md](cron.md)) | apiVersion | each run is |", "|---|---|---|"]
+    lines += [f"| {other.kind} | {', '.join(other.versions)} | a Job |" for other in catalogue.others.calendars]
     lines += ["", "| goes along with the workload that uses it | apiVersion |", "|---|---|"]
     lines += [f"| {other.kind} | {', '.join(other.versions)} |" for other in catalogue.others.dependencies]
-    lines += ["", "| is not submitted | because |", "|---|---|"]
-    lines += [f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in catalogue.others.refused]
+    for heading, others in (
+        ("is read, and not applied", catalogue.others.left_out),
+        ("is not submitted", catalogue.others.refused),
+    ):
+        lines += ["", f"| {heading} | because |", "|---|---|"]
+        lines += [f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in others]
     return "\n".join(lines)
 
 
 def _shape_row(rules: KindFile) -> str:
     versions = ", ".join(f"{rules.group}/{version}".lstrip("/") for version in rules.versions)
-    played = "yes" if rules.emulate is not None or rules.kind == "Pod" else ""
+    played = "yes" if rules.emulate is not None or rules.kind in ("Pod", "PodGroup") else ""
     roles = "; ".join(_role(place) for place in rules.places)
+    if rules.nested is not None:
+        roles = f"those of `{paths.shown(rules.nested.at)}`, times `{paths.shown(rules.nested.times.path)}`"
     return _row(rules.kind, versions, roles, _gang(rules), _elastic(rules), played)
 
 
 def _role(place: Roles) -> str:
+    if place.at == (trainjobs.JOBS,):
+        return "each Job of its runtime; where that lies in the cluster, node: `spec.trainer`"
     at = f"`{paths.shown(place.at)}`" if place.at else "the object"
     if place.form == "one":
         named = place.name
@@ -83,6 +93,8 @@ def _role(place: Roles) -> str:
 
 
 def _gang(rules: KindFile) -> str:
+    if rules.nested is not None:
+        return f"what a {rules.nested.name} starts together"
     said = [f"`{paths.shown(path)}`" for path in rules.gang.paths]
     least = "all pods" if rules.gang.minimum == "all" else f"{rules.gang.minimum} pod"
     if rules.gang.minimum == "all" and any(place.range for place in rules.places):

@@ -1,4 +1,4 @@
-"""A hub that somebody took over: the real one's address and key, and whatever commands it likes."""
+"""A hub that somebody took over: the real one's address and key, and whatever orders it likes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 from hub.link import server
@@ -15,6 +15,7 @@ from hub.link.directory import Directory
 from hub.link.port import Attached
 from hub.pki import Authority
 from placement.inventory import Summary
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, Report, ReportAck
 
 T = TypeVar("T")
@@ -23,8 +24,12 @@ T = TypeVar("T")
 class LyingSide:
     """A HubSide."""
 
-    def __init__(self, commands: Mapping[str, Sequence[Command]]) -> None:
+    def __init__(
+        self, commands: Mapping[str, Sequence[Command]], distributions: Mapping[str, Sequence[DistributionOrder]]
+    ) -> None:
         self._commands = commands
+        self._distributions = distributions
+        self.distributed: dict[str, DistributionReport] = {}  # what was said last of each
         self.acks: dict[int, CommandAck] = {}
 
     async def attach(self, cluster: str, certificate_serial: str, agent_version: str, session: str) -> Attached:
@@ -52,6 +57,20 @@ class LyingSide:
     async def reported(self, cluster: str, reports: Sequence[Report]) -> Sequence[ReportAck]:
         return [ReportAck(report.ref, report.seq) for report in reports]
 
+    async def standing_distributions(self, cluster: str) -> Sequence[DistributionRef]:
+        return [order.ref for order in self._distributions.get(cluster, ())]
+
+    async def wait_for_distributions(self, cluster: str, after: int) -> Sequence[DistributionOrder]:
+        found = [order for order in self._distributions.get(cluster, ()) if order.ref.generation > after]
+        if not found:
+            await asyncio.Event().wait()
+        return found
+
+    async def distributions_told(
+        self, cluster: str, acks: Sequence[DistributionAck], reports: Sequence[DistributionReport]
+    ) -> None:
+        self.distributed |= {report.ref.name: report for report in reports}
+
     async def renew(self, cluster: str, certificate_serial: str, csr_pem: bytes) -> tuple[bytes, bytes]:
         raise NotImplementedError
 
@@ -59,8 +78,14 @@ class LyingSide:
 class LyingHub:
     """`with LyingHub(data, address, commands) as hub:` listens where the real one did, until the block ends."""
 
-    def __init__(self, data: Path, address: str, commands: Mapping[str, Sequence[Command]]) -> None:
-        self.side = LyingSide(commands)
+    def __init__(
+        self,
+        data: Path,
+        address: str,
+        commands: Mapping[str, Sequence[Command]],
+        distributions: Mapping[str, Sequence[DistributionOrder]] = MappingProxyType({}),
+    ) -> None:
+        self.side = LyingSide(commands, distributions)
         self._authority = Authority.open(data / "pki", datetime.now(UTC))
         self._host, _, port = address.rpartition(":")
         self._port = int(port)

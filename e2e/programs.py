@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +122,21 @@ class SpokeProgram:
 
     def kill(self) -> None:
         self.process.kill()
+
+    @contextmanager
+    def with_policy(self, text: str) -> Iterator[None]:
+        """Held to what this cluster's owner writes, until the block ends."""
+        before = self.process.command
+        policy = self.directory / f"policy-{len(before)}.yaml"
+        policy.write_text(text)
+        self._restart([*before, f"--policy={policy}"])
+        yield
+        self._restart(before)  # where a scenario fails, its spokes are replaced
+
+    def _restart(self, command: list[str]) -> None:
+        self.kill()
+        self.process.command = command
+        self.start()
 
     def stop(self) -> None:
         self.process.stop()

@@ -40,12 +40,24 @@ def objects() -> list[dict[str, Any]]:
     return made
 
 
-def cluster_rules(*, metrics: bool = True) -> list[dict[str, Any]]:
-    """With those for all that `policy.access` gives, and (`metrics`) those that an owner adds by rbac.metrics=true."""
-    names = ("cluster-rules.yaml", *(("metrics-rules.yaml",) if metrics else ()))
+def cluster_rules(*, more: bool = True) -> list[dict[str, Any]]:
+    """With those for all that `policy.access` gives, and (`more`) those that an owner adds: rbac.metrics=true, and any
+    kind of the table in policy.distributed.kinds."""
+    names = ("cluster-rules.yaml", *(("metrics-rules.yaml",) if more else ()))
     texts = [(RULES / name).read_text() for name in names]
     into_pods = {"apiGroups": [""], "resources": ["pods/exec", "pods/portforward"], "verbs": ["get", "create"]}
-    return [*(rule for text in texts for rule in yaml.safe_load(text)), into_pods]
+    return [
+        *(rule for text in texts for rule in yaml.safe_load(text)),
+        into_pods,
+        *(distributed_rules() if more else ()),
+    ]
+
+
+def distributed_rules() -> list[dict[str, Any]]:
+    """As the chart makes them where the owner allows every kind of the table."""
+    verbs = ["get", "list", "watch", "create", "patch", "delete"]
+    table = yaml.safe_load((RULES / "distributed-rules.yaml").read_text())
+    return [{"apiGroups": [one["group"]], "resources": one["resources"], "verbs": verbs} for one in table.values()]
 
 
 def namespace_rules() -> Mapping[str, list[dict[str, Any]]]:

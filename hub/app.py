@@ -40,7 +40,9 @@ from hub.api.services import NotReady, Services
 from hub.api.standby import Door
 from hub.clusters import Clusters
 from hub.costs import Costs
+from hub.crons import Crons
 from hub.datasets import Datasets
+from hub.distributions import Distributions
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.happenings import Happenings
@@ -49,10 +51,15 @@ from hub.kinds import KindBook
 from hub.leadership import AnotherAuthority, Campaign
 from hub.link import server as link_server
 from hub.link.directory import Directory
+from hub.loops.calendar import CalendarLoop
+from hub.loops.distributing import DistributingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
+from hub.overrides import OverrideBook
+from hub.overriding import Overriding
 from hub.pki import Authority, DamagedAuthority, GivenRefused
+from hub.presence import Presence
 from hub.prices import Prices
 from hub.queues import Queues
 from hub.rebalancing import Rebalancing
@@ -73,6 +80,7 @@ from placement.data import DataPlace
 from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError
+from placement.overrides.variants import Judge
 from placement.queues.tree import Queue, QueueTree
 from wire import private_file, service_loop
 
@@ -150,6 +158,9 @@ class Hub:
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
         self._run_loop("health", parts.health.run())
+        self._run_loop("distributing", parts.distributing.run())
+        self._run_loop("calendar", parts.calendar.run())
+        self._run_loop("presence", parts.presence.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -336,12 +347,15 @@ class Hub:
         closing = asyncio.Event()
         services = Services(
             jobs=parts.jobs,
+            crons=parts.crons,
             clusters=parts.clusters,
             access=parts.access,
             prices=parts.prices,
             queues=parts.queues,
             tenants=parts.tenants,
             kinds=parts.kinds,
+            distributions=parts.distributions,
+            overrides=parts.overrides,
             costs=parts.costs,
             datasets=parts.datasets,
             rebalancing=parts.rebalancing,
@@ -378,20 +392,26 @@ class _Parts:
     copies: Copies
     directory: Directory
     jobs: Jobs
+    crons: Crons
     clusters: Clusters
     access: Access
     prices: Prices
     queues: Queues
     tenants: TenantBook
     kinds: KindBook
+    distributions: Distributions
+    overrides: OverrideBook
     costs: Costs
     datasets: Datasets
     rebalancing: Rebalancing
     tunnels: Tunnels
     happenings: Happenings
     uplink: Uplink
+    presence: Presence
     placing: PlacingLoop
     health: HealthLoop
+    distributing: DistributingLoop
+    calendar: CalendarLoop
     store: Store
 
 
@@ -429,15 +449,36 @@ def _assemble(
 
     token_life = timedelta(seconds=settings.join_token_life_s)
     clusters = Clusters(store, federation, authority, directory, clock=clock, token_life=token_life)
-    planning = Planning(planner.Planner().plan, invariants.check, rendered)
+
+    def judge(tenant: str) -> Judge:
+        policy = federation.tenants.of(tenant).policy
+        return Judge(catalogue, lambda submission: admission.footprint_of(submission, catalogue), policy)
+
+    overriding = Overriding(federation, backlog, judge)
+    presence = Presence(directory, federation, backlog, clock=clock)
+    planning = Planning(planner.Planner().plan, invariants.check, rendered, overriding, presence)
     kinds = KindBook(store, catalogue, directory, clock=clock)
     jobs = Jobs(
-        store, federation, backlog, copies.feed, read, admit, planner.plan_fully, directory, clock=clock, rng=rng
+        store,
+        federation,
+        backlog,
+        copies.feed,
+        read,
+        admit,
+        planner.plan_fully,
+        directory,
+        overriding,
+        rendered,
+        presence,
+        clock=clock,
+        rng=rng,
     )
+    crons = Crons(store, jobs, catalogue, clock=clock, rng=rng)
     return _Parts(
         copies=copies,
         directory=directory,
         jobs=jobs,
+        crons=crons,
         tunnels=Tunnels(store, jobs, directory, clock=clock),
         happenings=Happenings(jobs, directory, clock=clock),
         clusters=clusters,
@@ -446,6 +487,8 @@ def _assemble(
         queues=Queues(store, federation, backlog, clock=clock),
         tenants=TenantBook(store, federation),
         kinds=kinds,
+        distributions=Distributions(store, federation, catalogue, directory, clock=clock),
+        overrides=OverrideBook(store, federation, clock=clock),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
         rebalancing=Rebalancing(federation, backlog, clock=clock),
@@ -459,8 +502,11 @@ def _assemble(
             clock=clock,
             kind_files=lambda: kinds.files,
         ),
+        presence=presence,
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
+        distributing=DistributingLoop(store, clock=clock),
+        calendar=CalendarLoop(store, crons, clock=clock),
         store=store,
     )
 

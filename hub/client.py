@@ -29,7 +29,9 @@ from pydantic import BaseModel, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from hub.api import schemas
+from hub.api.distributions import DistributionListOut, DistributionOut
 from hub.api.kinds import KindFileListOut, KindFileOut
+from hub.api.override_schemas import OverrideListOut, OverrideOut, OverrideSpec
 from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
 from hub.api.usage_schemas import TopOut
 from placement.lifecycle import Phase
@@ -131,6 +133,14 @@ class MusterClient:
         if answer.content.lstrip().startswith(b"["):
             return self._parse(schemas.PlanList, answer.content).root
         return [self._parse(schemas.PlanOut, answer.content)]
+
+    def manifests(
+        self, text: bytes, cluster: str, *, namespace: str | None = None, show_secrets: bool = False
+    ) -> list[schemas.ManifestOut]:
+        """What would be applied on that cluster if each workload of the file went there."""
+        params = {**_namespace(namespace), "cluster": cluster, "show_secrets": str(show_secrets).lower()}
+        answer = self._call("POST", "/plan/manifest", params=params, content=text, headers={"Content-Type": _YAML})
+        return self._model(schemas.ManifestListOut, answer).manifests
 
     def jobs(
         self,
@@ -285,6 +295,11 @@ class MusterClient:
         verb = "cordon" if on else "uncordon"
         return self._model(schemas.ClusterOut, self._call("POST", f"/clusters/{_part(name)}/{verb}"))
 
+    def label_cluster(self, name: str, labels: dict[str, str | None]) -> schemas.ClusterOut:
+        """None takes one away."""
+        answer = self._call("POST", f"/clusters/{_part(name)}/labels", json={"labels": labels})
+        return self._model(schemas.ClusterOut, answer)
+
     def drain(self, name: str) -> schemas.DrainedOut:
         return self._model(schemas.DrainedOut, self._call("POST", f"/clusters/{_part(name)}/drain"))
 
@@ -369,6 +384,57 @@ class MusterClient:
     def delete_queue(self, name: str) -> None:
         self._call("DELETE", f"/queues/{_part(name)}", again=False)
 
+    # --- CronJobs ---
+
+    def crons(self) -> list[schemas.CronOut]:
+        return self._get(schemas.CronListOut, "/crons").crons
+
+    def cron(self, ref: str) -> schemas.CronOut:
+        return self._get(schemas.CronOut, f"/crons/{_part(ref)}")
+
+    def suspend_cron(self, ref: str, on: bool = True) -> schemas.CronOut:
+        verb = "suspend" if on else "resume"
+        return self._model(schemas.CronOut, self._call("POST", f"/crons/{_part(ref)}/{verb}"))
+
+    def run_cron(self, ref: str) -> schemas.JobOut:
+        """A run now, beside the calendar."""
+        return self._model(schemas.JobOut, self._call("POST", f"/crons/{_part(ref)}/run", again=False))
+
+    def delete_cron(self, ref: str, *, keep_runs: bool = False) -> list[str]:
+        """The jobs that were cancelled with it."""
+        params = {"keep_runs": str(keep_runs).lower()}
+        answer = self._call("DELETE", f"/crons/{_part(ref)}", again=False, params=params)
+        return self._model(schemas.CronDeletedOut, answer).cancelled
+
+    # --- what configures clusters ---
+
+    def distributions(self) -> list[DistributionOut]:
+        return self._get(DistributionListOut, "/distributions").distributions
+
+    def distribution(self, name: str) -> DistributionOut:
+        return self._get(DistributionOut, f"/distributions/{_part(name)}")
+
+    def distribute(
+        self,
+        name: str,
+        text: bytes,
+        *,
+        to: str,
+        namespace: str | None = None,
+        adopt: bool = False,
+        dry_run: bool = False,
+    ) -> DistributionOut:
+        """Gives the objects of a file to every cluster that `to` selects, now or later."""
+        params = {"to": to, "adopt": str(adopt).lower(), "dry": str(dry_run).lower()} | _namespace(namespace)
+        headers = {"Content-Type": "application/yaml"}
+        path = f"/distributions/{_part(name)}"
+        return self._model(DistributionOut, self._call("PUT", path, params=params, content=text, headers=headers))
+
+    def delete_distribution(self, name: str) -> DistributionOut | None:
+        """What is still to be removed where; None where nothing is."""
+        answer = self._call("DELETE", f"/distributions/{_part(name)}", again=False)
+        return None if answer.status_code == 204 else self._model(DistributionOut, answer)
+
     # --- kinds that admins added ---
 
     def kinds(self) -> list[KindFileOut]:
@@ -382,6 +448,22 @@ class MusterClient:
 
     def remove_kind(self, name: str) -> None:
         self._call("DELETE", f"/kinds/{_part(name)}", again=False)
+
+    # --- what is changed of workloads on single clusters ---
+
+    def overrides(self) -> list[OverrideOut]:
+        """In the order in which they are applied."""
+        return self._get(OverrideListOut, "/overrides").overrides
+
+    def override(self, name: str) -> OverrideOut:
+        return self._get(OverrideOut, f"/overrides/{_part(name)}")
+
+    def set_override(self, name: str, spec: OverrideSpec) -> OverrideOut:
+        body = spec.model_dump(mode="json", by_alias=True)
+        return self._model(OverrideOut, self._call("PUT", f"/overrides/{_part(name)}", json=body))
+
+    def delete_override(self, name: str) -> None:
+        self._call("DELETE", f"/overrides/{_part(name)}", again=False)
 
     # --- tenants ---
 

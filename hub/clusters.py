@@ -29,11 +29,14 @@ from hub.store.moves import Move, Outcome
 from hub.store.store import Store
 from placement.fleet import Cluster
 from placement.inventory import DeviceForm, Summary
+from placement.kinds.problems import Problem
 from placement.lifecycle import Event
 from wire.orders import Stop
 
 TOKEN_LIFE = timedelta(minutes=15)
 EVICTION_GRACE_S = 30.0
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -182,6 +185,24 @@ class Clusters:
         def write(session: Session) -> None:
             _member(clusters.record(session, name), name)
             clusters.cordon(session, name, on)
+
+        await self._store.write(write)
+
+    async def label(self, actor: Actor, name: str, changes: Mapping[str, str | None]) -> None:
+        """Sets labels, and takes those away whose value is None. Raises Forbidden, NotFound, Invalid."""
+        admins_only(actor, "label clusters")
+        problems = [
+            Problem(0, key, f"{key}={value or ''} is no label", "write team=research as Kubernetes has it")
+            for key, value in changes.items()
+            if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value or "")
+        ]
+        if problems:
+            raise Invalid(problems[0].message, code="invalid-label", mend=problems[0].mend, problems=problems)
+
+        def write(session: Session) -> None:
+            known = _member(clusters.record(session, name), name)
+            merged = {key: value for key, value in {**known.labels, **changes}.items() if value is not None}
+            clusters.describe(session, name, known.region, merged)
 
         await self._store.write(write)
 

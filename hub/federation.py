@@ -22,6 +22,7 @@ from hub.store.changes import (
     ClusterSaved,
     DatasetsSaved,
     Leaves,
+    OverridesSaved,
     PricesReplaced,
     Progressed,
     QueuesSaved,
@@ -37,6 +38,7 @@ from placement.elastic import sizes
 from placement.fleet import Cluster, Fleet, Health, Leaving, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
+from placement.overrides.override import Override
 from placement.queues.spending import Past, past_with, spendings
 from placement.queues.tree import QueueTree
 from placement.safety.tenants import Tenants
@@ -74,6 +76,7 @@ class Federation:
         self.lease_s = lease_s
         self.queues = queues or QueueTree()
         self.tenants = Tenants()
+        self.overrides: tuple[Override, ...] = ()
         self.half_life_h = half_life_h
         self.wake = wake or asyncio.Event()
         self.improvements = 0  # grows whenever a job that waits might fit now
@@ -105,6 +108,7 @@ class Federation:
         *,
         queues: QueueTree | None = None,
         tenants: Tenants | None = None,
+        overrides: Sequence[Override] = (),
         spent: Iterable[Spent] = (),
         datasets: Iterable[Dataset] = (),
         progress: Mapping[str, Progress] | None = None,
@@ -123,6 +127,7 @@ class Federation:
         self._prices = prices
         self.queues = queues or self.queues
         self.tenants = tenants or self.tenants
+        self.overrides = tuple(overrides)
         self._charge(spent, now)
         self._datasets_changed(tuple(datasets), ())
         self._progress, self._leaving = dict(progress or {}), dict(leaving or {})
@@ -157,6 +162,11 @@ class Federation:
                 self._improved()
             case TenantsSaved(tenants):
                 self.tenants = tenants
+                if self.overrides:  # which are judged by what tenants may have
+                    self._improved()
+            case OverridesSaved(overrides):
+                self.overrides = overrides
+                self._improved()
             case DatasetsSaved(datasets, gone):
                 self._datasets_changed(datasets, gone)
                 self._improved()
@@ -407,6 +417,9 @@ class Federation:
     def holding(self, cluster: str) -> tuple[JobRef, ...]:
         """What holds capacity there: all that may live in the cluster."""
         return tuple(JobRef(one.job, one.epoch) for one in self._held[cluster].values())
+
+    def held(self, cluster: str, job: str) -> Reservation | None:
+        return self._held[cluster].get(job) if cluster in self._held else None
 
     def holds(self, cluster: str, job: str) -> bool:
         return job in self._held[cluster]

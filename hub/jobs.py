@@ -24,9 +24,11 @@ from hub.errors import ConflictError, Invalid, NotFound, TooLarge
 from hub.federation import Federation
 from hub.link.directory import NotConnected
 from hub.link.log_flow import LogBroken
-from hub.loops.attempt import Planner
-from hub.loops.backlog import Backlog
-from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Page, Planned
+from hub.loops.attempt import Planner, Renderer, data_of, served_there
+from hub.loops.backlog import Backlog, with_refusals
+from hub.overriding import OverrideRefused, Overriding
+from hub.presence import Presence
+from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Manifest, Object, Page, Planned
 from hub.roles import no_viewers
 from hub.store import events, jobs, moves
 from hub.store.feed import Feed
@@ -39,6 +41,7 @@ from placement.kinds.problems import ManifestError, Problem, did_you_mean
 from placement.lifecycle import TERMINAL, Event, Phase
 from placement.outlook.outlook import Outlook, outlook
 from placement.safety.patterns import any_matches
+from placement.safety.secrets import without_data
 from placement.verdict import Decision
 from placement.workload import IfTooLarge, Workload
 from wire import capabilities
@@ -51,7 +54,11 @@ ID_LENGTH = 10
 CANCEL_GRACE_S = 30.0
 MAX_JOBS_PER_SUBMIT = 10_000
 MAX_PAGE = 1000
+MOST_LOOKED_FOR = 500  # jobs of one submit whose names are looked for in clusters before they are taken
 MAX_KEY = 253
+UNNUMBERED = "j-planned"  # stands for the id that a job gets when it is submitted
+NOWHERE = "put it into the file, make it in a cluster, or write optional: true where it is named"
+HIDDEN = "hidden"  # stands for what is in a Secret
 
 
 class Reader(Protocol):
@@ -83,6 +90,9 @@ class Jobs:
         admission: Admission,
         plan: Planner,
         logs: LogSource,
+        overriding: Overriding,
+        render: Renderer,
+        presence: Presence,
         *,
         clock: Callable[[], datetime],
         rng: Random,
@@ -95,6 +105,9 @@ class Jobs:
         self._admission = admission
         self._plan = plan
         self._logs = logs
+        self._overriding = overriding
+        self._render = render
+        self._presence = presence
         self._clock = clock
         self._rng = rng
 
@@ -124,6 +137,19 @@ class Jobs:
         if_too_large: str | None = None,
     ) -> tuple[Submitted, ...]:
         """As `submit`, for many files: all of them in one transaction, or none. `client_key` stands for the whole."""
+        asked = await self.prepare(actor, texts, namespace=namespace, client_key=client_key, if_too_large=if_too_large)
+        return await self._store.write_together(submit_together, asked)
+
+    async def prepare(
+        self,
+        actor: Actor,
+        texts: Sequence[bytes],
+        *,
+        namespace: str | None = None,
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> Asked:
+        """Read and checked, for whoever submits it together with something else. Raises as `submit` does."""
         no_viewers(actor, "submit jobs")
         _check_key(client_key)
         found = await self._submissions(actor, texts, namespace)
@@ -133,36 +159,107 @@ class Jobs:
                 code="too-many-jobs",
                 mend=f"submit at most {MAX_JOBS_PER_SUBMIT} at once",
             )
+        admitted = self._admitted(actor, found)
+        naming = [(workload, one) for workload, one in zip(admitted, found, strict=True) if workload.references]
+        if 0 < len(naming) <= MOST_LOOKED_FOR:  # of more, each waits with its own reason
+            fleet = self._federation.fleet()
+            await self._varied(actor, [one for one, _ in naming], [one for _, one in naming], fleet)
         now = self._clock()
         new = [
             self._new_job(_asked(workload, if_too_large), one, now + timedelta(microseconds=number))
-            for number, (workload, one) in enumerate(zip(self._admitted(actor, found), found, strict=True))
+            for number, (workload, one) in enumerate(zip(admitted, found, strict=True))
         ]
         content = content_hash(texts, namespace or "", if_too_large)
-        return await self._store.write_together(submit_together, Asked(actor, tuple(new), client_key, content, now))
+        return Asked(actor, tuple(new), client_key, content, now)
+
+    def home(self, actor: Actor, namespace: str | None) -> str:
+        """For manifests that name no namespace."""
+        home = home_of(actor, self._federation.tenants) if namespace is None else namespace
+        # Where a tenant has no namespace, what names none is of one of its name, and refused with that.
+        return home or actor.tenant
 
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> tuple[Planned, ...]:
         """What would become of the file's workloads now, or what a submit would refuse; nothing is stored. Raises
         Invalid."""
-        found = self._admitted(actor, await self._submissions(actor, [text], namespace))
+        planned, _, _ = await self._planned(actor, text, namespace)
+        return planned
+
+    async def manifest(
+        self, actor: Actor, text: bytes, cluster: str, *, namespace: str | None = None, show_secrets: bool = False
+    ) -> tuple[Manifest, ...]:
+        """What would be applied on that cluster if the file's workloads went there, whether they would or not; without
+        what is in its Secrets unless asked. Raises Invalid, NotFound."""
+        if cluster not in self._federation.members:
+            close = did_you_mean(cluster, list(self._federation.members))
+            mend = f"did you mean {close!r}?" if close else "muster cluster list shows them"
+            raise NotFound(f"there is no cluster {cluster!r}", code="no-such-cluster", mend=mend)
+        planned, submissions, fleet = await self._planned(actor, text, namespace)
+        made = []
+        for one, submission in zip(planned, submissions, strict=True):
+            objects = self._rendered(one, submission, cluster, fleet)
+            variant = one.workload.variants.get(cluster)
+            shown = objects if show_secrets else without_data(objects, HIDDEN)
+            made.append(Manifest(one, cluster, variant.overrides if variant is not None else (), shown))
+        return tuple(made)
+
+    def _rendered(self, one: Planned, submission: Submission, cluster: str, fleet: Fleet) -> Sequence[Object]:
+        moves = next((each.moves for each in one.decision.candidates if each.cluster == cluster), ())
+        objects = (*submission.dependencies, submission.manifest)
+        try:
+            changed = self._overriding.rendered_from(objects, one.workload, cluster, self._overriding.overrides)
+        except OverrideRefused as error:
+            message = f"{one.workload.name} cannot be applied on {cluster}: {error}"
+            raise Invalid(message, code="override-refused", mend=error.refusal.mend) from error
+        changed = served_there(changed, one.workload, cluster, fleet)
+        data = data_of(one.workload, cluster, moves, fleet)
+        return self._render(changed, job=UNNUMBERED, epoch=1, data=data)
+
+    async def _planned(
+        self, actor: Actor, text: bytes, namespace: str | None
+    ) -> tuple[tuple[Planned, ...], Sequence[Submission], Fleet]:
+        submissions = await self._submissions(actor, [text], namespace)
+        admitted = self._admitted(actor, submissions)
         now, fleet = self._clock(), self._federation.fleet()
+        found = await self._varied(actor, admitted, submissions, fleet)
         pending = [
-            PendingJob(f"plan-{number}", 1, workload, actor.tenant, now) for number, workload in enumerate(found, 1)
+            self._pending(f"plan-{number}", workload, actor.tenant, fleet, now)
+            for number, workload in enumerate(found, 1)
         ]
         # Room that is kept for others is not offered.
         planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
         decisions = {decision.job: decision for decision in planned.decisions}
-        return await asyncio.to_thread(
+        answer = await asyncio.to_thread(
             lambda: tuple(
                 Planned(one.workload, decisions[one.job], _seen(one, decisions[one.job], fleet, now)) for one in pending
             )
         )
+        return answer, submissions, fleet
+
+    async def _varied(
+        self, actor: Actor, admitted: Sequence[Workload], found: Sequence[Submission], fleet: Fleet
+    ) -> Sequence[Workload]:
+        """With what overrides make of them. Raises Invalid where one names what none of its clusters has."""
+        varied = [
+            await self._overriding.planned(workload, actor.tenant, (*one.dependencies, one.manifest), fleet)
+            for workload, one in zip(admitted, found, strict=True)
+        ]
+        await self._presence.ask(varied, fleet, anew=True)
+        problems = [
+            Problem(0, "", f"{one.kind} {one.name} names {name.words}, which is in none of its clusters", NOWHERE)
+            for one in varied
+            for name in self._presence.nowhere(one, fleet)
+        ]
+        if problems:
+            raise _invalid(problems)
+        return varied
+
+    def _pending(self, name: str, workload: Workload, tenant: str, fleet: Fleet, now: datetime) -> PendingJob:
+        return with_refusals(PendingJob(name, 1, workload, tenant, now), {}, self._presence.missing(workload, fleet))
 
     async def _submissions(self, actor: Actor, texts: Sequence[bytes], namespace: str | None) -> Sequence[Submission]:
-        home = home_of(actor, self._federation.tenants) if namespace is None else namespace
+        home = self.home(actor, namespace)
         try:
-            # Where a tenant has no namespace, what names none is of one of its name, and refused with that.
-            return await asyncio.to_thread(_read_all, self._read, texts, home or actor.tenant)
+            return await asyncio.to_thread(_read_all, self._read, texts, home)
         except ManifestError as error:
             raise _invalid(error.problems) from error
 
@@ -246,12 +343,14 @@ class Jobs:
             or waiting is None
             or waiting.epoch != found.job.epoch
         ):
-            return found
+            held = self._federation.held(found.job.cluster or "", found.job.id)
+            return found if held is None else replace(found, job=replace(found.job, workload=held.workload))
         place, ahead = self._backlog.position(found.job.id)
         seen = await asyncio.to_thread(
             _seen, pending, waiting, self._federation.fleet(), self._clock(), place=place, ahead=ahead
         )
-        return replace(found, decision=waiting, outlook=seen)
+        job = replace(found.job, workload=pending.workload)  # with what overrides make of it
+        return replace(found, job=job, decision=waiting, outlook=seen)
 
     def events(self, actor: Actor, *, after: int | None, job: str | None, follow: bool) -> AsyncIterator[JobEvent]:
         """Those with a larger number than `after` (None: from the first), of one job (an id) or of all; with `follow`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -144,6 +144,16 @@ class Planned:
     workload: Workload
     decision: Decision
     outlook: Outlook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What would be applied on a cluster if a planned workload went there."""
+
+    planned: Planned
+    cluster: str
+    overrides: tuple[str, ...]  # those that were applied
+    objects: Sequence[Object]
 
 
 @dataclass(frozen=True, slots=True)

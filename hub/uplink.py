@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -17,14 +17,16 @@ from hub.clusters import Clusters
 from hub.errors import NotFound
 from hub.federation import Federation
 from hub.link.port import Attached, NotWelcome
-from hub.loops.backlog import Backlog
-from hub.store import clusters, commands, copies, learned, moves, resizing
+from hub.loops.backlog import MISSING_LASTS, POLICY_LASTS, Backlog
+from hub.store import clusters, commands, copies, distributions, learned, moves, resizing
 from hub.store.changes import ClusterRecord
+from hub.store.distribution_calls import DistributionCalls
 from hub.store.moves import Move, Outcome
 from hub.store.outbox import Outbox
 from hub.store.store import Store
 from placement.inventory import Summary
 from placement.lifecycle import Event
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, Report, ReportAck
 from wire.translate import REPORTABLE
 
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 
 INVALID = "invalid"
 OLDER = "older-epoch"
-POLICY = "policy"
+_LASTING = {"policy": POLICY_LASTS, "no-such-object": MISSING_LASTS}
 
 
 class Uplink:
@@ -48,6 +50,8 @@ class Uplink:
         clock: Callable[[], datetime],
         kind_files: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self._calls = DistributionCalls()
+        store.subscribe(self._calls.on_change)
         self._store = store
         self._federation = federation
         self._backlog = backlog
@@ -144,8 +148,8 @@ class Uplink:
         now = self._clock()
         for ack in acks:
             if ack.refused_code and ack.refused_code != INVALID:
-                lasting = ack.refused_code == POLICY
-                self._note_refusal(cluster, ack.ref.job, ack.refused_message or ack.refused_code, now, lasting=lasting)
+                lasts = _LASTING.get(ack.refused_code)
+                self._note_refusal(cluster, ack.ref.job, ack.refused_message or ack.refused_code, now, lasts=lasts)
         await self._store.write_together(_close, Answers(cluster, {ack.id: ack for ack in acks}, now))
 
     # ---- reports ----
@@ -167,10 +171,33 @@ class Uplink:
             last[report.ref] = max(report.seq, last.get(report.ref, 0))
         return tuple(ReportAck(ref, seq) for ref, seq in last.items())
 
-    def _note_refusal(self, cluster: str, job: str, message: str, now: datetime, *, lasting: bool = False) -> None:
+    # ---- what configures the clusters ----
+
+    async def standing_distributions(self, cluster: str) -> Sequence[DistributionRef]:
+        self._member(cluster)
+        return await self._store.read(lambda session: distributions.standing_at(session, cluster))
+
+    async def wait_for_distributions(self, cluster: str, after: int) -> Sequence[DistributionOrder]:
+        while True:
+            newest = self._calls.newest(cluster)
+            found = await self._store.read(lambda session: distributions.pending(session, cluster, after))
+            if found:
+                return found
+            await self._calls.wait(cluster, max(after, newest))
+
+    async def distributions_told(
+        self, cluster: str, acks: Sequence[DistributionAck], reports: Sequence[DistributionReport]
+    ) -> None:
+        self._member(cluster)
+        now = self._clock()
+        await self._store.write(lambda session: distributions.told(session, cluster, acks, reports, now))
+
+    def _note_refusal(
+        self, cluster: str, job: str, message: str, now: datetime, *, lasts: timedelta | None = None
+    ) -> None:
         # Only for a job that is really there: nothing is kept for what a confused spoke may say.
         if self._federation.holds(cluster, job):
-            self._backlog.refused(job, cluster, message, self._federation.revision(cluster), now, lasting=lasting)
+            self._backlog.refused(job, cluster, message, self._federation.revision(cluster), now, lasts=lasts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +280,10 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
         if outcome is Outcome.APPLIED and report.checkpoint_at is not None:
             copies.checkpointed(session, report.ref.job, batch.cluster)
         if outcome is Outcome.APPLIED and report.size:
-            resizing.settled(session, report.ref, batch.cluster, report.size, batch.at)
+            if report.size_refused:
+                resizing.refused(session, report.ref, batch.cluster, report.size_refused, batch.at, report.size)
+            else:
+                resizing.settled(session, report.ref, batch.cluster, report.size, batch.at)
     return [None] * len(batches)
 
 

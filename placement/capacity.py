@@ -187,7 +187,8 @@ class Capacity:
         return Inventory(cluster, summary, None if before is None else before.inventory).untouched
 
     def fit(self, workload: Workload) -> Fit | Reason:
-        """Every replica of the workload, or why not, in numbers."""
+        """Every replica of the workload, as it is on this cluster; or why not, in numbers."""
+        workload = workload.at(self.inventory.cluster)
         ceiling = self.ceiling(workload)
         if isinstance(ceiling, LevelUnknown):
             return ceiling
@@ -227,7 +228,7 @@ class Capacity:
 
     def erase(self, reservation: Reservation) -> Capacity:
         """Without as much as there is of what the reservation holds, which does not fit."""
-        slots = self.inventory.demands.of(reservation.workload.roles)[-1]
+        slots = self.inventory.demands.of(reservation.workload.at(self.inventory.cluster).roles)[-1]
         root, rest = place_what_fits(self.root, pairs(slots))
         for spec, pods in rest:
             for name, amount in (spec.need * pods).items():
@@ -237,6 +238,7 @@ class Capacity:
 
     def ever_fits(self, workload: Workload) -> bool:
         """Whether the cluster could hold it with nothing else on it."""
+        workload = workload.at(self.inventory.cluster)
         ceiling = self.ceiling(workload)
         if isinstance(ceiling, LevelUnknown):
             return False

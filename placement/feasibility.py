@@ -31,6 +31,7 @@ from placement.verdict import (
     LevelUnknown,
     MustNotLeave,
     NotAllowed,
+    OverrideRefused,
     PolicyForbids,
     Reason,
     ResourcesShort,
@@ -52,6 +53,7 @@ def why_not(
 def judge(
     workload: Workload, cluster: Cluster, capacity: Capacity | None, data: DataCatalog = _NO_DATA
 ) -> Fit | tuple[Reason, ...]:
+    """As it is on that cluster."""
     if closed := tuple(_closed(workload, cluster, data)):
         return closed
     if capacity is None:
@@ -92,7 +94,7 @@ def telling(reason: Reason) -> tuple[int, str]:
             rank = 4
         case KindNotServed():
             rank = 5
-        case NotAllowed() | PolicyForbids() | MustNotLeave() | DatasetOutOfReach():
+        case NotAllowed() | OverrideRefused() | PolicyForbids() | MustNotLeave() | DatasetOutOfReach():
             rank = 6
         case ClusterNotReady() | Cordoned():
             rank = 2
@@ -102,7 +104,11 @@ def telling(reason: Reason) -> tuple[int, str]:
 
 
 def left_out(workload: Workload, cluster: Cluster, data: DataCatalog = _NO_DATA) -> Iterator[Reason]:
-    """What the job itself, its data, or the cluster's owner has against it."""
+    """What the job itself, its data, what is overridden there, or the cluster's owner has against it."""
+    variant = workload.variants.get(cluster.name)
+    if variant is not None and (found := variant.refusal) is not None:
+        yield OverrideRefused(cluster.name, found.override, found.field, found.message, found.mend)
+    workload = workload.at(cluster.name)
     yield from _forbidden(workload, cluster)
     hints = workload.hints
     if hints.clusters and cluster.name not in hints.clusters:
@@ -142,7 +148,7 @@ def _closed(workload: Workload, cluster: Cluster, data: DataCatalog) -> Iterator
     if cluster.cordoned:
         yield Cordoned(cluster.name)
     yield from left_out(workload, cluster, data)
-    yield from _unreadable(workload, data)
+    yield from _unreadable(workload.at(cluster.name), data)
 
 
 def _unreadable(workload: Workload, data: DataCatalog) -> Iterator[Reason]:
@@ -159,8 +165,12 @@ def _unreadable(workload: Workload, data: DataCatalog) -> Iterator[Reason]:
 
 
 def _unable(workload: Workload, inventory: Inventory) -> Iterator[Reason]:
+    workload = workload.at(inventory.cluster)
     if workload.resource_kind not in inventory.summary.kinds:
         yield KindNotServed(inventory.cluster, workload.resource_kind)
+    for brought in workload.brings:
+        if brought.needed and brought.kind not in inventory.summary.kinds:
+            yield KindNotServed(inventory.cluster, brought.kind)
     for role in workload.roles:
         if role.replicas < 1:
             continue

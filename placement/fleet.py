@@ -116,6 +116,16 @@ class PendingJob:
     waits_since: datetime | None = None
     # The cluster on which room was made for it by evictions, and is kept until it is placed; "": none.
     promised: str = ""
+    # Clusters that do not have what it names and does not bring: "Secret team-a/token".
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def kept_out(self) -> bool:
+        """Whether there are clusters that say no to it and might say yes to another like it."""
+        return bool(self.refused_by or self.lacking)
+
+    def is_kept_out_of(self, cluster: str) -> bool:
+        return cluster in self.refused_by or cluster in self.lacking
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,9 @@ def _of_placed(decision: Decision, verdict: Placed, fleet: Fleet) -> Iterator[st
 
 def _may_not_run(reservation: Reservation, cluster: Cluster) -> Iterator[str]:
     workload, hints = reservation.workload, reservation.workload.hints
+    variant = workload.variants.get(cluster.name)
+    if variant is not None and variant.refusal is not None:
+        yield f"override {variant.refusal.override} cannot be applied on {cluster.name}"
     if cluster.health is not Health.READY:
         yield f"{cluster.name} is {cluster.health.value}"
     if cluster.cordoned:
@@ -128,6 +131,9 @@ def _may_not_run(reservation: Reservation, cluster: Cluster) -> Iterator[str]:
         yield f"{cluster.name} has not reported"
     elif workload.resource_kind not in cluster.summary.kinds:
         yield f"{cluster.name} does not serve {workload.resource_kind}"
+    else:
+        missing = {one.kind for one in workload.brings if one.needed} - cluster.summary.kinds
+        yield from (f"{cluster.name} does not serve {kind}" for kind in sorted(missing))
     if reservation.spot and not workload.may_use_spot:
         yield "it is on spot, which it does not tolerate"
 
@@ -139,7 +145,7 @@ def _data_out_of_place(verdict: Placed, cluster: Cluster, fleet: Fleet) -> Itera
     for move in verdict.moves:
         if move.place and move.place.split("/")[2] != namespace:
             yield f"dataset {move.dataset} would be copied into {move.place}, beyond the namespace {namespace}"
-    for use in verdict.reservation.workload.data:
+    for use in verdict.reservation.workload.at(cluster.name).data:
         dataset = fleet.data.find(use)
         if dataset is None or (dataset.learned and cluster.name not in fleet.data.told):
             continue
@@ -189,7 +195,7 @@ def _demanded(reservations: Iterable[Reservation]) -> Counter[tuple[str, str]]:
     """By (resource, product); a product only of what may be on no other, "" for everything."""
     total: Counter[tuple[str, str]] = Counter()
     for reservation in reservations:
-        for role in reservation.workload.roles:
+        for role in reservation.workload.at(reservation.cluster).roles:
             for name, amount in _needs(role).items():
                 total[name, ""] += amount * role.replicas
                 if len(role.products) == 1 and name in {device.resource for device in role.devices}:

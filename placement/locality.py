@@ -43,15 +43,20 @@ def for_now(job: PendingJob, now: datetime) -> PendingJob:
 
 def _insisting(job: PendingJob) -> PendingJob:
     """Nothing is too large for what it would rather not insist on."""
-    workload = job.workload
+    workload = _requiring(job.workload)
+    variants = {
+        name: one if one.workload is None else replace(one, workload=_requiring(one.workload))
+        for name, one in workload.variants.items()
+    }
+    return replace(job, workload=replace(workload, variants=variants))
+
+
+def _requiring(workload: Workload) -> Workload:
     return replace(
-        job,
-        workload=replace(
-            workload,
-            topology=_required(workload.topology),
-            roles=tuple(replace(role, topology=_required(role.topology)) for role in workload.roles),
-            hints=replace(workload.hints, if_too_large=IfTooLarge.WAIT),
-        ),
+        workload,
+        topology=_required(workload.topology),
+        roles=tuple(replace(role, topology=_required(role.topology)) for role in workload.roles),
+        hints=replace(workload.hints, if_too_large=IfTooLarge.WAIT),
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 JOB = "muster.dev/job"
 EPOCH = "muster.dev/epoch"
 ROLE = "muster.dev/role"
-OWNER = "muster.dev/owner"  # of the workload: the spoke that made it, by hub and cluster name
+DISTRIBUTION = "muster.dev/distribution"  # of an object that is no job's: what it was distributed by
+OWNER = "muster.dev/owner"  # of what a spoke made: which one, by hub and cluster name
 TRAVELS_ALONG = "muster.dev/travels-along"  # of the workload: what was made for it, as JSON
 GPUS = "muster.dev/gpus"  # "0,3": indices of whole cards, or of the card that is shared
 NICS = "muster.dev/nics"  # "rdma/hca=0,rdma/hca=2": indices of RDMA NICs near the cards
 
-LABELS = frozenset({JOB, EPOCH, ROLE})
+LABELS = frozenset({JOB, EPOCH, ROLE, DISTRIBUTION})
 ANNOTATIONS = frozenset({OWNER, TRAVELS_ALONG, GPUS, NICS})

@@ -48,6 +48,7 @@ from placement.verdict import (
     Candidate,
     Decision,
     NoClusters,
+    ObjectsMissing,
     Placed,
     Plan,
     Reason,
@@ -282,14 +283,14 @@ class Planner:
         if (closed := cycle.admission.closed(job.workload.hints.queue)) is not None:
             return self._waiting_for_its_queue(job, closed, cycle)
         shape = self._shape_of(job.workload)
-        if not job.refused_by and shape.unplaced and shape.unplaced[0] == self._changes:
+        if not job.kept_out and shape.unplaced and shape.unplaced[0] == self._changes:
             _, verdict, candidates = shape.unplaced
             return self._placed_smaller(job, cycle) or self._refused(job, verdict, candidates, shape, cycle)
         best, nowhere, candidates = self._ask_around(job, shape, cycle)
         if best is not None:
             return Decision(job.job, job.epoch, self._place(job, best.member, best.bid, shape, cycle), candidates)
         verdict = self._refusal(job.workload, candidates)
-        if nowhere and not job.refused_by:
+        if nowhere and not job.kept_out:
             shape.unplaced = self._changes, verdict, candidates
         return self._placed_smaller(job, cycle) or self._refused(job, verdict, candidates, shape, cycle)
 
@@ -365,9 +366,11 @@ class Planner:
         capacity = member.capacity
         if capacity is None or not may_fit(workload, member.cluster, capacity, self._data):
             return _Prospect(standing, -inf, Candidate(name))
-        moves = needed_moves(self._data, workload, name, member.cluster.region, self._prices.transfers)
+        moves = needed_moves(self._data, workload.at(name), name, member.cluster.region, self._prices.transfers)
         score = at_least(workload, name, capacity.inventory, self._prices, moves)
-        return _Prospect(standing, score.total_usd, Candidate(name, (), score, at_least=True, moves=moves), moves)
+        without = tuple(one.words for one in workload.brings if one.kind not in capacity.inventory.summary.kinds)
+        candidate = Candidate(name, (), score, at_least=True, moves=moves, without=without)
+        return _Prospect(standing, score.total_usd, candidate, moves)
 
     def _waiting_for_its_queue(self, job: PendingJob, closed: Reason, cycle: Cycle) -> Decision:
         candidates = tuple(Candidate(name, (closed,)) for name in self._members)
@@ -447,6 +450,9 @@ class Planner:
         if name in job.refused_by:
             reason = RefusedBySpoke(name, job.refused_by[name])
             return _Answer(member, member.version, Candidate(name, (reason,)))
+        if name in job.lacking and shape.prospects[name].usd > -inf:  # what else is in the way there says more
+            lacking = ObjectsMissing(name, job.lacking[name])
+            return _Answer(member, member.version, Candidate(name, (lacking,)))
         known = shape.answers.get(name)
         if known is None or not known.is_of(member):
             known = shape.answers[name] = self._ask(shape.workload, member, shape.prospects[name])
@@ -462,7 +468,8 @@ class Planner:
         if isinstance(fit, Reason):
             return _Answer(member, version, Candidate(name, (fit,)))
         terms = self._terms(workload, name, fit, prospect)
-        candidate = Candidate(name, (), terms.offer.score, fit.domain, moves=prospect.moves)
+        without = prospect.candidate.without
+        candidate = Candidate(name, (), terms.offer.score, fit.domain, moves=prospect.moves, without=without)
         return _Answer(member, version, candidate, _Bid(fit, terms))
 
     def _terms(self, workload: Workload, cluster: str, fit: Fit | Spot, prospect: _Prospect) -> _Terms:
@@ -537,6 +544,7 @@ def _shape_key(workload: Workload, data: DataCatalog) -> object:
         workload.roles,
         workload.topology,
         workload.footprint,
+        workload.brings,
         hints.clusters,
         hints.excluded_clusters,
         hints.regions,
@@ -545,6 +553,7 @@ def _shape_key(workload: Workload, data: DataCatalog) -> object:
         hints.if_too_large,
         hints.checkpoint_minutes,
         data.matters(workload) if workload.data else None,
+        tuple((name, _shape_key(one, data) if isinstance(one, Workload) else one) for name, one in workload.differing),
     )
 
 

@@ -77,7 +77,7 @@ def at_least(
     """
     hours = workload.hints.expected_hours
     gpu = held = cores = 0.0
-    for spec, pods in pairs(inventory.demands.of(workload.roles)[-1]):
+    for spec, pods in pairs(inventory.demands.of(workload.at(cluster).roles)[-1]):
         if spec.devices:
             classes = [inventory.classes[index] for index in spec.classes]
             rates = [_least_usd_per_hour(spec, each, cluster, workload, prices) for each in classes]

@@ -78,6 +78,23 @@ class PolicyForbids(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideRefused(Reason):
+    """What admins override on that cluster cannot be applied to this job, or would make another job of it."""
+
+    code: ClassVar[str] = "override-refused"
+    cluster: str
+    override: str
+    field: str
+    detail: str
+    mend: str
+
+    @property
+    def message(self) -> str:
+        where = f"{self.field}: " if self.field else ""
+        return f"override {self.override} cannot be applied on {self.cluster}: {where}{self.detail} ({self.mend})"
+
+
+@dataclass(frozen=True, slots=True)
 class KindNotServed(Reason):
     code: ClassVar[str] = "kind-not-served"
     cluster: str
@@ -261,6 +278,23 @@ class RefusedBySpoke(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectsMissing(Reason):
+    """What the job names and does not bring is not there: its pods would wait for it."""
+
+    code: ClassVar[str] = "no-such-object"
+    cluster: str
+    objects: tuple[str, ...]  # "Secret team-a/token"
+
+    @property
+    def message(self) -> str:
+        more = f" and {len(self.objects) - _NAMED} more" if len(self.objects) > _NAMED else ""
+        return (
+            f"{self.cluster} has no {', '.join(self.objects[:_NAMED])}{more}, which the job names: make it there, "
+            f"put it into the job's file, or write optional: true"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NoClusters(Reason):
     code: ClassVar[str] = "no-clusters"
 
@@ -294,6 +328,7 @@ class Candidate:
     domain: str = ""  # "rack r1": where the gang would go, as far as the summary tells
     at_least: bool = False
     moves: tuple[DataMove, ...] = ()  # data that would have to be copied there first
+    without: tuple[str, ...] = ()  # what travels along elsewhere, and is of a kind that this cluster does not serve
 
     @property
     def feasible(self) -> bool:

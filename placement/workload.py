@@ -5,6 +5,7 @@ Read from a native manifest by `placement.kinds`; everything that decides reads 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -171,10 +172,43 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An object that the workload names and does not hold."""
+    """An object that the workload names and does not hold. `namespace`: where it is another than the workload's."""
 
     kind: str
     name: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """An object that travels along, of a kind that not every cluster serves."""
+
+    kind: str  # "monitoring.coreos.com/v1/PodMonitor"
+    name: str
+    needed: bool  # False: where it is not served, the workload goes without
+
+    @property
+    def words(self) -> str:
+        return f"{self.kind.rpartition('/')[2]} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRefusal:
+    """Why the overrides of a cluster cannot be applied to a workload."""
+
+    override: str  # its name
+    field: str
+    message: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a cluster's overrides make of a workload. `workload`: as it is there; None where decisions see no change."""
+
+    overrides: tuple[str, ...]  # the names of those that apply there, in the order in which they do
+    workload: Workload | None = None
+    refusal: OverrideRefusal | None = None  # then it does not run there
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +223,28 @@ class Workload:
     hints: Hints = field(default_factory=Hints)
     references: tuple[Reference, ...] = ()
     data: tuple[DataUse, ...] = ()
+    brings: tuple[Brought, ...] = ()
     long_running: bool = False  # a service: RUNNING is its goal, it has no success
     warnings: tuple[str, ...] = ()  # shown by plan and submit ("did you mean …")
     footprint: Footprint = Footprint()  # what policies ask of its objects; the hub's alone
     awaited: int | None = None  # of the gang, the pods that begin first; None: all that belong to no late role
     groups: int = 1  # gangs that are alike, each with its part of every role: each starts for itself
+    variants: Mapping[str, Variant] = field(default_factory=dict, hash=False)  # by cluster that overrides it
 
     @property
     def resource_kind(self) -> str:
         return f"{self.api_version}/{self.kind}"
+
+    def at(self, cluster: str) -> Workload:
+        """As it is on that cluster; the same object each time."""
+        variant = self.variants.get(cluster) if self.variants else None
+        return self if variant is None or variant.workload is None else variant.workload
+
+    @property
+    def differing(self) -> tuple[tuple[str, Workload | OverrideRefusal], ...]:
+        """The clusters on which it is decided otherwise than elsewhere, by name: as what, or why not at all."""
+        found = ((name, one.refusal or one.workload) for name, one in sorted(self.variants.items()))
+        return tuple((name, one) for name, one in found if one is not None)
 
     @property
     def has_checkpoints(self) -> bool:

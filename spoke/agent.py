@@ -18,19 +18,33 @@ from random import Random
 
 from placement.elastic import sizes
 from placement.inventory import Summary
-from placement.kinds import claims
+from placement.kinds import claims, podgroups
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.kind import Kind
-from spoke import claim_facts, gangs, heartbeats, job_events, logs, lost_nodes, policy, reaching, stuck
+from placement.presence import ObjectName
+from spoke import (
+    claim_facts,
+    gangs,
+    heartbeats,
+    job_events,
+    logs,
+    lost_nodes,
+    pod_groups,
+    policy,
+    presence,
+    reaching,
+    stuck,
+)
 from spoke.apply import LOST, Reconciler
 from spoke.binding import Binder
 from spoke.claim_writing import ClaimWriter
 from spoke.claims import UNREAD as DEVICES_UNREAD
 from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
-from spoke.cluster.port import ClusterError, ClusterPort, Selection, Unavailable
+from spoke.cluster.port import ClusterError, ClusterPort, Object, Selection, Unavailable
 from spoke.crew import Crew
 from spoke.device_book import DeviceBook
+from spoke.distribution.caring import Caring
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
 from spoke.gpus.dcgm import Reading
@@ -51,6 +65,7 @@ from spoke.lost_nodes import LostNodes
 from spoke.nodes import Levels
 from spoke.pods import JOB_LABEL
 from spoke.policy import Guard
+from spoke.presence import Presence
 from spoke.reaching import Reached, TunnelRefused
 from spoke.schedule import Scheduler
 from spoke.staging.port import NoStager, Stager
@@ -61,6 +76,7 @@ from spoke.stuck import Stuck
 from spoke.summaries import INTERVAL_S, Summaries
 from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import (
     EVENTS,
     Command,
@@ -157,18 +173,25 @@ class Agent:
             lambda node: bool(self._lost_nodes.why(node)),
             self._staging,
         )
+        self._presence = Presence(port, catalogue, self._guard)
         self._stuck = Stuck(port, self._jobs, catalogue, clock=clock, patience=with_starts)
         self._scheduler = Scheduler(self._jobs, self._inventory, self._binder, self._reporter.poke)
         self._scheduler.claims = Claims(self._devices, self._inventory)
         self._holding = Holding(self._scheduler, self._inventory, ledger, self._jobs, self.crew, catalogue)
         self._summaries = Summaries(self._inventory, self._jobs, clock, self._gpus.unusable, self._guard.rules.jobs)
-        self._ingest = Ingest(self._inventory, self._jobs, catalogue.find("v1", "Pod"))
+        self._ingest = Ingest(
+            self._inventory,
+            self._jobs,
+            catalogue.find("v1", "Pod"),
+            catalogue.find(podgroups.API_VERSION, podgroups.KIND),
+        )
         self._claims = VolumeClaims()
         self._tells_claims = tells_claims
         self._kept_logs = kept_logs
         self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
         self._meter = Meter(port, self._jobs, self._gpus, lambda: self._kinds, clock=_loop_time, local=local_gpus)
+        self._caring = Caring(port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time)
         self._stall_watch = StallWatch(port, self._jobs, self._meter.busy, clock=clock)
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -189,6 +212,8 @@ class Agent:
         self._ingest.node_gone = self._gpus.node_gone
         self._staging.staged = self._reconciler.poke
         self._staging.failed = self._handing_back.without_data
+        self._reconciler.not_here = self._handing_back.without_data
+        self._reconciler.forbidden = self._forbidden
         self._stuck.changed = self._reporter.poke
         self._stall_watch.changed = self._reporter.poke
         self._stall_watch.restart = self._handing_back.stalled
@@ -203,6 +228,7 @@ class Agent:
         self._ingest.unowned_found = self._unowned
         if self._log_keeper is not None:
             self._reconciler.before_deletion = self._log_keeper.before_deletion
+        self._reconciler.kept_size = lambda job: self._scheduler.poke(job.ref.job)
         self._devices.put = self._inventory.put_stock
         self._devices.told = self._devices_told
         self._devices.awaited_came = self._inventory.wake_waiting
@@ -228,6 +254,7 @@ class Agent:
         self.crew.spawn(self._stall_watch.run(), "looking for jobs that stand still", vital=True)
         self.crew.spawn(self._stuck.run(), "looking at what does not start", vital=True)
         self.crew.spawn(self._look_at_kinds(), "looking for new kinds")
+        await self._caring.start()
         log.info("the cluster is read: %d nodes, %d jobs", len(self._inventory.actual_nodes()), len(self._jobs))
 
     @property
@@ -255,7 +282,7 @@ class Agent:
         backoff = Backoff(self._rng)
         while True:
             try:
-                self._kinds = await self._port.kinds()
+                self._kinds = pod_groups.served(await self._port.kinds())
                 break
             except Unavailable as error:
                 log.warning("the cluster does not say what it serves: %s", error)
@@ -290,7 +317,8 @@ class Agent:
 
     def _is_to_watch(self, kind: Kind) -> bool:
         name = kind.resource_kind
-        return name in self._kinds and name not in self._watched and name != POD_KIND  # all pods are watched anyway
+        # All pods are watched anyway.
+        return name in self._kinds and name not in self._watched and name != POD_KIND and pod_groups.is_watched(kind)
 
     def _watch(self, selection: Selection, sink: Sink) -> Sink:
         self.crew.spawn(follow(self._port, selection, sink), f"watching {selection.kind}")
@@ -325,6 +353,9 @@ class Agent:
             job = self._jobs.of(entry.ref)
             if job is not None and job.outcome is not None and entry.report is not None:
                 self._retire_at(job.ref, entry.report.at + self._keep_finished)
+
+    def _forbidden(self, job: Job, objects: Sequence[Object]) -> str:
+        return self._guard.of_start(job.ref, Start(tuple(objects), job.workload)) if job.workload is not None else ""
 
     def _forbidden_now(self, entry: Entry) -> str:
         """Accepted under another policy, and not made yet."""
@@ -374,10 +405,15 @@ class Agent:
     async def _obey(self, commands: Sequence[Command]) -> Sequence[CommandAck]:
         self._unheard_of.difference_update(command.ref for command in commands)
         refused: dict[int, CommandAck] = {}
+        lacking = await self._presence.of_starts(
+            {one.id: one.order for one in commands if isinstance(one.order, Start) and self._is_new(one.ref)}
+        )
         for number, command in enumerate(commands):
             if number % _COMMANDS_AT_A_TIME == _COMMANDS_AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            if isinstance(command.order, Start | Scale) and (refusal := self._checked(command, command.order)):
+            if isinstance(command.order, Start | Scale) and (
+                refusal := self._checked(command, command.order, lacking.get(command.id, ""))
+            ):
                 refused[command.id] = refusal
         accepted = [command for command in commands if command.id not in refused]
         acks = await self._ledger.accept(accepted, self._first_seq())
@@ -434,6 +470,10 @@ class Agent:
         await self._ready.wait()
         return await self._meter.ask(refs)
 
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        await self._ready.wait()
+        return await self._presence.missing(names)
+
     async def reach(self, query: TunnelQuery) -> Reached:
         await self._ready.wait()
         job = self._jobs.of(query.ref)
@@ -441,6 +481,18 @@ class Agent:
         if forbidden := self._guard.of_access("exec" if isinstance(query.to, Process) else "port-forward", namespace):
             raise TunnelRefused("forbidden-here", forbidden)
         return await reaching.reach(self._port, lambda: self._jobs.of(query.ref), query)
+
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        await self._ready.wait()
+        return await self._caring.ordered(orders, standing)
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        return self._caring.reports()
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        return await self._caring.wait_for_reports()
 
     async def removed(self) -> None:
         await self._ready.wait()
@@ -450,6 +502,7 @@ class Agent:
             else:
                 self._silence(job)
         await self._jobs.until_empty()
+        await self._caring.removed()
 
     # ---- inside ----
 
@@ -483,26 +536,35 @@ class Agent:
         return int(self._clock().timestamp() * 1000)
 
     def _kinds_here(self) -> list[Kind]:
-        return [kind for kind in self._catalogue.kinds if kind.resource_kind in self._kinds]
+        """Those of which there may be objects."""
+        return [k for k in self._catalogue.kinds if k.resource_kind in self._kinds and pod_groups.is_watched(k)]
 
-    def _checked(self, command: Command, order: Start | Scale) -> CommandAck | None:
+    def _is_new(self, ref: JobRef) -> bool:
+        """Otherwise it was sent again, or is too old: the ledger knows what to answer."""
+        known = self._jobs.get(ref.job)
+        return known is None or known.ref.epoch < ref.epoch
+
+    def _checked(self, command: Command, order: Start | Scale, lacking: str) -> CommandAck | None:
         try:
-            return self._why_not(command, order) if isinstance(order, Start) else self._why_no_more(command, order)
+            if isinstance(order, Scale):
+                return self._why_no_more(command, order)
+            return self._why_not(command, order, lacking)
         except Exception as error:  # it would come again on the next stream, and end that too
             log.exception("%s cannot be decided on", command.ref)
             message = f"this spoke cannot read it ({type(error).__name__}: {error}); is it older than its hub?"
             return CommandAck(command.id, command.ref, "no-room", message)  # others may read it
 
-    def _why_not(self, command: Command, start: Start) -> CommandAck | None:
-        known = self._jobs.get(command.ref.job)
-        if known is not None and known.ref.epoch >= command.ref.epoch:
-            return None  # sent again, or too old: the ledger knows what to answer
+    def _why_not(self, command: Command, start: Start, lacking: str) -> CommandAck | None:
+        if not self._is_new(command.ref):
+            return None
         if start.workload.resource_kind not in self._kinds:
             message = f"the cluster does not serve {start.workload.resource_kind}"
             return CommandAck(command.id, command.ref, "invalid", message)
         if forbidden := self._guard.of_start(command.ref, start):
             log.warning("%s is refused: %s", command.ref, forbidden)
             return CommandAck(command.id, command.ref, policy.POLICY, forbidden)
+        if lacking:
+            return CommandAck(command.id, command.ref, presence.MISSING, lacking)
         if not self._devices.is_read and claims.any_named(start.workload):
             return CommandAck(command.id, command.ref, "no-room", DEVICES_UNREAD)
         if shortfall := self._holding.hold(command.ref, start):
@@ -588,6 +650,7 @@ class Agent:
 
     def _ended(self, job: Job) -> None:
         self._scheduler.poke(job.ref.job)
+        self._reconciler.poke(job.ref.job)
         self._summaries.touch()
         self._retire_at(job.ref, self._clock() + self._keep_finished)
 

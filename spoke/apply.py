@@ -25,8 +25,9 @@ import orjson
 
 from placement.elastic import sizes
 from placement.kinds import sizing
-from placement.kinds.kind import Kind, KindFile
+from placement.kinds.kind import Kind
 from placement.lifecycle import Event
+from spoke import pod_groups, runtimes
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import (
     ClusterError,
@@ -44,6 +45,7 @@ from spoke.entry import Desired, Entry
 from spoke.jobs import OVER, Assessment, Job, Jobs, key_of
 from spoke.ledger import Ledger
 from spoke.pods import DEPENDENCIES_ANNOTATION, JOB_LABEL, OWNER_ANNOTATION, ref_of
+from spoke.runtimes import RuntimeMissing
 from spoke.staging.staging import Staging
 from spoke.status import Reporter
 
@@ -84,7 +86,10 @@ class Reconciler:
         self._busy: set[str] = set()
         self._again: set[str] = set()
         self._backoff: dict[str, Backoff] = {}
+        self.not_here: Callable[[Job, str], None] = lambda job, why: None  # another cluster may have what it needs
+        self.forbidden: Callable[[Job, Sequence[Object]], str] = lambda job, objects: ""  # by the cluster's owner
         self.before_deletion: Callable[[Job], Awaitable[None]] = _at_once
+        self.kept_size: Callable[[Job], None] = lambda job: None  # room that was held for more pods is not needed
 
     def poke(self, name: str) -> None:
         """Look at the job; where it is being looked at already, once more after that."""
@@ -140,7 +145,7 @@ class Reconciler:
         if job.desired is not Desired.START or job.silent:
             return await self._stop(job)
         if job.outcome is not None:
-            return 0.0
+            return await self._end_the_rest(job)
         if not job.created:
             return await self._start(job)
         await self._look_for_it(job)
@@ -153,8 +158,9 @@ class Reconciler:
         entry = await self._ledger.entry(job.ref.job)
         if entry is None or entry.ref != job.ref or not entry.objects:
             return 0.0
-        *dependencies, workload = entry.objects
-        if job.pods:  # it was made, by us, and the crash came before that was on disk
+        dependencies, keys = entry.objects[:-1], runtimes.keys(entry.objects)
+        # It was made, by us, and the crash came before that was on disk; of a group, some of it was.
+        if job.pods and not pod_groups.is_group(job.workload):
             await self._made(job)
             return await self._look_for_it(job)
         try:
@@ -164,13 +170,20 @@ class Reconciler:
             if entry.start is not None and not self._staging.is_done(job, entry.start.moves):
                 return 0.0
             size = job.size
-            if not await self._create(job, self._sized(entry, workload), map(key_of, dependencies)):
-                return _LOOK_AGAIN_S
+            copy, workload = await runtimes.own(self._port, job, entry.objects, self.forbidden)
+            if copy is not None:
+                await self._dependencies.bring(job, copy)
+            for made in pod_groups.made_of(self._sized(entry, workload)):
+                if not await self._create(job, made, keys):
+                    return _LOOK_AGAIN_S
             job.size_written = size
         except (Refused, NameTaken) as error:
-            await self._dependencies.remove(job, map(key_of, reversed(dependencies)))
+            await self._dependencies.remove(job, reversed(keys))
             reason = f"the cluster refused it: {error}" if isinstance(error, Refused) else str(error)
             await self._reporter.tell(job, Assessment(Event.FAIL, reason))
+            return 0.0
+        except RuntimeMissing as error:
+            self.not_here(job, str(error))
             return 0.0
         await self._made(job)
         return 0.0
@@ -202,6 +215,8 @@ class Reconciler:
 
     async def _look_for_it(self, job: Job) -> float:
         """The watch does not have it: removed, or newer than the watch."""
+        if pod_groups.is_group(job.workload):
+            return await self._look_for_pods(job)
         if job.key is None or job.object_uid:
             return 0.0
         gone = await self._get(job.key) is None
@@ -231,21 +246,46 @@ class Reconciler:
         changed = orjson.loads(orjson.dumps(present))
         try:
             sizing.write(self._kind_of(present), changed, sizes.pods_of(workload))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:  # somebody has changed it
-            self._problem(job, f"its size cannot be changed: {error}")
-            return
-        if changed != present:
-            await self._port.update(changed)
+            if changed != present:
+                await self._port.update(changed)
+        except (Refused, ValueError, LookupError, TypeError, AttributeError) as error:
+            # By its rights, by an admission webhook, or since somebody has changed it: as it was, then.
+            log.warning("%s: its size cannot be changed: %s", job.ref, error)
+            await self._ledger.keep_size(job.ref, size)
+            if job.size == size:
+                job.workload, job.was, job.size_refused = job.was or workload, None, str(error)
+                self.kept_size(job)
         job.size_written = size
         self._problem(job, "")
         self._reporter.poke(job.ref.job)
 
-    def _kind_of(self, obj: Object) -> KindFile:
+    def _kind_of(self, obj: Object) -> Kind:
         api_version, name = obj["apiVersion"], obj["kind"]
         for kind in self._kinds():
             if (kind.api_version, kind.kind) == (api_version, name):
-                return kind.rules
+                return kind
         raise ValueError(f"{api_version} {name} is no kind of workload here")
+
+    async def _look_for_pods(self, job: Job) -> float:
+        """Of a group: one that is gone will not come again."""
+        entry = await self._ledger.entry(job.ref.job)
+        if entry is None or entry.ref != job.ref or not entry.objects or not job.runs or job.event in OVER:
+            return 0.0
+        for key in pod_groups.missing(job, entry.objects[-1]):
+            if await self._get(key) is None and key in pod_groups.missing(job, entry.objects[-1]):
+                reason = f"pod {key.namespace}/{key.name} was removed from the cluster by somebody else"
+                await self._reporter.tell(job, Assessment(Event.FAIL, reason, job.role_counts()))
+                break
+        return 0.0
+
+    async def _end_the_rest(self, job: Job) -> float:
+        """What has no controller to end its pods once the job has failed."""
+        if not pod_groups.is_group(job.workload):
+            return 0.0
+        for pod in pod_groups.left_running(job):
+            key = ObjectKey("v1", "Pod", pod.namespace, pod.name)
+            await self._port.delete(key, uid=pod.uid, grace_s=0.0 if self._is_lost(pod.node) else None)
+        return 0.0
 
     # ---- to stop ----
 
@@ -258,7 +298,7 @@ class Reconciler:
         await self.before_deletion(job)
         if not await self._is_gone(job, objects, grace_s):
             return _LOOK_AGAIN_S
-        await self._dependencies.remove(job, [key_of(obj) for obj in reversed(objects[:-1])] or job.dependencies)
+        await self._dependencies.remove(job, reversed(runtimes.keys(objects)) if objects else job.dependencies)
         if job.silent:
             await self._ledger.forget(job.ref)
             self._jobs.drop(job.ref)
@@ -270,10 +310,10 @@ class Reconciler:
     async def _is_gone(self, job: Job, objects: Sequence[Object], grace_s: float | None) -> bool:
         """Deletes the workload, then the pods it leaves; true once the API server has none of them."""
         if objects:
-            key = key_of(objects[-1])
-            if not await self._deleted(job, key, grace_s):
+            namespace = key_of(objects[-1]).namespace
+            made = map(key_of, pod_groups.made_of(objects[-1]))
+            if not all(await asyncio.gather(*(self._deleted(job, key, grace_s) for key in made))):
                 return False
-            namespace = key.namespace
         else:
             if not await self._swept(job):
                 return False

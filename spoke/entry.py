@@ -72,6 +72,7 @@ class Entry:
     reports: tuple[Report, ...] = ()  # oldest first; the newest, and the earlier ones the hub has not acknowledged
     size: int = 0  # the revision of the size that it is to have; 0: the one that it was started with
     pods: Mapping[str, int] = field(default_factory=dict)  # of each role, where `size` is not 0
+    pods_before: Mapping[str, int] = field(default_factory=dict)  # that, before the last change
 
     @property
     def objects(self) -> tuple[Object, ...]:
@@ -128,7 +129,14 @@ def _refused(command: Command, message: str) -> CommandAck:
 
 def _resized(entry: Entry, scale: Scale) -> Entry:
     """An order that was sent again, or overtaken by a newer one, changes nothing."""
-    return entry if scale.revision <= entry.size else replace(entry, size=scale.revision, pods=dict(scale.pods))
+    if scale.revision <= entry.size or entry.workload is None:
+        return entry
+    return replace(entry, size=scale.revision, pods=dict(scale.pods), pods_before=sizes.pods_of(entry.workload))
+
+
+def kept_size(entry: Entry) -> Entry:
+    """The cluster does not take the size that it was to have: it is to have the one before."""
+    return replace(entry, pods=entry.pods_before)
 
 
 def _stopped(entry: Entry, stop: Stop) -> Entry:
@@ -172,6 +180,7 @@ def reported(
     progress: Tally | None = None,
     retries: Tally | None = None,
     size: int = 0,
+    size_refused: str = "",
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
@@ -189,6 +198,7 @@ def reported(
         progress=progress,
         retries=retries,
         size=size,
+        size_refused=size_refused,
     )
     if last is not None and report == replace(last, seq=report.seq, at=now):
         return entry

@@ -51,7 +51,7 @@ class HandingBack:
             self._begin(job, Interruption(Event.REFUSE, f"its room was taken: {job.shortfall}", None))
 
     def without_data(self, job: Job, why: str) -> None:
-        """What it reads cannot be brought here: the hub looks for another place."""
+        """What it reads cannot be brought here, or what it needs is not here: the hub looks for another place."""
         if job.runs:
             self._begin(job, Interruption(Event.REFUSE, why, None))
 

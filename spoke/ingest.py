@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from placement.kinds.kind import Kind
 from placement.kinds.observe import observe
-from spoke import checkpoints, pods
+from spoke import checkpoints, pod_groups, pods
 from spoke.cluster.port import Object, ObjectKey
 from spoke.inventory import Inventory
-from spoke.jobs import Job, Jobs, key_of
+from spoke.jobs import OVER, Job, Jobs, key_of
 from spoke.pods import PodFacts
 from spoke.watch import Sink, take_each
 from wire.orders import JobRef
@@ -35,10 +35,11 @@ class Unowned:
 class Ingest:
     """`schedule`, `report` and `reconcile` take a job's id; `room` and `inventory_changed` take nothing."""
 
-    def __init__(self, inventory: Inventory, jobs: Jobs, pod_kind: Kind | None) -> None:
+    def __init__(self, inventory: Inventory, jobs: Jobs, pod_kind: Kind | None, group_kind: Kind | None = None) -> None:
         self._inventory = inventory
         self._jobs = jobs
         self._pod_kind = pod_kind
+        self._group_kind = group_kind
         self._pods: dict[str, PodFacts] = {}
         self._unowned: dict[ObjectKey, Unowned] = {}
         self._version = -1
@@ -70,6 +71,7 @@ class Ingest:
     def adopt(self, job: Job) -> None:
         """A job became known after its pods were: after a restart, or in a new epoch."""
         job.pods = {uid: pod for uid, pod in self._pods.items() if pod.ref == job.ref}
+        self._observe_group(job)
 
     @property
     def unowned(self) -> Sequence[Unowned]:
@@ -115,6 +117,7 @@ class Ingest:
             if job is not None:
                 job.pods[pod.uid] = pod
                 self.pods_told(job)
+                self._observe_group(job)
                 self._wake(job)
             self._tell_inventory()
         if self._pod_kind is not None and pod.ref is not None and self._is_workload(obj):
@@ -141,8 +144,18 @@ class Ingest:
         job = self._jobs.of(pod.ref)
         if job is not None:
             job.pods.pop(pod.uid, None)
+            if job.runs and pod_groups.is_group(job.workload):
+                self.reconcile(job.ref.job)  # it may have been removed by somebody else
             self._wake(job)
         self._tell_inventory()
+
+    def _observe_group(self, job: Job) -> None:
+        """Of a group whose pods are all that there is of it. What ended stays so: pods may be removed after it."""
+        if self._group_kind is None or job.workload is None or not pod_groups.is_group(job.workload):
+            return
+        if job.event not in OVER:
+            seen = pod_groups.observed(self._group_kind, job, job.workload)
+            job.event, job.event_reason = seen.event, seen.reason
 
     def _wake(self, job: Job) -> None:
         name = job.ref.job

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from placement.kinds import podgroups
 from placement.lifecycle import Event
 from placement.workload import Workload
 from spoke.jobs import Job
@@ -23,6 +24,10 @@ LOST_GRACE_S = 5.0
 
 # A card that has failed may hang whoever uses it, and the other ranks may still save what they have.
 SICK_GRACE_S = 15.0
+
+_NOT_REPLACED = frozenset({"v1/Pod", podgroups.RESOURCE_KIND})  # nobody makes their pods again
+# Each trial is a gang of its own: Katib counts one that fails and makes another, which is less than all of them anew.
+_OF_SEVERAL = frozenset({"kubeflow.org/v1beta1/Experiment"})
 
 WhyLost = Callable[[str], str]  # of a node; "" where it is not lost
 WhySick = Callable[[PodFacts], str]  # of a pod: why a GPU of it is unfit; "" where none is
@@ -48,8 +53,10 @@ def of(job: Job, why_lost: WhyLost, why_sick: WhySick = _nobody_sick) -> Interru
 
 
 def stands_and_falls_together(workload: Workload) -> bool:
-    if workload.resource_kind == "v1/Pod":
-        return True  # nobody replaces it
+    if workload.resource_kind in _NOT_REPLACED:
+        return True
+    if workload.resource_kind in _OF_SEVERAL:
+        return False
     starts_with = max(workload.min_pods, *(role.minimum for role in workload.roles if role.stage), 0)
     return not workload.long_running and (starts_with > 1 or workload.pods == 1)
 

@@ -39,6 +39,7 @@ class Assessment:
     progress: Tally | None = None
     retries: Tally | None = None
     size: int = 0  # the revision of the size that it has
+    size_refused: str = ""
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Job:
     pods: dict[str, PodFacts] = field(default_factory=dict)  # by uid
     size: int = 0  # the revision of the size that it is to have, which `workload` shows
     size_written: int = 0  # the one that its workload object has
+    size_refused: str = ""  # why the cluster does not take it: then it has the size before
     was: Workload | None = None  # before the last change of its size, as far as this run of the agent knows
 
     @property
@@ -214,6 +216,7 @@ class Jobs:
             known.desired, known.hand_back = entry.desired, entry.hand_back or known.hand_back
             if known.size != entry.size:
                 known.was, known.workload, known.size = known.workload, entry.workload, entry.size
+                known.size_refused = ""
             return known
         if (earlier := self._jobs.get(entry.ref.job)) is not None:
             earlier.desired, earlier.silent = Desired.STOP, True  # whoever still works on it must stop
@@ -234,6 +237,7 @@ class Jobs:
             last_reported=last.event if last is not None and last.event in _GOING else None,
             size=entry.size,
             size_written=last.size if last is not None else 0,
+            size_refused=last.size_refused if last is not None else "",
         )
         return job
 

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -25,10 +25,14 @@ from pathlib import Path
 import orjson
 
 from placement.lifecycle import Event
+from placement.objects import ObjectKey
 from placement.tally import Tally
 from spoke import entry as rules
+from spoke.distribution import standing
+from spoke.distribution.standing import Standing
 from spoke.entry import Desired, Entry, StartOrder
 from wire import link_pb2 as pb
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef
 from wire.orders import Command, CommandAck, JobRef, PodPlace, Report, ReportAck, RoleCount, Staging
 from wire.translate import (
     moves_from_wire,
@@ -47,14 +51,19 @@ CREATE TABLE IF NOT EXISTS jobs (
     grace_s REAL NOT NULL, stop_reason TEXT NOT NULL, assignment BLOB NOT NULL, bound INTEGER NOT NULL,
     seq INTEGER NOT NULL, acked_seq INTEGER NOT NULL, reports BLOB NOT NULL,
     created INTEGER NOT NULL DEFAULT 0, hand_back TEXT NOT NULL DEFAULT '',
-    size INTEGER NOT NULL DEFAULT 0, pods TEXT NOT NULL DEFAULT '{}');
+    size INTEGER NOT NULL DEFAULT 0, pods TEXT NOT NULL DEFAULT '{}',
+    pods_before TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS starts (
     job TEXT PRIMARY KEY, objects BLOB NOT NULL, workload BLOB NOT NULL, spot INTEGER NOT NULL,
     moves BLOB NOT NULL DEFAULT x'') WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS distributions (
+    name TEXT PRIMARY KEY, generation INTEGER NOT NULL, objects BLOB NOT NULL, adopt INTEGER NOT NULL,
+    remaining BLOB NOT NULL) WITHOUT ROWID;
 """
 # REPLACE gives a job a new rowid, so that rowids tell which tombstones are the oldest.
-_INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?, ?)"
+_INSERT_DISTRIBUTION = "INSERT OR REPLACE INTO distributions VALUES (?, ?, ?, ?, ?)"
 _OWN_GRACE = -1.0  # in grace_s: as each pod says itself
 _VERSION = 5
 _HAND_BACK = "ALTER TABLE jobs ADD COLUMN hand_back TEXT NOT NULL DEFAULT '';"
@@ -63,6 +72,7 @@ _MOVES = "ALTER TABLE starts ADD COLUMN moves BLOB NOT NULL DEFAULT x'';"
 _SIZES = (
     "ALTER TABLE jobs ADD COLUMN size INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE jobs ADD COLUMN pods TEXT NOT NULL DEFAULT '{}';"
+    "ALTER TABLE jobs ADD COLUMN pods_before TEXT NOT NULL DEFAULT '{}';"
 )
 # What the tables of each earlier version lack.
 _MIGRATIONS = {
@@ -89,6 +99,8 @@ class Ledger:
         self._gone: dict[str, Entry] = {}  # tombstones, oldest first
         self._dirty_jobs: dict[str, Row | None] = {}  # None: to be deleted
         self._dirty_starts: dict[str, Row | None] = {}
+        self._distributions: dict[str, Standing] = {one.ref.name: one for one in _load_distributions(connection)}
+        self._dirty_distributions: dict[str, Row | None] = {}
         self._changes = 0
         self._written = 0
         self._flush: asyncio.Task[None] | None = None
@@ -176,6 +188,13 @@ class Ledger:
         await self._durable()
         return True
 
+    async def keep_size(self, ref: JobRef, revision: int) -> None:
+        """The cluster does not take the size of that revision."""
+        entry = self._current(ref)
+        if entry is not None and entry.size == revision:
+            self._put(rules.kept_size(entry))
+        await self._durable()
+
     async def mark_bound(self, ref: JobRef) -> None:
         """Every pod of the saved assignment is bound."""
         entry = self._current(ref)
@@ -198,14 +217,14 @@ class Ledger:
         progress: Tally | None = None,
         retries: Tally | None = None,
         size: int = 0,
+        size_refused: str = "",
     ) -> Report | None:
         """The report to send, numbered; None where it says nothing new or the epoch is not the present one here."""
         entry = self._current(ref)
         if entry is None:
             return None
-        after = rules.reported(
-            entry, event, reason, roles, pods, now, staging, checkpoint_at, stalled_since, progress, retries, size
-        )
+        more = (staging, checkpoint_at, stalled_since, progress, retries, size, size_refused)
+        after = rules.reported(entry, event, reason, roles, pods, now, *more)
         if after is entry:
             return None
         self._put(after)
@@ -241,6 +260,49 @@ class Ledger:
         beyond = tuple(entry.ref for entry in self._entries.values() if entry.ref not in wanted)
         await self._durable()
         return beyond
+
+    # ---- what configures the cluster ----
+
+    async def distributions(self) -> tuple[Standing, ...]:
+        present = tuple(self._distributions.values())
+        await self._durable()
+        return present
+
+    async def accept_distributions(self, orders: Sequence[DistributionOrder]) -> tuple[DistributionAck, ...]:
+        """One answer per order, in order."""
+        acks = []
+        for order in orders:
+            before = self._distributions.get(order.ref.name)
+            after, ack = standing.accept(before, order)
+            acks.append(ack)
+            if after is not before:
+                self._put_distribution(after)
+        await self._durable()
+        return tuple(acks)
+
+    async def distribution_removed(self, ref: DistributionRef, keys: Collection[ObjectKey]) -> Standing | None:
+        """These are gone from the cluster. What stands then; None where another order came meanwhile."""
+        before = self._distributions.get(ref.name)
+        if before is None or before.ref != ref:
+            return None
+        after = replace(before, left=tuple(key for key in before.left if key not in keys))
+        self._put_distribution(after)
+        await self._durable()
+        return after
+
+    async def forget_distribution(self, ref: DistributionRef) -> None:
+        """A tombstone that the hub waits for no more."""
+        before = self._distributions.get(ref.name)
+        if before is not None and before.ref == ref and before.is_over:
+            del self._distributions[ref.name]
+            self._dirty_distributions[ref.name] = None
+            self._changes += 1
+            await self._durable()
+
+    def _put_distribution(self, one: Standing) -> None:
+        self._dirty_distributions[one.ref.name] = _distribution_row(one)
+        self._distributions[one.ref.name] = one
+        self._changes += 1
 
     def _newest_epoch(self, job: str) -> int:
         known = self._entries.get(job) or self._gone.get(job)
@@ -279,9 +341,14 @@ class Ledger:
 
     async def _flush_dirty(self) -> None:
         reached, jobs, starts = self._changes, self._dirty_jobs, self._dirty_starts
-        self._dirty_jobs, self._dirty_starts = {}, {}
+        tables = (
+            (_INSERT_JOB, "DELETE FROM jobs WHERE job = ?", jobs),
+            (_INSERT_START, "DELETE FROM starts WHERE job = ?", starts),
+            (_INSERT_DISTRIBUTION, "DELETE FROM distributions WHERE name = ?", self._dirty_distributions),
+        )
+        self._dirty_jobs, self._dirty_starts, self._dirty_distributions = {}, {}, {}
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, _write, self._db, jobs, starts)
+            await asyncio.get_running_loop().run_in_executor(self._thread, _write, self._db, tables)
             self._written = reached
         except Exception as error:
             self._failure = LedgerUnusable(f"the ledger cannot be written: {error}")
@@ -320,7 +387,7 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
     }
     columns = (
         "job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, created, "
-        "hand_back, size, pods"
+        "hand_back, size, pods, pods_before"
     )
     for row in db.execute(f"SELECT {columns} FROM jobs ORDER BY rowid"):  # noqa: S608 - names of our own
         job, epoch, desired, started, grace_s, stop_reason, assignment, bound, seq, acked_seq, reports, *marks = row
@@ -342,20 +409,33 @@ def _load(db: sqlite3.Connection) -> Iterable[Entry]:
             hand_back=Event(marks[1]) if marks[1] else None,
             size=marks[2],
             pods=orjson.loads(marks[3]),
+            pods_before=orjson.loads(marks[4]),
         )
 
 
-def _write(db: sqlite3.Connection, jobs: Mapping[str, Row | None], starts: Mapping[str, Row | None]) -> None:
+def _write(db: sqlite3.Connection, tables: Iterable[tuple[str, str, Mapping[str, Row | None]]]) -> None:
+    """Of each table: how a row is put, how one is deleted, and the rows by key; None is one to be deleted."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        for table, rows, insert in (("jobs", jobs, _INSERT_JOB), ("starts", starts, _INSERT_START)):
+        for insert, delete, rows in tables:
             db.executemany(insert, [row for row in rows.values() if row is not None])
-            gone = [(job,) for job, row in rows.items() if row is None]
-            db.executemany(f"DELETE FROM {table} WHERE job = ?", gone)  # noqa: S608 - names of our own
+            db.executemany(delete, [(key,) for key, row in rows.items() if row is None])
         db.execute("COMMIT")
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def _load_distributions(db: sqlite3.Connection) -> Iterable[Standing]:
+    query = "SELECT name, generation, objects, adopt, remaining FROM distributions ORDER BY name"
+    for name, generation, objects, adopt, left in db.execute(query):
+        keys = tuple(ObjectKey(*key) for key in orjson.loads(left))
+        yield Standing(DistributionRef(name, generation), objects, bool(adopt), keys)
+
+
+def _distribution_row(one: Standing) -> Row:
+    left = orjson.dumps([[key.api_version, key.kind, key.namespace, key.name] for key in one.left])
+    return one.ref.name, one.ref.generation, one.objects_json, one.adopt, left
 
 
 def _job_row(entry: Entry) -> Row:
@@ -376,6 +456,7 @@ def _job_row(entry: Entry) -> Row:
         entry.hand_back or "",
         entry.size,
         orjson.dumps(entry.pods).decode(),
+        orjson.dumps(entry.pods_before).decode(),
     )
 
 

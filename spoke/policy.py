@@ -30,7 +30,7 @@ POLICY = "policy"  # the code of a refusal
 BUILTIN = "builtin"  # in a file: every kind that this release knows
 Access = Literal["logs", "events", "exec", "port-forward"]
 EVERY_ACCESS: tuple[Access, ...] = ("logs", "events", "exec", "port-forward")
-# What configures a cluster and runs nothing. Device plugins run, with rights: their owner has to say so.
+# BUILTIN of what is distributed: what configures a cluster and runs nothing. Device plugins run, with rights.
 DISTRIBUTED = (
     "v1/ConfigMap",
     "storage.k8s.io/v1/StorageClass",
@@ -51,7 +51,8 @@ class PolicyFileError(Exception):
 class ClusterPolicy:
     __pydantic_config__ = ConfigDict(extra="forbid")
     jobs: Policy
-    distributed: Policy = Policy(kinds=DISTRIBUTED)
+    distributed: Policy = Policy(kinds=())  # none, until the owner names some
+    adopt: bool = False  # what is distributed may take over what exists and is not Muster's
     access: tuple[Access, ...] = EVERY_ACCESS
 
 
@@ -84,9 +85,9 @@ def parse(said: Any, catalogue: Catalogue) -> ClusterPolicy:
     if not isinstance(said, Mapping):
         raise ValueError("it is no mapping: write jobs: {level: baseline}")
     sections = {**said, "jobs": {"kinds": [BUILTIN], **(said.get("jobs") or {})}}
-    for name, kinds in (("jobs", builtin(catalogue)), ("distributed", DISTRIBUTED)):
+    for name, kinds, unsaid in (("jobs", builtin(catalogue), [BUILTIN]), ("distributed", DISTRIBUTED, [])):
         if isinstance(section := sections.get(name), Mapping):
-            sections[name] = {**section, "kinds": _written_out(section.get("kinds", [BUILTIN]), kinds)}
+            sections[name] = {**section, "kinds": _written_out(section.get("kinds", unsaid), kinds)}
     try:
         return _FILE.validate_python(sections)
     except ValidationError as error:
@@ -113,7 +114,7 @@ class Guard:
         objects = start.objects
         namespace = _namespace_of(objects[-1])
         found = [*self._misplaced(objects, namespace), *self._not_its_own(start, namespace)]
-        given = dict.fromkeys(marks.LABELS, "") | {marks.JOB: ref.job, marks.EPOCH: str(ref.epoch)}
+        given = {marks.JOB: ref.job, marks.EPOCH: str(ref.epoch), marks.ROLE: ""}
         footprint = reading.footprint(objects, self._catalogue, Reading(namespace, given))
         return _in_words([*found, *policy.refusals(self.rules.jobs, footprint)])
 
@@ -124,6 +125,9 @@ class Guard:
         for obj in objects:
             namespace = _namespace_of(obj)
             footprint = reading.footprint([obj], self._catalogue, Reading(namespace, {}))
+            if _type_of(obj) == "v1/Namespace":  # is as if it were in itself
+                namespace = str((obj.get("metadata") or {}).get("name"))
+                footprint = replace(footprint, namespace=namespace)
             if namespace and namespace == self._own_namespace:
                 found.append(_own(namespace))
             rules = self.rules.distributed
@@ -143,6 +147,10 @@ class Guard:
             return _in_words([*self._misplaced((), namespace), *self._namespace(namespace)])
         return ""
 
+    def of_presence(self, namespace: str) -> str:
+        """Why the hub may not know whether an object is there; "" where it may."""
+        return _in_words([*self._misplaced((), namespace), *self._namespace(namespace)])
+
     def _namespace(self, namespace: str) -> Iterable[Refusal]:
         return policy.refusals(replace(self.rules.jobs, kinds=("*",)), Footprint(namespace))
 
@@ -158,7 +166,7 @@ class Guard:
     def _not_its_own(self, start: Start, namespace: str) -> Iterable[Refusal]:
         workload, obj = start.workload, start.objects[-1]
         told = (workload.resource_kind, workload.namespace)
-        if told != (said := (f"{obj.get('apiVersion')}/{obj.get('kind')}", namespace)):
+        if told != (said := (_type_of(obj), namespace)):
             yield Refusal("", "", f"what is told of it ({told[0]} in {told[1]}) is not what it is ({said[0]})", "")
         for move in start.moves:
             if move.place.removeprefix("pvc://").partition("/")[0] != namespace:
@@ -167,6 +175,10 @@ class Guard:
 
 def _own(namespace: str) -> Refusal:
     return Refusal("", "metadata.namespace", f"the namespace {namespace} is the spoke's own", "")
+
+
+def _type_of(obj: Object) -> str:
+    return f"{obj.get('apiVersion')}/{obj.get('kind')}"
 
 
 def _namespace_of(obj: Object) -> str:

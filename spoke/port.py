@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from placement.inventory import Summary
+from placement.presence import ObjectName
 from spoke.reaching import Reached
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report, ReportAck
 from wire.tunnels import TunnelQuery
 from wire.usage import Usage
@@ -44,8 +46,23 @@ class AgentSide(Protocol):
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         """What these jobs use of their GPUs now, or all that run here where none is named."""
 
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        """Those of them that are not in the cluster, as far as that can be told."""
+
     def kinds_told(self, files: Mapping[str, str]) -> None:
         """Every kind file that the hub's admins added, by name. Said before any job of them."""
 
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        """Durable before it returns. `standing`, when a stream begins: all that the hub has here, or wants gone."""
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        """Asked when a stream begins: how everything stands."""
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        """Blocks until something stands otherwise than it was told."""
+
     async def removed(self) -> None:
-        """The hub said that this cluster was removed: stop every job here, then the agent ends."""
+        """The hub said that this cluster was removed: stop every job here, remove what was distributed; then the agent
+        ends."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -19,9 +20,10 @@ import grpc.aio
 from spoke.log_sender import LogSender
 from spoke.port import AgentSide
 from spoke.tunnel_server import TunnelServer
-from wire import capabilities, lanes, translate, translate_summary, usage
+from wire import capabilities, distribution, lanes, presence, translate, translate_summary, usage
 from wire import link_pb2 as pb
 from wire.checks import ProtocolError
+from wire.distribution import DistributionRef
 from wire.lanes import Mailbox, Outbox
 from wire.orders import Command, CommandAck, JobRef, Report, ReportAck
 from wire.usage import Usage
@@ -33,7 +35,8 @@ SUMMARY_INTERVAL_S = 1.0
 DATA_INTERVAL_S = 30.0
 # Waiting for the ledger. Beyond this many the stream's reader waits too, and with it the hub's writer, nobody else.
 COMMANDS_WAITING = 2048
-_USAGES_AT_ONCE = 16
+DISTRIBUTIONS_WAITING = 64
+_ANSWERS_AT_ONCE = 16
 
 Call = grpc.aio.StreamStreamCall[pb.FromSpoke, pb.FromHub]
 
@@ -54,6 +57,7 @@ class Session:
         self._outbox: Outbox[pb.FromSpoke] = Outbox()
         self._commands: Mailbox[Command] = Mailbox(COMMANDS_WAITING)
         self._report_acks: Mailbox[ReportAck] = Mailbox(4 * lanes.REPORT_WINDOW)
+        self._distributions: Mailbox[pb.DistributionOrders] = Mailbox(DISTRIBUTIONS_WAITING)
         self._window = _Window(lanes.REPORT_WINDOW)
         self._logs = LogSender(side, self._outbox)
         self._tunnels = TunnelServer(side, self._outbox)
@@ -111,6 +115,8 @@ class Session:
             self._send_reports(),
             self._send_data(),
             self._obey(),
+            self._distribute(),
+            self._send_distribution_reports(),
             self._note_report_acks(),
         )
         return ended[0]  # only the reader ever returns
@@ -143,10 +149,14 @@ class Session:
                 await self._report_acks.put(acks)
             case "kind_files":
                 self._side.kinds_told(translate.kind_files_from_wire(message.kind_files))
+            case "distribution_orders":
+                await self._distributions.put([message.distribution_orders])
             case "log_request":
                 await self._logs.request(message.log_request)
             case "usage_request":
-                self._answer_usage(message.usage_request)
+                self._answer(self._tell_usage(message.usage_request))
+            case "presence_request":
+                self._answer(self._tell_presence(message.presence_request))
             case "log_credit":
                 self._logs.grant(message.log_credit)
             case "log_stop":
@@ -164,12 +174,23 @@ class Session:
             case _:  # of a newer hub
                 pass
 
-    def _answer_usage(self, request: pb.UsageRequest) -> None:
-        """Beside the reader: it takes as long as the slowest node."""
-        if len(self._asked) < _USAGES_AT_ONCE:
-            task = asyncio.create_task(self._tell_usage(request))
-            self._asked.add(task)
-            task.add_done_callback(self._asked.discard)
+    def _answer(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Beside the reader: it takes as long as the slowest node, or the API server."""
+        if len(self._asked) >= _ANSWERS_AT_ONCE:
+            telling.close()
+            return
+        task = asyncio.create_task(telling)
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _tell_presence(self, request: pb.PresenceRequest) -> None:
+        try:
+            names = presence.names_from_wire(request)
+            missing = await self._side.missing(names)
+        except Exception:  # whoever asks hears nothing, and takes it for unknown
+            log.exception("whether objects are there could not be found out")
+            return
+        await self._outbox.send(pb.FromSpoke(presence=presence.answer_to_wire(request.id, names, missing)))
 
     async def _tell_usage(self, request: pb.UsageRequest) -> None:
         try:
@@ -188,9 +209,9 @@ class Session:
                 refusals.append(
                     CommandAck(message.id, JobRef(message.ref.job, message.ref.epoch), "invalid", str(error))
                 )
-        await self._answer(refusals)
+        await self._acknowledge(refusals)
 
-    async def _answer(self, acks: Sequence[CommandAck]) -> None:
+    async def _acknowledge(self, acks: Sequence[CommandAck]) -> None:
         for start in range(0, len(acks), lanes.ACKS_PER_MESSAGE):
             batch = [translate.ack_to_wire(ack) for ack in acks[start : start + lanes.ACKS_PER_MESSAGE]]
             await self._outbox.send(pb.FromSpoke(acks=pb.CommandAcks(acks=batch)))
@@ -238,11 +259,42 @@ class Session:
 
     async def _obey(self) -> None:
         while True:
-            await self._answer(await self._side.commanded(await self._commands.take()))
+            await self._acknowledge(await self._side.commanded(await self._commands.take()))
+
+    async def _distribute(self) -> None:
+        while True:
+            for message in await self._distributions.take():
+                orders, bad = distribution.orders_from_wire(message)
+                for _, error in bad:
+                    log.warning("refused a distribution of the hub: %s", error)
+                refused = distribution.refusals(bad)
+                acks = [*refused, *await self._side.distributed(orders, _standing(message))]
+                for start in range(0, len(acks), lanes.ACKS_PER_MESSAGE):
+                    batch = distribution.acks_to_wire(acks[start : start + lanes.ACKS_PER_MESSAGE])
+                    news = pb.DistributionNews(acks=batch)
+                    await self._outbox.send(pb.FromSpoke(distribution_news=news))
+
+    async def _send_distribution_reports(self) -> None:
+        reports = self._side.distribution_reports()
+        while True:
+            for report in reports:
+                news = pb.DistributionNews(reports=[distribution.report_to_wire(report)])
+                await self._outbox.send(pb.FromSpoke(distribution_news=news))
+            reports = await self._side.wait_for_distribution_reports()
 
     async def _note_report_acks(self) -> None:
         while True:
             await self._side.reports_acked(await self._report_acks.take())
+
+
+def _standing(message: pb.DistributionOrders) -> frozenset[DistributionRef] | None:
+    if not message.first:
+        return None
+    try:
+        return distribution.standing_from_wire(message)
+    except ProtocolError as error:
+        log.error("what the hub has distributed here cannot be read, and stays as it is: %s", error)
+        return None
 
 
 class _Window:

@@ -54,6 +54,7 @@ def assess(job: Job) -> Assessment | None:
         progress=job.progress,
         retries=job.retries,
         size=_size(job),
+        size_refused=job.size_refused if job.has_its_size else "",
     )
 
 
@@ -162,6 +163,7 @@ class Reporter:
             progress=found.progress,
             retries=found.retries,
             size=found.size,
+            size_refused=found.size_refused,
         )
         if report is not None:
             self._outbox.append(report)

@@ -13,5 +13,7 @@ USAGE = "usage"  # UsageRequest
 EVENTS = "events"  # LogRequest.of
 
 KINDS = "kinds"  # KindFiles
+DISTRIBUTE = "distribute"  # DistributionOrders
+PRESENCE = "presence"  # PresenceRequest
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS})
+OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS, DISTRIBUTE, PRESENCE})

@@ -79,6 +79,8 @@ class FromSpoke(_message.Message):
     TUNNEL_CREDIT_FIELD_NUMBER: _builtins.int
     TUNNEL_CLOSE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    DISTRIBUTION_NEWS_FIELD_NUMBER: _builtins.int
+    PRESENCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first, once"""
@@ -111,6 +113,12 @@ class FromSpoke(_message.Message):
     def usage(self) -> Global___Usage:
         """answers usage_request, in parts"""
 
+    @_builtins.property
+    def distribution_news(self) -> Global___DistributionNews: ...
+    @_builtins.property
+    def presence(self) -> Global___Presence:
+        """answers presence_request"""
+
     def __init__(
         self,
         *,
@@ -126,12 +134,14 @@ class FromSpoke(_message.Message):
         tunnel_credit: Global___TunnelCredit | None = ...,
         tunnel_close: Global___TunnelClose | None = ...,
         usage: Global___Usage | None = ...,
+        distribution_news: Global___DistributionNews | None = ...,
+        presence: Global___Presence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "presence", b"presence", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "datasets", b"datasets", "distribution_news", b"distribution_news", "heartbeat", b"heartbeat", "hello", b"hello", "log_chunk", b"log_chunk", "message", b"message", "presence", b"presence", "reports", b"reports", "summary", b"summary", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_opened", b"tunnel_opened", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "tunnel_opened", "tunnel_data", "tunnel_credit", "tunnel_close", "usage"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "summary", "acks", "reports", "log_chunk", "datasets", "tunnel_opened", "tunnel_data", "tunnel_credit", "tunnel_close", "usage", "distribution_news", "presence"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -155,6 +165,8 @@ class FromHub(_message.Message):
     TUNNEL_RESIZE_FIELD_NUMBER: _builtins.int
     USAGE_REQUEST_FIELD_NUMBER: _builtins.int
     KIND_FILES_FIELD_NUMBER: _builtins.int
+    DISTRIBUTION_ORDERS_FIELD_NUMBER: _builtins.int
+    PRESENCE_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """answers hello: what must be live here"""
@@ -193,6 +205,14 @@ class FromHub(_message.Message):
     def kind_files(self) -> Global___KindFiles:
         """to a spoke that says that it can ("kinds")"""
 
+    @_builtins.property
+    def distribution_orders(self) -> Global___DistributionOrders:
+        """likewise ("distribute")"""
+
+    @_builtins.property
+    def presence_request(self) -> Global___PresenceRequest:
+        """likewise ("presence")"""
+
     def __init__(
         self,
         *,
@@ -210,12 +230,14 @@ class FromHub(_message.Message):
         tunnel_resize: Global___TunnelResize | None = ...,
         usage_request: Global___UsageRequest | None = ...,
         kind_files: Global___KindFiles | None = ...,
+        distribution_orders: Global___DistributionOrders | None = ...,
+        presence_request: Global___PresenceRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "presence_request", b"presence_request", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "distribution_orders", b"distribution_orders", "goodbye", b"goodbye", "kind_files", b"kind_files", "log_credit", b"log_credit", "log_request", b"log_request", "log_stop", b"log_stop", "message", b"message", "presence_request", b"presence_request", "report_acks", b"report_acks", "tunnel_close", b"tunnel_close", "tunnel_credit", b"tunnel_credit", "tunnel_data", b"tunnel_data", "tunnel_open", b"tunnel_open", "tunnel_resize", b"tunnel_resize", "usage_request", b"usage_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request", "kind_files"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "commands", "report_acks", "log_request", "log_stop", "goodbye", "log_credit", "tunnel_open", "tunnel_data", "tunnel_credit", "tunnel_close", "tunnel_resize", "usage_request", "kind_files", "distribution_orders", "presence_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -264,6 +286,259 @@ class KindFile(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KindFile: _TypeAlias = KindFile  # noqa: Y015
+
+@_typing.final
+class DistributionOrders(_message.Message):
+    """---- Objects that configure the cluster (capability "distribute") ----
+
+    Resent after every reconnect until acknowledged. The first message of a stream says all that stands, acknowledged or
+    not: what the spoke has beyond it is to be removed, and what it does not know it asks for ("unknown").
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    first: _builtins.bool
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionOrder]: ...
+    @_builtins.property
+    def standing(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionRef]:
+        """with first"""
+
+    def __init__(
+        self,
+        *,
+        orders: _abc.Iterable[Global___DistributionOrder] | None = ...,
+        first: _builtins.bool = ...,
+        standing: _abc.Iterable[Global___DistributionRef] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "orders", b"orders", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionOrders: _TypeAlias = DistributionOrders  # noqa: Y015
+
+@_typing.final
+class DistributionRef(_message.Message):
+    """`generation` grows with each order to this cluster; older ones are refused, and reports of older ones ignored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    generation: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionRef: _TypeAlias = DistributionRef  # noqa: Y015
+
+@_typing.final
+class DistributionOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    DISTRIBUTE_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ref(self) -> Global___DistributionRef: ...
+    @_builtins.property
+    def distribute(self) -> Global___Distribute: ...
+    @_builtins.property
+    def withdraw(self) -> Global___Withdraw: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___DistributionRef | None = ...,
+        distribute: Global___Distribute | None = ...,
+        withdraw: Global___Withdraw | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["distribute", b"distribute", "order", b"order", "ref", b"ref", "withdraw", b"withdraw"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distribute", b"distribute", "order", b"order", "ref", b"ref", "withdraw", b"withdraw"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["distribute", "withdraw"]  # noqa: Y015
+    _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
+
+Global___DistributionOrder: _TypeAlias = DistributionOrder  # noqa: Y015
+
+@_typing.final
+class Distribute(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_JSON_FIELD_NUMBER: _builtins.int
+    ADOPT_FIELD_NUMBER: _builtins.int
+    objects_json: _builtins.bytes
+    """JSON array of Kubernetes objects, in the order in which they are to be applied"""
+    adopt: _builtins.bool
+    """also take over what exists and is not Muster's"""
+    def __init__(
+        self,
+        *,
+        objects_json: _builtins.bytes = ...,
+        adopt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopt", b"adopt", "objects_json", b"objects_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Distribute: _TypeAlias = Distribute  # noqa: Y015
+
+@_typing.final
+class Withdraw(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributedObject]: ...
+    def __init__(
+        self,
+        *,
+        objects: _abc.Iterable[Global___DistributedObject] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Withdraw: _TypeAlias = Withdraw  # noqa: Y015
+
+@_typing.final
+class DistributionNews(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKS_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acks(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionAck]: ...
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributionReport]:
+        """all of them when a stream begins, then those that changed"""
+
+    def __init__(
+        self,
+        *,
+        acks: _abc.Iterable[Global___DistributionAck] | None = ...,
+        reports: _abc.Iterable[Global___DistributionReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionNews: _TypeAlias = DistributionNews  # noqa: Y015
+
+@_typing.final
+class DistributionAck(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    REFUSED_CODE_FIELD_NUMBER: _builtins.int
+    REFUSED_MESSAGE_FIELD_NUMBER: _builtins.int
+    KNOWN_GENERATION_FIELD_NUMBER: _builtins.int
+    refused_code: _builtins.str
+    """"" accepted, and in the ledger; "older-generation" | "unknown" | "invalid" """
+    refused_message: _builtins.str
+    known_generation: _builtins.int
+    """with older-generation"""
+    @_builtins.property
+    def ref(self) -> Global___DistributionRef: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___DistributionRef | None = ...,
+        refused_code: _builtins.str = ...,
+        refused_message: _builtins.str = ...,
+        known_generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known_generation", b"known_generation", "ref", b"ref", "refused_code", b"refused_code", "refused_message", b"refused_message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionAck: _TypeAlias = DistributionAck  # noqa: Y015
+
+@_typing.final
+class DistributionReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    gone: _builtins.bool
+    """withdrawn, and nothing of it is left"""
+    @_builtins.property
+    def ref(self) -> Global___DistributionRef: ...
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DistributedObject]: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___DistributionRef | None = ...,
+        objects: _abc.Iterable[Global___DistributedObject] | None = ...,
+        gone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "objects", b"objects", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributionReport: _TypeAlias = DistributionReport  # noqa: Y015
+
+@_typing.final
+class DistributedObject(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_VERSION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    api_version: _builtins.str
+    kind: _builtins.str
+    namespace: _builtins.str
+    name: _builtins.str
+    state: _builtins.str
+    """placement.distribution.states.State"""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        api_version: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "kind", b"kind", "name", b"name", "namespace", b"namespace", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistributedObject: _TypeAlias = DistributedObject  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -681,7 +956,8 @@ class CommandAck(_message.Message):
     id: _builtins.int
     refused_code: _builtins.str
     """Empty: accepted, and in the spoke's ledger. Otherwise the refusal's code: "older-epoch" | "no-room" | "invalid"
-    | "policy" (the owner of the cluster forbids it: asked again only of a spoke that has started anew).
+    | "policy" (the owner of the cluster forbids it: asked again only of a spoke that has started anew)
+    | "no-such-object" (what it names is not in the cluster: asked again after a while).
     """
     refused_message: _builtins.str
     @_builtins.property
@@ -736,6 +1012,7 @@ class Report(_message.Message):
     CHECKPOINT_AT_FIELD_NUMBER: _builtins.int
     STAGING_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    SIZE_REFUSED_FIELD_NUMBER: _builtins.int
     STALLED_SINCE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
@@ -751,6 +1028,8 @@ class Report(_message.Message):
     """the job's last checkpoint, the same clock; 0: it has told of none"""
     size: _builtins.int
     """the revision of the size that it has by now"""
+    size_refused: _builtins.str
+    """why it cannot have the size of that revision, and stays as it was"""
     stalled_since: _builtins.float
     """since when it shows no progress, where it named a time for that; 0: it goes on"""
     @_builtins.property
@@ -786,13 +1065,14 @@ class Report(_message.Message):
         checkpoint_at: _builtins.float = ...,
         staging: Global___Staging | None = ...,
         size: _builtins.int = ...,
+        size_refused: _builtins.str = ...,
         stalled_since: _builtins.float = ...,
         progress: Global___Tally | None = ...,
         retries: Global___Tally | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "ref", b"ref", "retries", b"retries", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "progress", b"progress", "reason", b"reason", "ref", b"ref", "retries", b"retries", "roles", b"roles", "seq", b"seq", "size", b"size", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "progress", b"progress", "reason", b"reason", "ref", b"ref", "retries", b"retries", "roles", b"roles", "seq", b"seq", "size", b"size", "size_refused", b"size_refused", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1501,6 +1781,81 @@ class JobUse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__util_percent) -> _WhichOneofReturnType__util_percent | None: ...
 
 Global___JobUse: _TypeAlias = JobUse  # noqa: Y015
+
+@_typing.final
+class PresenceRequest(_message.Message):
+    """---- Whether objects that jobs name are in the cluster (capability "presence") ----"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectName]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        objects: _abc.Iterable[Global___ObjectName] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "objects", b"objects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PresenceRequest: _TypeAlias = PresenceRequest  # noqa: Y015
+
+@_typing.final
+class ObjectName(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    namespace: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectName: _TypeAlias = ObjectName  # noqa: Y015
+
+@_typing.final
+class Presence(_message.Message):
+    """`missing`: places in the request. What may not be asked for, or cannot be found out now, is not among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        missing: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Presence: _TypeAlias = Presence  # noqa: Y015
 
 @_typing.final
 class Summary(_message.Message):

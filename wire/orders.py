@@ -31,6 +31,7 @@ class Start:
     workload: Workload
     spot: bool = False
     moves: tuple[DataMove, ...] = ()  # copied into the cluster before anything is started
+    varied: bool = False  # the workload is what overrides of the cluster made of it; the hub's alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Command:
 class CommandAck:
     id: int
     ref: JobRef
-    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid" | "policy"
+    refused_code: str = ""  # "" accepted; "older-epoch" | "no-room" | "invalid" | "policy" | "no-such-object"
     refused_message: str = ""
 
 
@@ -115,6 +116,7 @@ class Report:
     progress: Tally | None = None  # as the job's kind tells it
     retries: Tally | None = None
     size: int = 0  # the revision of the size that it has by now; 0: the one it was started with
+    size_refused: str = ""  # why it cannot have that size, and stays as it was
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,6 +262,7 @@ def report_to_wire(report: Report) -> pb.Report:
         progress=_tally_to_wire(report.progress),
         retries=_tally_to_wire(report.retries),
         size=report.size,
+        size_refused=report.size_refused,
     )
 
 
@@ -300,6 +301,7 @@ def report_from_wire(message: pb.Report) -> Report:
         progress=_tally_from_wire(message.progress, "report.progress") if message.HasField("progress") else None,
         retries=_tally_from_wire(message.retries, "report.retries") if message.HasField("retries") else None,
         size=message.size,
+        size_refused=message.size_refused,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,13 @@ from e2e.provider import MemberCluster
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A pod that the operator wants; `after`: made only once so many pods of the object are ready."""
+    """A pod that the operator wants; `after`: made only once so many pods of the object are ready, `then`: once so many
+    have succeeded."""
 
     name: str
     template: Object
     after: int = 0
+    then: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +39,39 @@ class Operator:
     plural: str
     pods: Callable[[Object], Iterator[Planned]]
     status: Callable[[Object, Sequence[Object]], Object]
+    # apiVersion, kind and name of what its pods are made of besides: given to `pods` and `status` as the object's
+    # "runtime". Nothing is made while that is not there.
+    runtime: Callable[[Object], tuple[str, str, str] | None] = lambda obj: None
+    # Of the object and of those that it has: the workloads that it makes instead of pods. They are `status`'s then.
+    children: Callable[[Object, Sequence[Object]], Iterator[Object]] | None = None
 
     @property
     def api(self) -> str:
         return f"{self.group}/{self.version}"
 
     def crd(self) -> Object:
-        names = {"kind": self.kind, "plural": self.plural, "singular": self.kind.lower()}
-        open_schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        version = {
-            "name": self.version,
-            "served": True,
-            "storage": True,
-            "subresources": {"status": {}},
-            "schema": {"openAPIV3Schema": open_schema},
-        }
-        return {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": f"{self.plural}.{self.group}",
-                # Groups of the community's are protected: whoever has not been approved must say so.
-                "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in with an open schema"},
-            },
-            "spec": {"group": self.group, "scope": "Namespaced", "names": names, "versions": [version]},
-        }
+        return crd(self.group, self.version, self.kind, self.plural)
+
+
+def crd(group: str, version: str, kind: str, plural: str, scope: str = "Namespaced") -> Object:
+    served = {
+        "name": version,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
+    names = {"kind": kind, "plural": plural, "singular": kind.lower()}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{group}",
+            # Groups of the community's are protected: whoever has not been approved must say so.
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in with an open schema"},
+        },
+        "spec": {"group": group, "scope": scope, "names": names, "versions": [served]},
+    }
 
 
 class Player:
@@ -70,6 +81,7 @@ class Player:
         self._client = cluster.client
         self._every_s = every_s
         self._stopping = threading.Event()
+        self._client.create_if_missing(TORCH_DISTRIBUTED)
         self._thread = threading.Thread(target=self._run, name=f"operators-{cluster.name}", daemon=True)
         self._thread.start()
 
@@ -102,36 +114,60 @@ class Player:
         metadata = obj["metadata"]
         if metadata.get("deletionTimestamp"):
             return
+        if (named := operator.runtime(obj)) is not None:
+            runtime = self._client.get(*named, namespace=metadata["namespace"])
+            if runtime is None:
+                return
+            obj = obj | {"runtime": runtime}
         mine = every.get(metadata["uid"], [])
-        there = {pod["metadata"]["name"] for pod in mine}
-        ready = sum(_phase(pod) in ("Running", "Succeeded") for pod in mine)
-        if not any(_phase(pod) in ("Succeeded", "Failed") for pod in mine):
-            for planned in operator.pods(obj):
-                if planned.name not in there and ready >= planned.after:
-                    self._client.create_if_missing(_pod(operator, obj, planned))
+        if operator.children is not None:
+            mine = [child for child in self._client.list("kubeflow.org/v1", "PyTorchJob") if _is_owned(child, obj)]
+            for child in operator.children(obj, mine):
+                self._client.create_if_missing(_with_owner(operator, obj, child))
+        else:
+            self._make_pods(operator, obj, mine)
         status = operator.status(obj, mine)
         if status != {key: obj.get("status", {}).get(key) for key in status}:
             self._client.merge(
                 operator.api, operator.kind, metadata["name"], {"status": status}, metadata["namespace"], "status"
             )
 
+    def _make_pods(self, operator: Operator, obj: Object, mine: Sequence[Object]) -> None:
+        there = {pod["metadata"]["name"] for pod in mine}
+        phases = _count(mine)
+        ready = phases["Running"] + phases["Succeeded"]
+        for planned in operator.pods(obj) if not phases["Failed"] else ():
+            waits = planned.then > phases["Succeeded"] if planned.then else bool(phases["Succeeded"])
+            if planned.name not in there and ready >= planned.after and not waits:
+                self._client.create_if_missing(_pod(operator, obj, planned))
+
 
 def _pod(operator: Operator, obj: Object, planned: Planned) -> Object:
-    metadata = obj["metadata"]
     given = planned.template.get("metadata") or {}
-    owner = {"apiVersion": operator.api, "kind": operator.kind, "name": metadata["name"], "uid": metadata["uid"]}
-    return {
+    pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": planned.name,
-            "namespace": metadata["namespace"],
             "labels": given.get("labels") or {},
             "annotations": given.get("annotations") or {},
-            "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}],
         },
         "spec": {"restartPolicy": "Never"} | planned.template["spec"],
     }
+    return _with_owner(operator, obj, pod)
+
+
+def _with_owner(operator: Operator, obj: Object, made: Object) -> Object:
+    metadata = obj["metadata"]
+    owner = {"apiVersion": operator.api, "kind": operator.kind, "name": metadata["name"], "uid": metadata["uid"]}
+    owners = [owner | {"controller": True, "blockOwnerDeletion": True}]
+    placed = made["metadata"] | {"namespace": metadata["namespace"], "ownerReferences": owners}
+    return made | {"metadata": placed}
+
+
+def _is_owned(child: Object, obj: Object) -> bool:
+    owners = child["metadata"].get("ownerReferences", ())
+    return any(owner["uid"] == obj["metadata"]["uid"] for owner in owners)
 
 
 def _phase(pod: Object) -> str:
@@ -261,10 +297,15 @@ def _lws_status(obj: Object, pods: Sequence[Object]) -> Object:
 # ---- serving ----
 
 
-def _component(labelled: Object) -> Object:
+def _component(labelled: Object, runtime: Object | None) -> Object:
     """The pod that KServe makes of a component."""
     spec = {key: labelled[key] for key in ("schedulerName", "nodeSelector", "tolerations") if key in labelled}
-    main = {"name": "kserve-container", "image": "server:1", "resources": labelled["model"]["resources"]}
+    main = {"name": "kserve-container", "image": "server:1"}
+    if runtime is not None:
+        [of_runtime] = runtime["spec"]["containers"]
+        main |= of_runtime
+    if "resources" in labelled["model"]:
+        main |= {"resources": labelled["model"]["resources"]}
     return {
         "metadata": {"labels": labelled.get("labels", {}), "annotations": labelled.get("annotations", {})},
         "spec": spec | {"containers": [main], "restartPolicy": "Always"},
@@ -274,7 +315,12 @@ def _component(labelled: Object) -> Object:
 def _isvc_pods(obj: Object) -> Iterator[Planned]:
     predictor = obj["spec"]["predictor"]
     for index in range(predictor.get("minReplicas", 1)):
-        yield Planned(f"{obj['metadata']['name']}-predictor-{index}", _component(predictor))
+        yield Planned(f"{obj['metadata']['name']}-predictor-{index}", _component(predictor, obj.get("runtime")))
+
+
+def _isvc_runtime(obj: Object) -> tuple[str, str, str] | None:
+    name = obj["spec"]["predictor"]["model"].get("runtime")
+    return ("serving.kserve.io/v1alpha1", "ServingRuntime", name) if name else None
 
 
 def _isvc_status(obj: Object, pods: Sequence[Object]) -> Object:
@@ -395,6 +441,113 @@ def _mpi_status(obj: Object, pods: Sequence[Object]) -> Object:
     return {"replicaStatuses": counted, "conditions": conditions}
 
 
+# ---- Kubeflow Trainer, Katib ----
+
+_STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
+
+
+def training_runtime(name: str, kind: str, *before: str) -> Object:
+    """With an initializer of each of these names before the nodes."""
+
+    def job(called: str, step: str, **more: Any) -> Object:
+        container = {"name": called, "image": "train:1", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}
+        says = {"metadata": {"annotations": {"e2e.muster.test/run-for": "1s"}}} if before and called != "node" else {}
+        pod = says | {"spec": {"containers": [container]}}
+        return {"name": called, "template": {"metadata": {"labels": {_STEP: step}}, "spec": {"template": pod}}} | more
+
+    waits = {"dependsOn": [{"name": one, "status": "Complete"} for one in before]} if before else {}
+    jobs = [*(job(one, one) for one in before), job("node", "trainer", **waits)]
+    spec = {"mlPolicy": {"numNodes": 1, "torch": {}}, "template": {"spec": {"replicatedJobs": jobs}}}
+    return {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": {"trainer.kubeflow.org/framework": "torch"}},
+        "spec": spec,
+    }
+
+
+TORCH_DISTRIBUTED = training_runtime("torch-distributed", "ClusterTrainingRuntime")
+
+
+def _trainjob_runtime(obj: Object) -> tuple[str, str, str]:
+    ref = obj["spec"]["runtimeRef"]
+    return "trainer.kubeflow.org/v1alpha1", ref.get("kind", "ClusterTrainingRuntime"), ref["name"]
+
+
+def _trainjob_pods(obj: Object) -> Iterator[Planned]:
+    """Of the JobSet that it becomes."""
+    trainer = obj["spec"]["trainer"]
+    patches = {
+        job["name"]: job["template"]["spec"]["template"]
+        for patch in obj["spec"].get("runtimePatches", ())
+        for job in patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    }
+    for before, job in enumerate(obj["runtime"]["spec"]["template"]["spec"]["replicatedJobs"]):
+        template = deepcopy(job["template"]["spec"]["template"])
+        trains = job["template"]["metadata"]["labels"][_STEP] == "trainer"
+        if trains:
+            template["spec"]["containers"][0]["resources"] = trainer["resourcesPerNode"]
+        patch = patches.get(job["name"], {})
+        metadata = template.setdefault("metadata", {})
+        metadata["annotations"] = metadata.get("annotations", {}) | patch.get("metadata", {}).get("annotations", {})
+        template["spec"] |= patch.get("spec", {})
+        for index in range(trainer["numNodes"] if trains else 1):
+            then = before if job.get("dependsOn") else 0
+            yield Planned(f"{obj['metadata']['name']}-{job['name']}-0-{index}", template, then=then)
+
+
+def _trainjob_status(obj: Object, pods: Sequence[Object]) -> Object:
+    counted, wanted = [], list(_trainjob_pods(obj))
+    for job in obj["runtime"]["spec"]["template"]["spec"]["replicatedJobs"]:
+        phases = _count(pods, f"-{job['name']}-0-")
+        whole = sum(f"-{job['name']}-0-" in planned.name for planned in wanted)
+        ready, done = phases["Running"] + phases["Succeeded"] == whole, phases["Succeeded"] == whole
+        counts = {"ready": int(ready and not done), "succeeded": int(done), "failed": 0, "active": 1, "suspended": 0}
+        counted.append({"name": job["name"], **counts})
+    conditions = []
+    if why := _why(pods):
+        conditions.append(_condition("Failed", True, "JobsFailed", why))
+    elif all(one["succeeded"] for one in counted):
+        conditions.append(_condition("Complete", True, "JobsCompleted"))
+    return {"conditions": conditions, "jobsStatus": counted}
+
+
+def _trials(obj: Object, there: Sequence[Object]) -> Iterator[Object]:
+    """The trials that it has made, and the next ones as others end."""
+    spec, name = obj["spec"], obj["metadata"]["name"]
+    ended = [_ended(trial) for trial in there]
+    if "Failed" in ended:
+        return
+    for index in range(min(spec["maxTrialCount"], spec["parallelTrialCount"] + ended.count("Succeeded"))):
+        trial = deepcopy(spec["trialTemplate"]["trialSpec"])
+        yield trial | {"metadata": {"name": f"{name}-t{index}"}}
+
+
+def _ended(trial: Object) -> str:
+    conditions = trial.get("status", {}).get("conditions") or ()
+    return next((one["type"] for one in conditions if one["type"] in ("Succeeded", "Failed")), "")
+
+
+def _experiment_status(obj: Object, trials: Sequence[Object]) -> Object:
+    ended = [_ended(trial) for trial in trials]
+    done = ended.count("Succeeded")
+    running = sum(any(one["type"] == "Running" for one in t.get("status", {}).get("conditions") or ()) for t in trials)
+    counts = {"trials": len(trials), "trialsSucceeded": done, "trialsRunning": max(running - done, 0)}
+    conditions = [_condition("Created", True, "ExperimentCreated"), _condition("Running", True, "ExperimentRunning")]
+    if "Failed" in ended:
+        why = f"trial {trials[ended.index('Failed')]['metadata']['name']} failed"
+        conditions.append(_condition("Failed", True, "ExperimentMaxFailedTrialsReached", why))
+    elif done >= obj["spec"]["maxTrialCount"]:
+        conditions.append(_condition("Succeeded", True, "ExperimentMaxTrialsReached"))
+    return {"conditions": conditions, **counts}
+
+
+# What operators read and make nothing of.
+SETTINGS = (
+    ("serving.kserve.io", "v1alpha1", "ServingRuntime", "servingruntimes", "Namespaced"),
+    ("trainer.kubeflow.org", "v1alpha1", "TrainingRuntime", "trainingruntimes", "Namespaced"),
+    ("trainer.kubeflow.org", "v1alpha1", "ClusterTrainingRuntime", "clustertrainingruntimes", "Cluster"),
+)
 OPERATORS = (
     Operator(
         "ray.io",
@@ -415,10 +568,36 @@ OPERATORS = (
     ),
     Operator("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets", _jobset_pods, _jobset_status),
     Operator("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets", _lws_pods, _lws_status),
-    Operator("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices", _isvc_pods, _isvc_status),
+    Operator(
+        "serving.kserve.io",
+        "v1beta1",
+        "InferenceService",
+        "inferenceservices",
+        _isvc_pods,
+        _isvc_status,
+        runtime=_isvc_runtime,
+    ),
     Operator("machinelearning.seldon.io", "v1", "SeldonDeployment", "seldondeployments", _seldon_pods, _seldon_status),
     Operator("kubeflow.org", "v1", "Notebook", "notebooks", _notebook_pods, _notebook_status),
     Operator("sparkoperator.k8s.io", "v1beta2", "SparkApplication", "sparkapplications", _spark_pods, _spark_status),
     Operator("argoproj.io", "v1alpha1", "Workflow", "workflows", _workflow_pods, _workflow_status),
     Operator("kubeflow.org", "v2beta1", "MPIJob", "mpijobs", _mpi_pods, _mpi_status),
+    Operator(
+        "trainer.kubeflow.org",
+        "v1alpha1",
+        "TrainJob",
+        "trainjobs",
+        _trainjob_pods,
+        _trainjob_status,
+        runtime=_trainjob_runtime,
+    ),
+    Operator(
+        "kubeflow.org",
+        "v1beta1",
+        "Experiment",
+        "experiments",
+        lambda obj: iter(()),
+        _experiment_status,
+        children=_trials,
+    ),
 )

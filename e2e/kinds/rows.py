@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from e2e import pods as bodies
+from e2e.kinds.operators import training_runtime
 from e2e.manifests import Manifest
 from e2e.pods import Course
 from e2e.shapes import A100, H100
@@ -29,26 +30,42 @@ class Row:
     ends: bool = True  # it can succeed
     fails: bool = True  # its status has a word for failure
     cluster: str = PLAYED
-    metadata: tuple[tuple[str, Any], ...] = ()
-    variant: str = ""  # where there are several of the kind
+    variant: str = ""  # where there is another of the kind
+    # What travels along besides, and is named in the body by this.
+    beside: Callable[[Manifest], tuple[Manifest, ...]] = lambda body: ()
+    bare: bool = False  # no object in the cluster stands for it: `spec` has its pods, by name
 
     @property
     def name(self) -> str:
-        name = f"{self.kind.lower()}-{self.api.rpartition('/')[2]}"
-        return f"{name}-{self.variant}" if self.variant else name
+        return "-".join(filter(None, (self.kind.lower(), self.variant, self.api.rpartition("/")[2])))
 
-    def manifest(self, suffix: str, course: Course) -> tuple[Manifest, Manifest]:
-        """With the ConfigMap that travels along."""
+    def manifest(self, suffix: str, course: Course) -> tuple[Manifest, ...]:
+        """With the ConfigMap that travels along; the workload is last."""
         name = f"{self.name}-{suffix}"
         hints = {"annotations": {"muster.dev/clusters": self.cluster}}
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}}
+        if self.bare:
+            return config, *_group(name, hints, self.spec(course))
         body = {
             "apiVersion": self.api,
             "kind": self.kind,
             "metadata": {"name": name} | hints,
             "spec": self.spec(course),
         }
-        return config, body
+        return config, *self.beside(body), body
+
+
+def _group(name: str, hints: dict[str, Any], pods: dict[str, Any]) -> tuple[Manifest, ...]:
+    """As they would be for the coscheduling plugin."""
+    spec = {"minMember": len(pods)}
+    group = {"apiVersion": "scheduling.x-k8s.io/v1alpha1", "kind": "PodGroup", "metadata": {"name": name}, "spec": spec}
+    label = {"scheduling.x-k8s.io/pod-group": name}
+    made = []
+    for suffix, pod in pods.items():
+        annotations = pod.get("metadata", {}).get("annotations", {}) | hints["annotations"]
+        metadata = {"name": f"{name}-{suffix}", "labels": label, "annotations": annotations}
+        made.append({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod["spec"]})
+    return group, *made
 
 
 def template(container: str, gpus: int, course: Course, product: str = "", restart: str = "Never") -> dict[str, Any]:
@@ -101,6 +118,47 @@ def _workflow(course: Course) -> dict[str, Any]:
         "podMetadata": {"annotations": body.get("metadata", {}).get("annotations", {})},
         "templates": [{"name": "main", "steps": [group]}, step],
     }
+
+
+def _trainjob(course: Course) -> dict[str, Any]:
+    """Two nodes, which end as the course says."""
+    amounts = {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "2"}
+    pod = {"spec": {"nodeSelector": {"nvidia.com/gpu.product": H100}}}
+    pod["metadata"] = template("node", 0, course).get("metadata", {})
+    jobs = [{"name": "node", "template": {"spec": {"template": pod}}}]
+    patch = {"manager": "e2e", "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": jobs}}}}
+    trainer = {"numNodes": 2, "resourcesPerNode": {"requests": dict(amounts), "limits": amounts}}
+    return {"runtimeRef": {"name": "torch-distributed"}, "trainer": trainer, "runtimePatches": [patch]}
+
+
+def _experiment(course: Course) -> dict[str, Any]:
+    """Two trials at a time, three in all; each is a PyTorchJob of two pods that its real operator makes."""
+    replicas = {role: _replicas("pytorch", 1, course) for role in ("Master", "Worker")}
+    for each in replicas.values():
+        each["template"]["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": H100}
+    trial = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "spec": {"pytorchReplicaSpecs": replicas}}
+    template = {"retain": True, "primaryContainerName": "pytorch", "trialSpec": trial}
+    return {"parallelTrialCount": 2, "maxTrialCount": 3, "maxFailedTrialCount": 0, "trialTemplate": template}
+
+
+def _own_training_runtime(body: Manifest) -> tuple[Manifest, ...]:
+    """With an initializer before the nodes."""
+    name = body["metadata"]["name"]
+    body["spec"]["runtimeRef"] = {"kind": "TrainingRuntime", "name": name}
+    return (training_runtime(name, "TrainingRuntime", "dataset-initializer"),)
+
+
+def _serving_runtime(body: Manifest) -> tuple[Manifest, ...]:
+    """Says what the model leaves out."""
+    model, name = body["spec"]["predictor"]["model"], body["metadata"]["name"]
+    del model["resources"]
+    model["runtime"] = name
+    amounts = {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "2"}
+    resources = {"requests": dict(amounts), "limits": amounts}
+    container = {"name": "kserve-container", "image": "server:1", "resources": resources}
+    spec = {"supportedModelFormats": [{"name": "pytorch"}], "containers": [container]}
+    api = "serving.kserve.io/v1alpha1"
+    return ({"apiVersion": api, "kind": "ServingRuntime", "metadata": {"name": name}, "spec": spec},)
 
 
 ROWS = (
@@ -247,6 +305,48 @@ ROWS = (
         3,
         2,
         H100,
+    ),
+    Row(
+        "TrainJob",
+        "trainer.kubeflow.org/v1alpha1",
+        _trainjob,
+        2,
+        4,
+        H100,
+    ),
+    Row(
+        "TrainJob",
+        "trainer.kubeflow.org/v1alpha1",
+        _trainjob,
+        3,
+        4,
+        H100,
+        variant="own",
+        beside=_own_training_runtime,
+    ),
+    Row("Experiment", "kubeflow.org/v1beta1", _experiment, 6, 6, H100),
+    Row(
+        "InferenceService",
+        "serving.kserve.io/v1beta1",
+        lambda course: {"predictor": _served(course, 1)},
+        1,
+        2,
+        ends=False,
+        variant="runtime",
+        beside=_serving_runtime,
+    ),
+    Row(
+        "PodGroup",
+        "muster.dev/v1",
+        lambda course: {
+            "head": template("head", 0, course),
+            "worker-0": template("worker", 1, course, H100),
+            "worker-1": template("worker", 1, course, H100),
+        },
+        3,
+        2,
+        H100,
+        bare=True,
     ),
     # Kubeflow's training-operator itself.
     Row(

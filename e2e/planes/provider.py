@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from e2e import shapes
-from e2e.kinds.operators import OPERATORS
+from e2e.kinds import travelling
+from e2e.kinds.operators import OPERATORS, SETTINGS, crd
 from e2e.objects import ObjectClient
 from e2e.planes import build, training_operator
 from e2e.planes.plane import DEFAULTS, Plane, PlaneSettings
@@ -47,10 +48,14 @@ class PlaneCluster:
         if self.shape.volcano:
             _install(self.client, CRDS / "volcano-job.yaml")
         if self.shape.played_operators:
-            for operator in OPERATORS:
-                self.client.create_if_missing(operator.crd())
-            for operator in OPERATORS:
-                until(f"{operator.kind} to be served", partial(self.client.serves, operator.api, operator.kind))
+            for each in (*(operator.crd() for operator in OPERATORS), *(crd(*setting) for setting in SETTINGS)):
+                self.client.create_if_missing(each)
+            for each in travelling.crds():
+                self.client.create_if_missing(each)
+            served = [(operator.api, operator.kind) for operator in OPERATORS]
+            served += [(f"{group}/{version}", kind) for group, version, kind, *_ in SETTINGS]
+            for api, kind in served:
+                until(f"{kind} to be served", partial(self.client.serves, api, kind))
         if self.shape.training_operator:
             # Where MPIJob is another operator's, it has PyTorchJob alone.
             schemes = ("pytorchjob",) if self.shape.played_operators else training_operator.SCHEMES

@@ -11,6 +11,7 @@ from e2e import truth
 from e2e.federation import Federation
 from e2e.kinds.operators import Player
 from e2e.kinds.rows import PLAYED, ROWS, Row
+from e2e.manifests import Manifest
 from e2e.objects import bound
 from e2e.pods import Course
 from e2e.provider import MemberCluster
@@ -133,6 +134,14 @@ def is_whole(federation: Federation, row: Row, job: str) -> None:
     assert config is not None, "the ConfigMap did not travel along"
 
 
+def left_by(row: Row, suffix: str) -> Iterator[Manifest]:
+    """What is applied of its file, and what is made besides."""
+    *_, body = given = row.manifest(suffix, Course())
+    yield from (obj for obj in given if obj["kind"] != "PodGroup")
+    if row.kind == "TrainJob":
+        yield body | {"kind": "TrainingRuntime", "metadata": {"name": f"muster-{body['metadata']['name']}"}}
+
+
 def still_runs(federation: Federation, job: str) -> None:
     assert federation.admin.job(job).phase == Phase.RUNNING
 
@@ -142,8 +151,9 @@ def is_gone(federation: Federation, row: Row, job: str, suffix: str) -> None:
     cluster = federation.member(row.cluster)
 
     def gone() -> bool:
-        assert cluster.client.get(row.api, row.kind, f"{row.name}-{suffix}") is None
-        assert cluster.client.get("v1", "ConfigMap", f"{row.name}-{suffix}") is None
+        for obj in left_by(row, suffix):
+            found = cluster.client.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"])
+            assert found is None, f"{obj['kind']} {obj['metadata']['name']} is left"
         assert not truth.pods_of(cluster, job)
         return True
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from hub.api import present
 from hub.api.door import Caller, Served
 from hub.api.schemas import (
+    ClusterLabelsIn,
     ClusterListOut,
     ClusterOut,
     ClusterTokenIn,
@@ -45,6 +46,13 @@ async def cordon(name: str, served: Served, actor: Caller) -> ClusterOut:
 @router.post("/clusters/{name}/uncordon")
 async def uncordon(name: str, served: Served, actor: Caller) -> ClusterOut:
     await served.clusters.cordon(actor, name, False)
+    return present.cluster(await served.clusters.show(actor, name))
+
+
+@router.post("/clusters/{name}/labels")
+async def label(name: str, body: ClusterLabelsIn, served: Served, actor: Caller) -> ClusterOut:
+    """Sets the labels given, and takes away those that are null. Selectors see it at once."""
+    await served.clusters.label(actor, name, body.labels)
     return present.cluster(await served.clusters.show(actor, name))
 
 

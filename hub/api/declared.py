@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hub.api import field_errors, pricebook, tenant_schemas
+from hub.api import field_errors, override_schemas, pricebook, tenant_schemas
 from hub.api.schemas import DatasetSpec, PriceBookDoc, QueueName, QueueSpec
 from placement.kinds import documents
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
@@ -28,6 +28,7 @@ KINDS: Mapping[str, type[BaseModel]] = {
     "Queue": QueueSpec,
     "Dataset": DatasetSpec,
     tenant_schemas.KIND: tenant_schemas.TenantSpec,
+    override_schemas.KIND: override_schemas.OverrideSpec,
     pricebook.KIND: PriceBookDoc,
 }
 # Of which there is one, by this name.

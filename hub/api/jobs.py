@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from hub.api import manifests, present
+from hub.api import crons, manifests, present
 from hub.api.door import Caller, Served
 from hub.api.schemas import (
+    CronMadeOut,
     ExplanationOut,
     JobDetailOut,
     JobOut,
     JobPageOut,
+    ManifestListOut,
     Namespace,
     PlanOut,
     SubmitOut,
 )
-from hub.api.services import JobsPort
+from hub.api.services import MadeCron, Services
 from hub.records import Actor, JobFilter
+from placement.calendar import splitting
 from placement.lifecycle import Phase
 
 router = APIRouter(tags=["jobs"])
@@ -39,6 +43,11 @@ class SubmitQuery(BaseModel):
 class PlanQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     namespace: Namespace | None = None
+
+
+class ManifestQuery(PlanQuery):
+    cluster: str
+    show_secrets: bool = Field(default=False, description="With what is in the file's Secrets.")
 
 
 class ListQuery(BaseModel):
@@ -78,14 +87,21 @@ async def submit(
     texts = await manifests.read(request)
     if query.dry:
         response.status_code = 200
-        plans = [plan for text in texts for plan in await _plans(served.jobs, actor, text, query.namespace)]
+        plans = [plan for text in texts for plan in await _plans(served, actor, text, query.namespace)]
         return SubmitOut(jobs=[], plan=plans)
-    found = await served.jobs.submit_many(
-        actor, texts, namespace=query.namespace, client_key=idempotency_key, if_too_large=query.if_too_large
-    )
-    if not any(one.created for one in found):
+    asked = {"namespace": query.namespace, "client_key": idempotency_key, "if_too_large": query.if_too_large}
+    made: Sequence[MadeCron] = ()
+    if any(map(splitting.holds_any, texts)):
+        taken = await served.crons.submit(actor, texts, **asked)
+        found, made = taken.jobs, taken.crons
+    else:
+        found = await served.jobs.submit_many(actor, texts, **asked)
+    if not any((*(one.created for one in found), *(one.created for one in made))):
         response.status_code = 200
-    return SubmitOut(jobs=[present.submitted(one) for one in found])
+    return SubmitOut(
+        jobs=[present.submitted(one) for one in found],
+        crons=[CronMadeOut(cron=crons.shown(one.cron), created=one.created) for one in made],
+    )
 
 
 @router.post("/plan", openapi_extra=manifests.BODY)
@@ -93,8 +109,20 @@ async def plan(
     request: Request, served: Served, actor: Caller, query: Annotated[PlanQuery, Query()]
 ) -> PlanOut | list[PlanOut]:
     """What would become of the file now: one plan where it holds one workload, else a list of them."""
-    plans = await _plans(served.jobs, actor, await manifests.read_one(request), query.namespace)
+    plans = await _plans(served, actor, await manifests.read_one(request), query.namespace)
     return plans[0] if len(plans) == 1 else plans
+
+
+@router.post("/plan/manifest", openapi_extra=manifests.BODY)
+async def manifest(
+    request: Request, served: Served, actor: Caller, query: Annotated[ManifestQuery, Query()]
+) -> ManifestListOut:
+    """What would be applied on a cluster if the file's workloads went there, with its overrides."""
+    text = await manifests.read_one(request)
+    found = await served.jobs.manifest(
+        actor, text, query.cluster, namespace=query.namespace, show_secrets=query.show_secrets
+    )
+    return ManifestListOut(manifests=[present.manifest(one) for one in found])
 
 
 @router.get("/jobs")
@@ -128,5 +156,6 @@ async def explain(ref: str, served: Served, actor: Caller) -> ExplanationOut:
     return present.explanation(await served.jobs.explain(actor, ref))
 
 
-async def _plans(jobs: JobsPort, actor: Actor, text: bytes, namespace: str | None) -> list[PlanOut]:
-    return [present.plan(one) for one in await jobs.plan(actor, text, namespace=namespace)]
+async def _plans(served: Services, actor: Actor, text: bytes, namespace: str | None) -> list[PlanOut]:
+    port = served.crons if splitting.holds_any(text) else served.jobs
+    return [present.plan(one) for one in await port.plan(actor, text, namespace=namespace)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
-from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Page, Planned
+from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Manifest, Page, Planned
 from placement.costs import Cost
 from placement.data import DataMove, Dataset
 from placement.elastic.sizes import pods_of
@@ -43,6 +43,17 @@ def plan(planned: Planned) -> schemas.PlanOut:
 def _starts_with(verdict: Verdict, workload: Workload) -> dict[str, int] | None:
     placed = pods_of(verdict.reservation.workload) if isinstance(verdict, Placed) else {}
     return placed if placed and placed != pods_of(workload) else None
+
+
+def manifest(one: Manifest) -> schemas.ManifestOut:
+    return schemas.ManifestOut(
+        workload=one.planned.workload.name,
+        kind=one.planned.workload.kind,
+        cluster=one.cluster,
+        would_go_there=_chosen(one.planned.decision.verdict) == one.cluster,
+        overrides=list(one.overrides),
+        objects=[dict(obj) for obj in one.objects],
+    )
 
 
 def submitted(one: SubmittedJob) -> schemas.SubmittedOut:
@@ -383,6 +394,8 @@ def _candidates(candidates: Iterable[Candidate], workload: Workload) -> list[sch
             at_least=one.at_least,
             **_priced(one.score, workload.hints.expected_hours),
             moves=[_move(move) for move in one.moves],
+            overrides=list(variant.overrides) if (variant := workload.variants.get(one.cluster)) is not None else [],
+            without=list(one.without),
         )
         for one in candidates
     ]

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from hub.api import datasets, declared, manifests, present, pricebook, tenants
+from hub.api import datasets, declared, manifests, override_schemas, present, pricebook, tenants
 from hub.api.door import Caller, Served
+from hub.api.override_schemas import OverrideSpec
 from hub.api.schemas import AppliedOut, DatasetSpec, PriceBookDoc, QueueIn, QueueListOut, QueueOut, QueueSpec
 from hub.api.tenant_schemas import TenantSpec
 from hub.errors import Invalid
@@ -65,10 +66,13 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
     queues = [_queue(one.name, one.spec) for one in found if isinstance(one.spec, QueueSpec)]
     books = [pricebook.read(one.spec) for one in found if isinstance(one.spec, PriceBookDoc)]
     data = [datasets.of_spec(one.name, one.spec, actor) for one in found if isinstance(one.spec, DatasetSpec)]
+    changes = [override_schemas.of_spec(one.name, one.spec) for one in found if isinstance(one.spec, OverrideSpec)]
     people = [tenants.of_spec(one.name, one.spec) for one in found if isinstance(one.spec, TenantSpec)]
     warnings: list[str] = []
     if people:
         await served.tenants.check(actor, people, force=force)
+    if changes:
+        warnings += served.overrides.check(actor, changes)
     for book in books:
         warnings += await served.prices.check(actor, book)  # so that nothing is changed where this is refused
     regions = frozenset(region for book in books for region in book.regions)
@@ -80,6 +84,8 @@ async def apply(request: Request, served: Served, actor: Caller, force: Force = 
     if data:
         # Before the book: without its routes, a region that is known now may be unknown.
         await served.datasets.put(actor, data, force=force, regions=regions)
+    if changes:
+        await served.overrides.put(actor, changes)
     for book in books:
         await served.prices.replace(actor, book)
     return AppliedOut(applied=[(one.kind, one.name) for one in found], warnings=warnings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
@@ -154,6 +154,10 @@ class CandidateOut(Wire):
         description="Nobody looked for room there: the least that it costs there is more than what was chosen costs.",
     )
     moves: list[DataMoveOut] = []
+    overrides: list[str] = Field(default=[], description="Those that are applied there, in their order.")
+    without: list[str] = Field(
+        default=[], description="What travels along elsewhere, and is of a kind that this cluster does not serve."
+    )
 
 
 PlanVerdict = Literal["placed", "waiting", "rejected"]
@@ -224,6 +228,21 @@ class PlanOut(Wire):
     starts_with: dict[str, int] | None = Field(
         default=None, description="Pods by role, where there is room for fewer than it asks for."
     )
+
+
+class ManifestOut(Wire):
+    """What would be applied on a cluster if a workload went there."""
+
+    workload: str
+    kind: str
+    cluster: str
+    would_go_there: bool = Field(description="Now, by the plan.")
+    overrides: list[str]
+    objects: list[dict[str, Any]] = Field(description="In the order in which they are applied.")
+
+
+class ManifestListOut(Wire):
+    manifests: list[ManifestOut]
 
 
 class PlanList(RootModel[list[PlanOut]]):
@@ -303,8 +322,50 @@ class SubmittedOut(Wire):
     warnings: list[str] = []
 
 
+class CronRunOut(Wire):
+    job: str
+    name: str
+    scheduled_at: datetime | None = Field(description="The moment of the calendar; null: started by hand.")
+    started_at: datetime
+    phase: Phase
+    cluster: str | None
+    finished_at: datetime | None
+
+
+class CronOut(Wire):
+    id: str
+    name: str
+    namespace: str
+    tenant: str
+    owner: str
+    schedule: str
+    time_zone: str
+    concurrency: str
+    starting_deadline_s: float | None
+    suspended: bool
+    next_at: datetime | None = Field(description="Null where it is suspended, or never comes.")
+    note: str = Field(description="What became of a run that was not started; or empty.")
+    created_at: datetime
+    running: list[str] = Field(description="The jobs of runs that have not ended.")
+    runs: list[CronRunOut] = Field(description="The newest first; of those that ended as many as the history keeps.")
+
+
+class CronListOut(Wire):
+    crons: list[CronOut]
+
+
+class CronDeletedOut(Wire):
+    cancelled: list[str] = Field(description="Jobs of runs that had not ended.")
+
+
+class CronMadeOut(Wire):
+    cron: CronOut
+    created: bool = Field(description="False: one of that name was there, and is changed.")
+
+
 class SubmitOut(Wire):
     jobs: list[SubmittedOut]
+    crons: list[CronMadeOut] = Field(default=[], description="CronJobs: their runs are jobs as they become due.")
     plan: list[PlanOut] | None = Field(default=None, description="Of a dry run: what would become of each.")
 
 
@@ -400,6 +461,10 @@ class ClusterOut(Wire):
 
 class ClusterListOut(Wire):
     clusters: list[ClusterOut]
+
+
+class ClusterLabelsIn(Wire):
+    labels: Annotated[dict[str, str | None], Field(min_length=1, max_length=100)]
 
 
 class DrainedOut(Wire):

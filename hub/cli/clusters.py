@@ -63,6 +63,20 @@ def show(ctx: typer.Context, name: Name, output: screen.Output = screen.Format.T
 
 
 @app.command(epilog=exits.HELP)
+def label(
+    ctx: typer.Context,
+    name: Name,
+    labels: Annotated[list[str], typer.Argument(metavar="KEY=VALUE…", help="KEY- takes one away.")],
+) -> None:
+    """Set labels of a cluster. Whatever selects clusters by labels sees it at once."""
+    changes = dict(_change(one) for one in labels)
+    with connect(ctx) as muster:
+        changed = muster.label_cluster(name, changes)
+    shown = ", ".join(f"{key}={value}" if value else key for key, value in sorted(changed.labels.items()))
+    typer.echo(f"{name}: {shown or 'no labels'}")
+
+
+@app.command(epilog=exits.HELP)
 def cordon(
     ctx: typer.Context,
     name: Name,
@@ -105,6 +119,11 @@ def remove(
     with connect(ctx) as muster:
         muster.remove_cluster(name, force=force)
     typer.echo(f"{name} removed")
+
+
+def _change(one: str) -> tuple[str, str | None]:
+    """ "env=prod", or "env-"."""
+    return (one[:-1], None) if one.endswith("-") and "=" not in one else installing.pair(one)
 
 
 def _cordon(ctx: typer.Context, name: str, *, on: bool) -> None:

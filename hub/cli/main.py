@@ -13,11 +13,14 @@ import typer
 from hub.cli import (
     clusters,
     costs,
+    crons,
     datasets,
+    distributions,
     exits,
     jobs,
     kinds,
     operating,
+    overrides,
     people,
     prices,
     queues,
@@ -41,12 +44,16 @@ app = typer.Typer(
 for part in (submitting, jobs, watching, operating, rebalancing, top):
     app.add_typer(part.app)
 app.add_typer(clusters.app, name="cluster")
+app.add_typer(crons.app, name="cron")
 app.add_typer(queues.app, name="queue")
 app.add_typer(queues.files)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(people.users, name="user")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(kinds.app, name="kind")
+app.add_typer(distributions.verb)
+app.add_typer(distributions.app, name="distribution")
+app.add_typer(overrides.app, name="override")
 app.add_typer(prices.app, name="price")
 app.add_typer(costs.app)
 app.add_typer(session.app)

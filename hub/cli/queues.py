@@ -132,7 +132,7 @@ def apply(
 ) -> None:
     """Make or change what a file declares, all or nothing.
 
-    Documents of kind Queue, Dataset and PriceBook, in any number.
+    Documents of kind Queue, Dataset, Tenant, Override and PriceBook, in any number.
     """
     with connect(ctx) as muster, exits.told(file):
         answer = muster.apply(submitting.read(file), force=force)

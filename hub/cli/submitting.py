@@ -47,6 +47,7 @@ def submit(
     """Submit manifests as they are.
 
     PyTorchJob, Volcano Job, Job, Deployment, StatefulSet and Pod, with what they need (ConfigMaps, PVCs …) beside them.
+    The runs of a CronJob come by its calendar: muster cron.
     """
     if if_too_large not in (None, "wait", "reject"):
         exits.stop(f"--if-too-large {if_too_large} is neither wait nor reject", "choose one", exits.USAGE)
@@ -64,12 +65,25 @@ def plan(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Manifests; - reads the standard input.")],
     namespace: Namespace = None,
+    show_manifest: Annotated[
+        str | None, typer.Option(metavar="CLUSTER", help="Print what would be applied there instead, as YAML.")
+    ] = None,
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="With --show-manifest: what is in the file's Secrets, too.")
+    ] = False,
     output: screen.Output = screen.Format.TABLE,
 ) -> None:
     """Say where a file's workloads would go now, and why.
 
     At what cost, and what keeps them from every other cluster. Changes nothing.
     """
+    if show_manifest is not None:
+        with connect(ctx) as muster, exits.told(file):
+            made = muster.manifests(read(file), show_manifest, namespace=namespace, show_secrets=show_secrets)
+        _print_manifests(made, output)
+        return
+    if show_secrets:
+        exits.stop("--show-secrets goes with --show-manifest", "name the cluster", exits.USAGE)
     with connect(ctx) as muster, exits.told(file):
         plans = muster.plan(read(file), namespace=namespace)
     if output is screen.Format.TABLE:
@@ -81,6 +95,21 @@ def plan(
         raise typer.Exit(exits.FAILED)
     if "waiting" in verdicts:
         raise typer.Exit(exits.WAITING)
+
+
+def _print_manifests(made: list[schemas.ManifestOut], output: screen.Format) -> None:
+    """One stream of YAML; what is no part of it goes to standard error."""
+    if output is not screen.Format.TABLE:
+        screen.emit(output, made)
+        return
+    import yaml
+
+    for one in made:
+        told = f"with the overrides {', '.join(one.overrides)}" if one.overrides else "with no overrides"
+        now = "it would go there now" if one.would_go_there else "it would not go there now (muster plan says why)"
+        typer.echo(f"muster: {one.kind} {one.workload} on {one.cluster}, {told}; {now}", err=True)
+    objects = [obj for one in made for obj in one.objects]
+    typer.echo(yaml.safe_dump_all(objects, sort_keys=False, width=1000).rstrip())
 
 
 def read(file: str) -> bytes:
@@ -127,8 +156,14 @@ def _show(answer: schemas.SubmitOut, output: screen.Format) -> None:
             typer.echo(f"muster: {one.job.name}: {warning}", err=True)
     if output is not screen.Format.TABLE:
         screen.emit(output, answer)
-    elif answer.jobs:
+        return
+    if answer.jobs:
         screen.console().print(tables.submitted(answer.jobs))
+    for made in answer.crons:
+        cron = made.cron
+        said = "made" if made.created else "changed"
+        coming = f"next at {cron.next_at:%F %H:%M} UTC" if cron.next_at else "suspended"
+        typer.echo(f"{cron.id} {cron.name} {said}: {cron.schedule} {cron.time_zone}, {coming}")
 
 
 def _print_plans(plans: list[schemas.PlanOut]) -> None:

@@ -137,7 +137,12 @@ def candidates(found: Sequence[schemas.CandidateOut], chosen: str | None) -> Ren
             word, style = "dearer", "dim"
         if not one.feasible:
             word, style = "no", "red"
-        why = _terms(one) if one.feasible else Text("\n".join(reason.message for reason in one.reasons))
+        why: RenderableType = _terms(one) if one.feasible else Text("\n".join(reason.message for reason in one.reasons))
+        if one.overrides:
+            word = "override" if len(one.overrides) == 1 else "overrides"
+            why = Group(why, Text(f"with the {word} {', '.join(one.overrides)}", "dim"))
+        if one.without:
+            why = Group(why, Text(f"without {', '.join(one.without)}: not served there", "dim"))
         cost = usd(one.score.total_usd) if one.score else "–"
         row: list[RenderableType] = [Text(one.cluster), Text(word, style), *([usd(one.usd_per_hour)] if priced else [])]
         table.add_row(*row, f"≥ {cost}" if one.at_least else cost, why)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
-from hub.link.stream import Stream
+from hub.link.stream import PresenceBroken, Stream
 from hub.link.tunnel_streams import LinkTunnel
 from hub.link.usage_flow import UsageBroken
+from placement.presence import ObjectName
 from wire import capabilities
 from wire import link_pb2 as pb
 from wire.orders import JobRef, LogLines, LogQuery
@@ -65,6 +66,12 @@ class Directory:
         if not self.can(cluster, capabilities.USAGE):
             raise UsageBroken(f"{cluster}: its spoke is too old to measure what jobs use; upgrade it")
         return await self._stream(cluster).usage(next(self._requests), refs)
+
+    async def missing(self, cluster: str, names: Sequence[ObjectName]) -> frozenset[ObjectName]:
+        """Of at most `wire.presence.MOST_NAMES`. Raises NotConnected, `hub.link.stream.PresenceBroken`."""
+        if not self.can(cluster, capabilities.PRESENCE):
+            raise PresenceBroken(f"{cluster}: its spoke is too old to tell what is there")
+        return await self._stream(cluster).missing(next(self._requests), names)
 
     def close(self, cluster: str, code: str, message: str) -> bool:
         """Ends the live stream at once, with a goodbye (the codes are link.proto's); False where there is none.

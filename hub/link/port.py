@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from placement.inventory import Summary
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import Command, CommandAck, DataFound, JobRef, Report, ReportAck
 
 
@@ -51,6 +52,16 @@ class HubSide(Protocol):
 
     async def reported(self, cluster: str, reports: Sequence[Report]) -> Sequence[ReportAck]:
         """Applies them in one transaction. One that is foreign or of an older epoch is acknowledged, not applied."""
+
+    async def standing_distributions(self, cluster: str) -> Sequence[DistributionRef]:
+        """All that it was ordered to have or to be rid of. Asked at attach."""
+
+    async def wait_for_distributions(self, cluster: str, after: int) -> Sequence[DistributionOrder]:
+        """Blocks until there are orders of a larger generation that it has not acknowledged; 0 is before all."""
+
+    async def distributions_told(
+        self, cluster: str, acks: Sequence[DistributionAck], reports: Sequence[DistributionReport]
+    ) -> None: ...
 
     async def renew(self, cluster: str, certificate_serial: str, csr_pem: bytes) -> tuple[bytes, bytes]:
         """(certificate PEM, CA PEM). Raises NotWelcome."""

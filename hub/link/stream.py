@@ -22,11 +22,13 @@ from hub.link.port import Attached, HubSide, NotWelcome
 from hub.link.tunnel_streams import TunnelStreams
 from hub.link.usage_flow import OPEN_USAGES, UsageBroken, UsageFlow
 from placement.inventory import Summary
-from wire import lanes, translate, translate_summary
+from placement.presence import ObjectName
+from wire import distribution, lanes, presence, translate, translate_summary
 from wire import link_pb2 as pb
-from wire.capabilities import KINDS
+from wire.capabilities import DISTRIBUTE, KINDS
 from wire.certificates import ClusterCertificate
 from wire.checks import ProtocolError
+from wire.distribution import DistributionAck, DistributionReport
 from wire.lanes import Mailbox, Outbox
 from wire.orders import Command, CommandAck, DataFound, JobRef, LogLines, LogQuery, Report
 from wire.usage import Usage
@@ -36,7 +38,12 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[pb.FromSpoke, pb.FromHub]
 
 GOODBYE_S = 0.7  # for the goodbye to be written; a peer that does not read does not get one
+DISTRIBUTION_NEWS = 1024  # messages that wait; a spoke sends one a change
 OPEN_LOGS = 64  # at a time from one cluster: at LOG_WINDOW each, a bound on memory
+
+
+class PresenceBroken(Exception):
+    """No answer will come."""
 
 
 class Stream:
@@ -63,9 +70,11 @@ class Stream:
         self._summaries: Mailbox[Summary] = Mailbox(1)
         self._data: Mailbox[Sequence[DataFound]] = Mailbox(1)
         self._heartbeats: Mailbox[None] = Mailbox(1)
+        self._distribution_news: Mailbox[pb.DistributionNews] = Mailbox(DISTRIBUTION_NEWS)
         self._logs: dict[int, LogFlow] = {}
         self.tunnels = TunnelStreams(self.cluster, self._outbox)
         self._usages: dict[int, UsageFlow] = {}
+        self._presences: dict[int, asyncio.Future[Sequence[int]]] = {}
         self._ending = asyncio.Event()
 
     async def run(self, attached: Attached) -> None:
@@ -82,6 +91,8 @@ class Stream:
                 self._while_welcome(self._take_summaries()),
                 self._while_welcome(self._take_data()),
                 self._while_welcome(self._take_heartbeats()),
+                self._while_welcome(self._send_distributions()),
+                self._while_welcome(self._take_distribution_news()),
                 self._give_up_on_goodbye(),
             )
         finally:
@@ -90,6 +101,9 @@ class Stream:
             self.tunnels.end()
             for asked in self._usages.values():
                 asked.broken(f"the connection to cluster {self.cluster} was lost")
+            for answer in self._presences.values():
+                if not answer.done():
+                    answer.set_exception(PresenceBroken(f"the connection to cluster {self.cluster} was lost"))
 
     def end(self, code: str, message: str) -> None:
         """Says goodbye and ends, at once: what else waits to be sent is dropped (another stream sends it again)."""
@@ -132,6 +146,18 @@ class Stream:
             return await flow.answer()
         finally:
             del self._usages[request_id]
+
+    async def missing(self, request_id: int, names: Sequence[ObjectName]) -> frozenset[ObjectName]:
+        """Of these, what is not in the cluster. Raises PresenceBroken."""
+        if len(self._presences) >= OPEN_USAGES:
+            raise PresenceBroken(f"{self.cluster} is being asked {OPEN_USAGES} times already")
+        answer: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
+        self._presences[request_id] = answer
+        try:
+            await self._outbox.send(pb.FromHub(presence_request=presence.request_to_wire(request_id, names)))
+            return presence.missing_from_wire(names, await answer)
+        finally:
+            del self._presences[request_id]
 
     async def _while_welcome(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -178,6 +204,8 @@ class Stream:
                 found, bad_found = translate.found_from_wire(message.datasets)
                 self._drop([error for _, error in bad_found])
                 self._data.replace(found)
+            case "distribution_news":
+                await self._distribution_news.put([message.distribution_news])
             case "log_chunk":
                 self._take_log(message.log_chunk)
             case "tunnel_opened" | "tunnel_data" | "tunnel_credit" | "tunnel_close":
@@ -186,6 +214,10 @@ class Stream:
                 asked = self._usages.get(message.usage.id)
                 if asked is not None:
                     asked.feed(message.usage)
+            case "presence":
+                answer = self._presences.get(message.presence.id)
+                if answer is not None and not answer.done():
+                    answer.set_result(tuple(message.presence.missing))
             case "hello":
                 raise ProtocolError("hello", "came a second time")
             case _:  # of a newer agent
@@ -248,6 +280,32 @@ class Stream:
         while True:
             for found in await self._data.take():
                 await self._side.data(self.cluster, found)
+
+    async def _send_distributions(self) -> None:
+        if DISTRIBUTE not in self.capabilities:
+            await asyncio.Event().wait()  # it would drop them without a word
+        refs = await self._side.standing_distributions(self.cluster)
+        standing = [distribution.ref_to_wire(ref) for ref in refs]
+        await self._outbox.send(
+            pb.FromHub(distribution_orders=pb.DistributionOrders(first=True, standing=standing)),
+        )
+        sent = 0
+        while True:
+            for order in await self._side.wait_for_distributions(self.cluster, sent):
+                sent = order.ref.generation
+                message = pb.DistributionOrders(orders=[distribution.order_to_wire(order)])
+                await self._outbox.send(pb.FromHub(distribution_orders=message))
+
+    async def _take_distribution_news(self) -> None:
+        while True:
+            acks: list[DistributionAck] = []
+            reports: list[DistributionReport] = []
+            for message in await self._distribution_news.take():
+                more_acks, more_reports, bad = distribution.news_from_wire(message)
+                self._drop(bad)
+                acks += more_acks
+                reports += more_reports
+            await self._side.distributions_told(self.cluster, acks, reports)
 
     async def _take_heartbeats(self) -> None:
         while True:

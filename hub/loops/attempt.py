@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import Protocol
 
 from hub.records import Object
-from placement.data import DataPlace, places
+from placement.data import DataMove, DataPlace, places
 from placement.elastic import sizes
 from placement.fleet import Fleet, Leaving, PendingJob
 from placement.preemption.invariants import check as faults_of_evictions
 from placement.preemption.invariants import check_shrinks as faults_of_shrinks
 from placement.preemption.invariants import sound, sound_shrinks
 from placement.verdict import Decision, Eviction, Placed, Plan, Shrink
+from placement.workload import Workload
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,11 @@ class Renderer(Protocol):
         data: Sequence[DataPlace] = (),
         pods: Mapping[str, int] | None = None,
     ) -> Sequence[Object]: ...
+
+
+class Override(Protocol):
+    def __call__(self, objects: Sequence[Object], workload: Workload, cluster: str) -> Sequence[Object]:
+        """As overrides of the cluster have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,11 @@ def _checked_shrinks(plan: Plan, fleet: Fleet) -> tuple[tuple[Decision, ...], tu
 
 
 def render(
-    renderer: Renderer, placed: Sequence[Placed], objects: Mapping[str, Sequence[Object]], fleet: Fleet
+    renderer: Renderer,
+    override: Override,
+    placed: Sequence[Placed],
+    objects: Mapping[str, Sequence[Object]],
+    fleet: Fleet,
 ) -> tuple[dict[str, tuple[Object, ...]], tuple[Failure, ...]]:
     """Every placed job's objects as its cluster is to get them; failures for those that cannot be rendered."""
     rendered: dict[str, tuple[Object, ...]] = {}
@@ -145,21 +155,29 @@ def render(
     for one in placed:
         held = one.reservation
         try:
-            data, pods = _data(one, fleet), sizes.pods_of(held.workload)
-            made = renderer(objects[held.job], job=held.job, epoch=held.epoch, data=data, pods=pods)
-            rendered[held.job] = tuple(made)
+            changed = override(objects[held.job], held.workload, held.cluster)
+            changed = served_there(changed, held.workload, held.cluster, fleet)
+            data, pods = data_of(held.workload, held.cluster, one.moves, fleet), sizes.pods_of(held.workload)
+            rendered[held.job] = tuple(renderer(changed, job=held.job, epoch=held.epoch, data=data, pods=pods))
         except Exception as error:
             log.exception("rendering %s failed", held.job)
             failures.append(Failure(held.job, held.epoch, f"the hub cannot render this job's objects: {_words(error)}"))
     return rendered, tuple(failures)
 
 
-def _data(placed: Placed, fleet: Fleet) -> tuple[DataPlace, ...]:
+def served_there(objects: Sequence[Object], workload: Workload, cluster: str, fleet: Fleet) -> Sequence[Object]:
+    """Without what the workload does not need, and is of a kind that the cluster does not serve."""
+    if not workload.brings:
+        return objects
+    summary = fleet.clusters[cluster].summary
+    absent = {one.kind for one in workload.brings if not one.needed and summary and one.kind not in summary.kinds}
+    return [one for one in objects if f"{one.get('apiVersion')}/{one.get('kind')}" not in absent]
+
+
+def data_of(workload: Workload, cluster: str, moves: Sequence[DataMove], fleet: Fleet) -> tuple[DataPlace, ...]:
     """Where its pods will find what it names."""
-    workload, cluster = placed.reservation.workload, placed.cluster
-    if not workload.data:
-        return ()
-    return places(fleet.data, workload, cluster, fleet.clusters[cluster].region, placed.moves)
+    there = workload.at(cluster)
+    return places(fleet.data, there, cluster, fleet.clusters[cluster].region, moves) if there.data else ()
 
 
 def _words(error: Exception) -> str:

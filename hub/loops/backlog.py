@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,16 +19,20 @@ from placement import locality
 from placement.bursting import BurstNotYet
 from placement.fleet import PendingJob
 from placement.lifecycle import TERMINAL, Phase
+from placement.presence import ObjectName
 from placement.queues.admission import gives_up_at
 from placement.queues.reasons import BudgetShort
 from placement.queues.spending import day_of
 from placement.verdict import Decision, Waiting
+from placement.workload import Workload
 
 # A cluster that refused is asked again when its summary has moved on, or after this long without any news.
 FORGIVEN_AFTER = timedelta(minutes=5)
 LONGEST_BACKOFF_S = 60.0
 # What its owner forbids is asked again when its spoke comes anew, with another policy perhaps, or after so long.
 POLICY_LASTS = timedelta(hours=6)
+# What it names was not in the cluster. The hub asks in between (hub.presence), and then knows better.
+MISSING_LASTS = timedelta(minutes=1)
 _NAMED = 5  # jobs that are told to be ahead of another
 
 Rank = tuple[int, datetime, str, int]  # -priority, submitted at, id, epoch
@@ -40,12 +44,12 @@ class Refusal:
     revision: int | None  # of the summary that the hub knew then
     at: datetime
     times: int  # by this cluster, of this job
-    lasting: bool = False  # by the policy of its owner, which no summary moves
+    lasts: timedelta | None = None  # whatever the summary does: the policy of its owner, what is not in the cluster
 
     def retry_at(self, revision: int | None) -> datetime:
         """A first refusal counts until the summary moves on; a repeated one for some time even then."""
-        if self.lasting:
-            return self.at + POLICY_LASTS
+        if self.lasts is not None:
+            return self.at + self.lasts
         if revision == self.revision:
             return self.at + FORGIVEN_AFTER
         backoff_s = 0.0 if self.times < 2 else min(2.0 ** (self.times - 2), LONGEST_BACKOFF_S)
@@ -170,6 +174,12 @@ class Backlog:
         waiting = (job for job in self._jobs.values() if job.job in self._decisions)
         return tuple((job, self._decisions[job.job]) for job in sorted(waiting, key=_rank))
 
+    def vary(self, job: str, epoch: int, workload: Workload) -> None:
+        """The same workload, with what overrides make of it as of now."""
+        known = self._jobs.get(job)
+        if known is not None and known.epoch == epoch:
+            self._jobs[job] = replace(known, workload=workload)
+
     def pending(self, job: str) -> PendingJob | None:
         return self._jobs.get(job)
 
@@ -192,18 +202,25 @@ class Backlog:
     # ---- refusals ----
 
     def refused(
-        self, job: str, cluster: str, message: str, revision: int | None, now: datetime, *, lasting: bool = False
+        self,
+        job: str,
+        cluster: str,
+        message: str,
+        revision: int | None,
+        now: datetime,
+        *,
+        lasts: timedelta | None = None,
     ) -> None:
         """Noted before the job is queued again, so that it is not decided without."""
         by_cluster = self._refusals.setdefault(job, {})
         before = by_cluster.get(cluster)
-        by_cluster[cluster] = Refusal(message, revision, now, 1 + (before.times if before else 0), lasting)
+        by_cluster[cluster] = Refusal(message, revision, now, 1 + (before.times if before else 0), lasts)
 
     def forgive(self, cluster: str) -> None:
         """Its spoke began anew: its owner may allow what it did not."""
         for job, by_cluster in self._refusals.items():
             found = by_cluster.get(cluster)
-            if found is not None and found.lasting:
+            if found is not None and found.lasts is not None:
                 del by_cluster[cluster]
                 self.reconsider(job)
 
@@ -277,5 +294,10 @@ def _rank(pending: PendingJob) -> Rank:
     return (-pending.workload.hints.priority, pending.submitted_at, pending.job, pending.epoch)
 
 
-def with_refusals(pending: PendingJob, refused_by: Mapping[str, str]) -> PendingJob:
-    return replace(pending, refused_by=refused_by) if refused_by else pending
+def with_refusals(
+    pending: PendingJob, refused_by: Mapping[str, str], missing: Mapping[str, Sequence[ObjectName]]
+) -> PendingJob:
+    if not refused_by and not missing:
+        return pending
+    lacking = {cluster: tuple(one.words for one in those) for cluster, those in missing.items()}
+    return replace(pending, refused_by=refused_by, lacking=lacking)

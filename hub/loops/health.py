@@ -27,6 +27,7 @@ AUDIT_KEPT = timedelta(days=400)
 COST_DAYS_KEPT = timedelta(days=400)
 # A tick's share, so that other writes never wait long: every five seconds, that is fifty million jobs a month.
 JOBS_A_TICK = 100
+SCRUBBED_EVERY = timedelta(minutes=10)
 COMMANDS_A_TICK = 1000
 
 
@@ -43,6 +44,7 @@ class HealthLoop:
         self._federation = federation
         self._clock = clock
         self._keep_ended = timedelta(days=keep_ended_days)
+        self._scrubbed = clock()
 
     async def run(self) -> None:
         """Every heartbeat interval, for ever; ends when cancelled or when the store is closed."""
@@ -74,3 +76,6 @@ class HealthLoop:
 
         await self._store.write(keep)
         await self._store.write(forget)
+        if now - self._scrubbed >= SCRUBBED_EVERY:
+            self._scrubbed = now
+            await self._store.scrub()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict, TypeVar
@@ -24,13 +24,16 @@ from hub.federation import Federation
 from hub.loops import attempt
 from hub.loops.attempt import Checker, Failure, Planner, Renderer, Round
 from hub.loops.backlog import Backlog, with_refusals
+from hub.overriding import Overriding
+from hub.presence import Presence
+from hub.records import Object
 from hub.store import clusters, jobs, moves, resizing
 from hub.store.jobs import WaitingReason, name_of
 from hub.store.moves import Move, Placing
 from hub.store.resizing import Resize
 from hub.store.store import OutcomeUnknown, Store, StoreClosed, StoreUnavailable
 from placement.elastic import growing, sizes
-from placement.fleet import PendingJob
+from placement.fleet import Fleet, PendingJob
 from placement.lifecycle import Event
 from placement.planner import PAID
 from placement.verdict import Decision, Eviction, Placed, Reason, Rejected, Shrink, Waiting
@@ -66,6 +69,8 @@ class Planning:
     plan: Planner
     check: Checker
     render: Renderer
+    overriding: Overriding
+    presence: Presence
 
 
 class PlacingLoop:
@@ -190,23 +195,27 @@ class PlacingLoop:
         self._backlog.reconsider_all()
 
     async def _place(self, taken: Sequence[PendingJob]) -> None:
-        now = self._clock()
-        pending = [self._with_refusals(one, now) for one in taken]
-        fleet = self._federation.fleet()
+        now, fleet = self._clock(), self._federation.fleet()
+        taken, overrides = await self._planning.overriding.varied(taken, fleet, self._objects_of)
+        pending = [self._with_refusals(one, fleet, now) for one in taken]
         found = await asyncio.to_thread(attempt.decide, self._planning.plan, self._planning.check, fleet, pending, now)
         chosen, namesakes = _without_namesakes(found.decisions, taken)
         placed = [one.verdict for one in chosen if isinstance(one.verdict, Placed)]
         ids = [one.reservation.job for one in placed]
-        objects = await self._store.read(lambda session: jobs.objects_of(session, ids)) if ids else {}
-        rendered, unrendered = await asyncio.to_thread(attempt.render, self._planning.render, placed, objects, fleet)
+        objects = await self._objects_of(ids) if ids else {}
+        override = functools.partial(self._planning.overriding.rendered_from, overrides=overrides)
+        rendered, unrendered = await asyncio.to_thread(
+            attempt.render, self._planning.render, override, placed, objects, fleet
+        )
         placings = [
             Placing(
                 one.verdict.reservation,
                 Start(
                     rendered[one.job],
-                    one.verdict.reservation.workload,
+                    one.verdict.reservation.workload.at(one.verdict.cluster),
                     one.verdict.reservation.spot,
                     tuple(move for move in one.verdict.moves if move.place),
+                    one.verdict.cluster in one.verdict.reservation.workload.variants,
                 ),
                 one,
                 usd_per_hour(one.verdict),
@@ -225,6 +234,9 @@ class PlacingLoop:
                 self._backlog.decided(one, now)
         for job in (*unplaced, *namesakes):
             self._backlog.reconsider(job)
+
+    async def _objects_of(self, ids: Sequence[str]) -> Mapping[str, Sequence[Object]]:
+        return await self._store.read(lambda session: jobs.objects_of(session, ids))
 
     async def _commit(
         self,
@@ -268,12 +280,12 @@ class PlacingLoop:
             raise errors[0]  # it is not the job's fault
         return tuple(unplaced)
 
-    def _with_refusals(self, pending: PendingJob, now: datetime) -> PendingJob:
+    def _with_refusals(self, pending: PendingJob, fleet: Fleet, now: datetime) -> PendingJob:
         refused = dict(self._backlog.refusals(pending.job, self._federation.revision, now))
         name = name_of(pending.workload)
         for cluster in self._federation.clusters_with(name):
             refused[cluster] = f"a {name.kind} {name.namespace}/{name.name} of another job is there"
-        return with_refusals(pending, refused)
+        return with_refusals(pending, refused, self._planning.presence.missing(pending.workload, fleet))
 
     def _new_reasons(self, found: Round, taken: Sequence[PendingJob]) -> list[WaitingReason]:
         changed: list[WaitingReason] = []
@@ -350,7 +362,11 @@ def _apply(
 
 def _placing_move(placing: Placing, now: datetime) -> Move:
     held = placing.reservation
-    return Move(held.job, Event.PLACE, f"placed on {held.cluster}", now, epoch=held.epoch, placing=placing)
+    variant = held.workload.variants.get(held.cluster)
+    names = f", with the overrides {', '.join(variant.overrides)}" if variant is not None else ""
+    without = next((one.without for one in placing.decision.candidates if one.cluster == held.cluster), ())
+    names += f", without {', '.join(without)} (not served there)" if without else ""
+    return Move(held.job, Event.PLACE, f"placed on {held.cluster}{names}", now, epoch=held.epoch, placing=placing)
 
 
 def _evicting_move(eviction: Eviction, now: datetime) -> Move:

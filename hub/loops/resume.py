@@ -14,7 +14,19 @@ from sqlalchemy.orm import Session
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
 from hub.records import JobEvent
-from hub.store import attempts, clusters, commands, datasets, events, jobs, moves, prices, queues, tenants
+from hub.store import (
+    attempts,
+    clusters,
+    commands,
+    datasets,
+    events,
+    jobs,
+    moves,
+    overrides,
+    prices,
+    queues,
+    tenants,
+)
 from hub.store.changes import Change, ClusterRecord, Spent
 from hub.store.feed import TAIL, Feed
 from hub.store.outbox import Outbox
@@ -23,6 +35,7 @@ from placement.data import Dataset
 from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.inventory import Summary
 from placement.money import PriceBook
+from placement.overrides.override import Override
 from placement.queues.tree import QueueTree
 from placement.safety.tenants import Tenants
 from wire.orders import Command
@@ -57,6 +70,7 @@ async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) ->
         now,
         queues=found.queues,
         tenants=found.tenants,
+        overrides=found.overrides,
         spent=found.spent,
         datasets=found.datasets,
         progress=found.progress,
@@ -83,6 +97,7 @@ class _Found:
     prices: PriceBook
     queues: QueueTree | None
     tenants: Tenants
+    overrides: tuple[Override, ...]
     spent: tuple[Spent, ...]
     datasets: tuple[Dataset, ...]
     pending: tuple[PendingJob, ...]
@@ -101,6 +116,7 @@ def _everything(session: Session, now: datetime) -> _Found:
         prices=prices.book(session),
         queues=queues.tree(session),
         tenants=tenants.all_of(session),
+        overrides=overrides.all_of(session),
         datasets=datasets.every(session),
         spent=attempts.ended_after(session, now - REMEMBERED),
         pending=moves.pending_jobs(session),

@@ -16,6 +16,7 @@ from hub.records import JobEvent
 from placement.data import Dataset
 from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.money import PriceBook
+from placement.overrides.override import Override
 from placement.queues.tree import QueueTree
 from placement.safety.tenants import Tenants
 from wire.orders import Command, JobRef
@@ -116,6 +117,13 @@ class TenantsSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class OverridesSaved:
+    """All of them, as they are now."""
+
+    overrides: tuple[Override, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetsSaved:
     """New or changed ones, and the keys of those that are no more."""
 
@@ -134,6 +142,21 @@ class Spent:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Distributed:
+    """There is an order about a distribution to this cluster."""
+
+    cluster: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CronSaved:
+    """Made, changed, suspended or resumed."""
+
+    cron: str
+
+
 Change = (
     Happened
     | Queued
@@ -147,9 +170,12 @@ Change = (
     | ClusterSaved
     | PricesReplaced
     | QueuesSaved
+    | OverridesSaved
     | TenantsSaved
     | DatasetsSaved
     | Spent
+    | Distributed
+    | CronSaved
 )
 
 

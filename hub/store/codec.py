@@ -8,7 +8,7 @@ rest. What a decision's placement holds of its workload is not written: the job 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from placement.safety.tenants import Tenant
 from placement.tally import Tally
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
+    Brought,
     DataUse,
     DeviceNeed,
     Hints,
@@ -35,6 +36,7 @@ from placement.workload import (
     LabelRequirement,
     NodeConstraint,
     Operator,
+    OverrideRefusal,
     Reference,
     Role,
     Sizes,
@@ -42,6 +44,7 @@ from placement.workload import (
     Toleration,
     TopologyMode,
     TopologyRequest,
+    Variant,
     Workload,
 )
 from wire.orders import PodPlace, RoleCount
@@ -87,6 +90,8 @@ def pod_places_of(text: str) -> tuple[PodPlace, ...]:
 def reservation_of(row: Any) -> Reservation:
     """Of a row of them, with the `workload_json` that was submitted."""
     submitted = workload_of(row.workload_json)
+    if row.variant_json is not None:
+        submitted = replace(submitted, variants={row.cluster: variant_of(row.variant_json)})
     workload = sized(submitted, row.pods_json)
     wanted = sized(workload, row.wanted_json) if row.wanted_json else None
     return Reservation(
@@ -167,7 +172,10 @@ def tally_of(done: int | None, of: int | None) -> Tally | None:
 
 
 def workload_of(text: str) -> Workload:
-    row = load(text)
+    return workload_from(load(text))
+
+
+def workload_from(row: Json) -> Workload:
     return Workload(
         api_version=row["api_version"],
         kind=row["kind"],
@@ -179,11 +187,26 @@ def workload_of(text: str) -> Workload:
         hints=_hints(row["hints"]),
         references=tuple(Reference(**reference) for reference in row["references"]),
         data=tuple(DataUse(**use) for use in row.get("data", ())),
+        brings=tuple(Brought(**one) for one in row.get("brings", ())),
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
         footprint=_footprint(row.get("footprint") or {}),
         awaited=row.get("awaited"),
         groups=row.get("groups", 1),
+        variants={name: _variant(one) for name, one in (row.get("variants") or {}).items()},
+    )
+
+
+def variant_of(text: str) -> Variant:
+    return _variant(load(text))
+
+
+def _variant(row: Json) -> Variant:
+    workload, refusal = row["workload"], row["refusal"]
+    return Variant(
+        tuple(row["overrides"]),
+        workload_from(workload) if workload is not None else None,
+        OverrideRefusal(**refusal) if refusal is not None else None,
     )
 
 
@@ -319,6 +342,7 @@ def dump_decision(decision: Decision) -> str:
             "domain": candidate.domain,
             "at_least": candidate.at_least,
             "moves": candidate.moves,
+            "without": candidate.without,
         }
         for candidate in decision.candidates
     ]
@@ -354,6 +378,7 @@ def decision_of(text: str, workload: Workload) -> Decision:
             one["domain"],
             one.get("at_least", False),
             moves_of(one),
+            tuple(one.get("without", ())),
         )
         for one in row["candidates"]
     )

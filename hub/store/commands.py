@@ -120,8 +120,10 @@ def _kind(order: Order) -> str:
 
 def _payload(order: Order) -> str:
     if isinstance(order, Start):
-        objects, pods = list(order.objects), sizes.pods_of(order.workload)
-        return codec.dump({"objects": objects, "spot": order.spot, "moves": order.moves, "pods": pods})
+        said: dict[str, object] = {"objects": list(order.objects), "spot": order.spot, "moves": order.moves}
+        return codec.dump(
+            said | ({"workload": order.workload} if order.varied else {"pods": sizes.pods_of(order.workload)})
+        )
     if isinstance(order, Scale):
         return codec.dump({"revision": order.revision, "pods": order.pods, "reason": order.reason})
     return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
@@ -133,5 +135,7 @@ def _order(kind: str, payload: str, workload: str) -> Order:
         return Stop(row["grace_s"], row["reason"])
     if kind == SCALE:
         return Scale(row["revision"], row["pods"], row["reason"])
-    placed = sizes.with_pods(codec.workload_of(workload), row.get("pods", {}))
-    return Start(tuple(row["objects"]), placed, row["spot"], codec.moves_of(row))
+    varied = row.get("workload")
+    submitted = codec.workload_of(workload) if varied is None else codec.workload_from(varied)
+    placed = sizes.with_pods(submitted, row.get("pods", {}))
+    return Start(tuple(row["objects"]), placed, row["spot"], codec.moves_of(row), varied is not None)

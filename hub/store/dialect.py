@@ -74,6 +74,16 @@ def open_engines(url: str, readers: int) -> Engines:
     return Engines(writer, reading)
 
 
+def scrub(engines: Engines) -> None:
+    """What was written over is in SQLite's log until that is empty. Waits for readers, and holds up the writer."""
+    if engines.readers.dialect.name == "sqlite":
+        connection = engines.readers.raw_connection()  # outside of any transaction
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
+
+
 def is_sqlite(url: str) -> bool:
     """Raises ValueError for what is neither SQLite nor PostgreSQL."""
     backend = make_url(url).get_backend_name()
@@ -154,6 +164,7 @@ def _prepare(connection: Any, record: object) -> None:
         "foreign_keys=ON",
         "cache_size=-65536",  # KiB
         "temp_store=MEMORY",
+        "secure_delete=ON",  # what is deleted or written over is zeroed
         # Checkpoints cost several syncs; the log may grow to 32 MiB between them.
         "wal_autocheckpoint=8192",
     ):

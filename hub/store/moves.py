@@ -18,7 +18,7 @@ from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
-from hub.store import attempts, codec, commands, rows
+from hub.store import attempts, codec, commands, rows, secrets
 from hub.store.changes import Happened, Leaves, Progressed, Queued, Released, Reserved, Unqueued, announce
 from hub.store.commands import NewCommand
 from hub.store.numbers import next_number
@@ -141,6 +141,7 @@ def apply(session: Session, moves: Sequence[Move]) -> tuple[Outcome, ...]:
     _write_placements(session, batch.placings)
     write_events(session, batch.events)
     commands.append(session, batch.orders)
+    secrets.blank(session, [job.id for job in touched if job.phase in TERMINAL])
     return tuple(outcomes)
 
 
@@ -448,9 +449,11 @@ def _write_reservations(session: Session, jobs: Sequence[_Job]) -> None:
                     "since": one.since,
                     **_foreseen(placing),
                     "egress_usd": one.moves_usd,
+                    "variant_json": codec.dump(variant) if variant is not None else None,
                 }
                 for placing in placings
                 for one in (placing.reservation,)
+                for variant in (one.workload.variants.get(one.cluster),)
             ],
         )
     _charge(session, released)

@@ -91,10 +91,14 @@ def settled(session: Session, ref: JobRef, cluster: str, revision: int, now: dat
     _save(session, row, changed)
 
 
-def refused(session: Session, ref: JobRef, cluster: str, message: str, now: datetime) -> None:
-    """The cluster cannot: it stays, or is again, as it was."""
+def refused(
+    session: Session, ref: JobRef, cluster: str, message: str, now: datetime, revision: int | None = None
+) -> None:
+    """The cluster cannot: it stays, or is again, as it was. Without a revision: the one that it was told last."""
     row = _row(session, ref.job)
     if row is None or (row.epoch, row.cluster) != (ref.epoch, cluster) or not row.wanted_json:
+        return
+    if revision is not None and row.revision != revision:
         return
     held = codec.reservation_of(row)
     changed: dict[str, Any] = {"wanted_json": "", "was_json": "", "shrinks_for": ""}

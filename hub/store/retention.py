@@ -34,7 +34,14 @@ def forget_jobs(session: Session, ended_before: datetime, at_most: int) -> int:
     ids = [row.id for row in found]
     if not ids:
         return 0
-    for column in (rows.placements.c.job, event.job, command.job, rows.job_specs.c.job, job.id):
+    for column in (
+        rows.placements.c.job,
+        event.job,
+        command.job,
+        rows.cron_runs.c.job,
+        rows.job_specs.c.job,
+        job.id,
+    ):
         for piece in in_pieces(ids):
             session.connection().execute(delete(column.table).where(column.in_(piece)))
     _forget_keys(session, {(row.tenant, row.client_key) for row in found if row.client_key is not None})

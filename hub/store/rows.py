@@ -218,6 +218,7 @@ class ReservationRow(Row, table=True):
     was_json: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # before the last change
     wanted_json: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # until the cluster has it
     shrinks_for: str = Field(sa_column=Column(Text, nullable=False, server_default=""))  # the job that gets the room
+    variant_json: str | None = Field(sa_column=Column(Text))  # what overrides of the cluster made of its workload
 
 
 class AttemptRow(Row, table=True):
@@ -412,6 +413,77 @@ class KindFileRow(Row, table=True):
     added_at: datetime = Field(sa_column=Column(Utc, nullable=False))
 
 
+class DistributionRow(Row, table=True):
+    """Objects for whole clusters: those that the selector names."""
+
+    __tablename__ = "distributions"
+    name: str = text_key()
+    revision: int = Field(sa_column=Column(Integer, nullable=False))
+    selector: str = Field(sa_column=Column(Text, nullable=False))
+    objects_json: str = Field(sa_column=Column(Text, nullable=False))
+    adopt: bool = Field(sa_column=Column(Boolean, nullable=False))
+    deleting: bool = Field(sa_column=Column(Boolean, nullable=False))
+    changed_by: str = Field(sa_column=Column(String(253), nullable=False))
+    changed_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
+class OverrideRow(Row, table=True):
+    """What an admin changes of workloads on some clusters."""
+
+    __tablename__ = "overrides"
+    name: str = text_key(253)
+    spec_json: str = Field(sa_column=Column(Text, nullable=False))
+    changed_by: str = Field(sa_column=Column(String(253), nullable=False))
+    changed_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
+class DistributionOrderRow(Row, table=True):
+    """The last order about a distribution to a cluster, and what that said of it."""
+
+    __tablename__ = "distribution_orders"
+    distribution: str = Field(sa_column=Column(String(64), ForeignKey("distributions.name"), primary_key=True))
+    cluster: str = Field(sa_column=Column(String(253), ForeignKey("clusters.name"), primary_key=True))
+    generation: int = Field(sa_column=Column(BigInteger, nullable=False))
+    revision: int = Field(sa_column=Column(Integer, nullable=False))
+    present: bool = Field(sa_column=Column(Boolean, nullable=False))
+    acked: bool = Field(sa_column=Column(Boolean, nullable=False))
+    gone: bool = Field(sa_column=Column(Boolean, nullable=False))
+    problem: str = Field(sa_column=Column(Text, nullable=False))
+    states_json: str | None = Field(sa_column=Column(Text))
+
+
+class CronRow(Row, table=True):
+    """A CronJob: its calendar is the hub's, and each run a job of its own."""
+
+    __tablename__ = "crons"
+    __table_args__ = (Index("ix_crons_by_name", "tenant", "namespace", "name", unique=True),)
+    id: str = text_key(16)
+    tenant: str = Field(sa_column=Column(String(253), nullable=False))
+    owner: str = Field(sa_column=Column(String(253), nullable=False))
+    namespace: str = Field(sa_column=Column(String(63), nullable=False))
+    name: str = Field(sa_column=Column(String(63), nullable=False))
+    revision: int = Field(sa_column=Column(Integer, nullable=False))
+    suspended: bool = Field(sa_column=Column(Boolean, nullable=False))
+    manifest_json: str = Field(sa_column=Column(Text, nullable=False))
+    objects_json: str = Field(sa_column=Column(Text, nullable=False))  # what travels along with each run
+    if_too_large: str | None = Field(sa_column=Column(String(16)))
+    kept_succeeded: int = Field(sa_column=Column(Integer, nullable=False))
+    kept_failed: int = Field(sa_column=Column(Integer, nullable=False))
+    created_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+    since: datetime = Field(sa_column=Column(Utc, nullable=False))  # runs for moments after this are not started yet
+    look_at: datetime | None = Field(sa_column=Column(Utc, index=True))  # None: not because of time
+    note: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class CronRunRow(Row, table=True):
+    __tablename__ = "cron_runs"
+    __table_args__ = (Index("ix_cron_runs_once", "cron", "scheduled_at", unique=True),)
+    job: str = Field(sa_column=Column(String(16), ForeignKey("jobs.id"), primary_key=True))
+    cron: str = Field(sa_column=Column(String(16), ForeignKey("crons.id"), nullable=False))
+    scheduled_at: datetime | None = Field(sa_column=Column(Utc))  # None: started by hand
+    started_at: datetime = Field(sa_column=Column(Utc, nullable=False))
+
+
 def table_of(row: type[Row]) -> Table:
     """For Core statements, which the hot paths use: several times faster than flushing objects."""
     return cast(Table, cast(Any, row).__table__)
@@ -438,3 +510,8 @@ cost_days = table_of(CostDayRow)
 leadership = table_of(LeadershipRow)
 audit = table_of(AuditRow)
 kind_files = table_of(KindFileRow)
+distributions = table_of(DistributionRow)
+distribution_orders = table_of(DistributionOrderRow)
+crons = table_of(CronRow)
+cron_runs = table_of(CronRunRow)
+overrides = table_of(OverrideRow)

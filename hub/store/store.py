@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from hub.store import migrate
+from hub.store import dialect, migrate
 from hub.store.changes import Change, announced
 from hub.store.dialect import Engines, FileLock, is_lost, open_engines
 from hub.store.leadership import Deposed, Term
@@ -132,6 +132,12 @@ class Store:
         if self._closed:
             raise StoreClosed("the store is closed")
         return await self._loop.run_in_executor(self._pool, self._read, function)
+
+    async def scrub(self) -> None:
+        """Leaves nothing in the database's files of what was deleted or written over, as far as that can be had."""
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        await self._loop.run_in_executor(self._pool, dialect.scrub, self._engines)
 
     async def close(self) -> None:
         """Finishes what is waiting."""

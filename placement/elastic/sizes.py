@@ -7,7 +7,7 @@ keep their size: a part of a slice is of no use.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from placement.workload import Role, Workload
@@ -23,6 +23,7 @@ def with_pods(workload: Workload, pods: Pods) -> Workload:
     """The same workload with so many pods of the roles that are named."""
     if all(pods.get(role.name, role.replicas) == role.replicas for role in workload.roles):
         return workload
+    workload = _with_variants(workload, lambda variant: with_pods(variant, pods))
     roles = tuple(
         replace(role, replicas=count, minimum=min(role.minimum, count))
         if (count := pods.get(role.name, role.replicas)) != role.replicas
@@ -90,12 +91,24 @@ def more(workload: Workload, pods: int) -> Workload:
 def added(larger: Workload, smaller: Workload) -> Workload | None:
     """The pods that the larger has beyond the smaller, each for itself and anywhere; None where there are none."""
     had = pods_of(smaller)
+    larger = _with_variants(larger, lambda variant: added(variant, smaller))
     roles = tuple(
         replace(role, replicas=count, minimum=0, topology=None, slices=None, sizes=None)
         for role in larger.roles
         if (count := role.replicas - had.get(role.name, 0)) > 0
     )
     return replace(larger, roles=roles, min_pods=0, topology=None) if roles else None
+
+
+def _with_variants(workload: Workload, change: Callable[[Workload], Workload | None]) -> Workload:
+    """With the same change to what it is on clusters that override it."""
+    if not workload.variants:
+        return workload
+    variants = {
+        name: one if one.workload is None else replace(one, workload=change(one.workload))
+        for name, one in workload.variants.items()
+    }
+    return replace(workload, variants=variants)
 
 
 def in_words(workload: Workload) -> str:

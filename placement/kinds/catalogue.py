@@ -7,6 +7,7 @@ the file and the field.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -29,12 +30,13 @@ class CatalogueError(Exception):
 
 class Catalogue:
     def __init__(self, kinds: Sequence[Kind], others: OtherKinds) -> None:
-        self.kinds = tuple(kinds)  # those of files that were added among them
+        self.kinds = self._bound(kinds)  # those of files that were added among them
         self.others = others
         self._own = self.kinds
-        self._kinds = {(kind.api_version, kind.kind): kind for kind in kinds}
+        self._kinds = {(kind.api_version, kind.kind): kind for kind in self.kinds}
         self._dependencies = _by_version(others.dependencies)
-        self._refused = _by_version(others.refused)
+        self._left_out = _by_version(others.left_out)
+        self._refused = _by_version((*others.refused, *others.calendars))
 
     @classmethod
     def builtin(cls) -> Catalogue:
@@ -46,12 +48,16 @@ class Catalogue:
     @classmethod
     def loaded(cls, texts: Mapping[str, str]) -> Catalogue:
         """From file names and their texts, `_others.yaml` among them. Raises CatalogueError."""
-        kinds: list[Kind] = []
-        for name in sorted(texts):
-            if name != _OTHERS:
-                kinds += _sampled(name, _kinds(_validated(_KIND_FILE, name, _shipped(name, texts[name]))))
+        files = {
+            name: _kinds(_validated(_KIND_FILE, name, _shipped(name, texts[name])))
+            for name in sorted(texts)
+            if name != _OTHERS
+        }
         others = _validated(_OTHER_KINDS, _OTHERS, _shipped(_OTHERS, texts.get(_OTHERS, _NO_OTHERS)))
-        return cls(_without_twins(kinds), others)
+        made = cls(_without_twins([kind for kinds in files.values() for kind in kinds]), others)
+        for name, kinds in files.items():
+            _check_sample(name, kinds, made.kinds)
+        return made
 
     @property
     def own(self) -> tuple[Kind, ...]:
@@ -64,7 +70,7 @@ class Catalogue:
         Whoever holds this catalogue knows them from then on. Raises CatalogueError; then nothing has changed.
         """
         added = [kind for name in sorted(files) for kind in self.read_file(name, files[name])]
-        self.kinds = (*self._own, *_without_twins(added))
+        self.kinds = (*self._own, *self._bound(_without_twins(added)))
         self._kinds = {(kind.api_version, kind.kind): kind for kind in self.kinds}
 
     def read_file(self, name: str, text: str) -> tuple[Kind, ...]:
@@ -87,7 +93,11 @@ class Catalogue:
                 raise CatalogueError(f"{name}: {kind.resource_kind} is a kind that Muster comes with; leave it out")
             if (kind.api_version, kind.kind) in self._dependencies:
                 raise CatalogueError(f"{name}: a {kind.resource_kind} goes along with workloads and is none itself")
-        return _sampled(name, kinds)
+        _check_sample(name, kinds, self.kinds)
+        return kinds
+
+    def _bound(self, kinds: Iterable[Kind]) -> tuple[Kind, ...]:
+        return tuple(replace(kind, find=self.find) for kind in kinds)
 
     def find(self, api_version: str, kind: str) -> Kind | None:
         return self._kinds.get((api_version, kind))
@@ -95,12 +105,15 @@ class Catalogue:
     def dependency(self, api_version: str, kind: str) -> OtherKind | None:
         return self._dependencies.get((api_version, kind))
 
+    def left_out(self, api_version: str, kind: str) -> OtherKind | None:
+        return self._left_out.get((api_version, kind))
+
     def refused(self, api_version: str, kind: str) -> OtherKind | None:
         return self._refused.get((api_version, kind))
 
     def versions_of(self, kind: str) -> tuple[str, ...]:
         """Every apiVersion under which a kind of this name is known, workload or not."""
-        known = (*self._kinds, *self._dependencies, *self._refused)
+        known = (*self._kinds, *self._dependencies, *self._left_out, *self._refused)
         return tuple(api_version for api_version, each in known if each == kind)
 
     def meant_by(self, api_version: str, kind: str) -> str:
@@ -127,17 +140,21 @@ def _by_version(others: Iterable[OtherKind]) -> dict[tuple[str, str], OtherKind]
 
 def _kinds(rules: KindFile) -> tuple[Kind, ...]:
     """One for each version."""
-    return tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules) for version in rules.versions)
+    return tuple(Kind(f"{rules.group}/{version}".lstrip("/"), rules, _alone) for version in rules.versions)
 
 
-def _sampled(name: str, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
+def _alone(api_version: str, kind: str) -> Kind | None:
+    """Of a kind that no catalogue has taken yet."""
+    return None
+
+
+def _check_sample(name: str, kinds: Sequence[Kind], known: Iterable[Kind]) -> None:
     """Raises CatalogueError where the file's own sample is read otherwise than it says."""
     from placement.kinds import samples  # which reads manifests, by a catalogue
 
     for kind in kinds[:1]:  # versions differ in nothing that is read
-        if wrong := "; ".join(samples.problems(kind)):
+        if wrong := "; ".join(samples.problems(kind, known)):
             raise CatalogueError(f"{name}: {wrong}")
-    return kinds
 
 
 def _shipped(name: str, text: str) -> Any:

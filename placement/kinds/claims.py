@@ -85,7 +85,7 @@ def by_role(objects: Sequence[Object], catalogue: Catalogue) -> Mapping[str, tup
         return {}
     namespace = workload["metadata"].get("namespace", "")
     found = {}
-    for role in roles.shape(kind.rules, workload).roles:
+    for role in roles.shape(kind, workload, beside=objects[:-1]).roles:
         specs = [spec for use in uses(role.template) if (spec := _spec(use, others, namespace)) is not None]
         if specs:
             found[role.name] = tuple(specs)

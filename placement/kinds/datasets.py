@@ -8,26 +8,38 @@ sets itself stays as it is, and so does what it mounts itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from placement.data import CLAIM, DataPlace
-from placement.kinds import roles
-from placement.kinds.catalogue import Catalogue
+from placement.kinds import companions, fields, roles
+from placement.kinds.kind import Kind
 
 MOUNTS = "/muster/datasets"
 _CONTAINERS = ("initContainers", "containers")
 
 
-def tell(workload: dict[str, Any], catalogue: Catalogue, data: Sequence[DataPlace]) -> None:
-    """Changes the workload, which is the caller's own copy."""
-    kind = catalogue.find(str(workload.get("apiVersion")), str(workload.get("kind")))
-    if kind is None:
+def tell(kind: Kind, workload: dict[str, Any], beside: Sequence[dict[str, Any]], data: Sequence[DataPlace]) -> None:
+    """Changes the workload, and the runtime that its pods are made of; they are the caller's own copies."""
+    if not data:
         return
-    for role in roles.shape(kind.rules, workload).roles:
-        spec: Any = role.template.get("spec")  # part of `workload`
+    for spec in _pods(kind, workload, beside):
         for number, place in enumerate(data):
             _tell(spec, place, f"muster-dataset-{number}")
+
+
+def _pods(kind: Kind, workload: dict[str, Any], beside: Sequence[dict[str, Any]]) -> Iterator[Any]:
+    """The pod specs that are part of these objects."""
+    if (inside := roles.nested(kind, workload)) is not None:
+        yield from _pods(*inside, beside)
+    elif kind.rules.companion:
+        yield from companions.FORMS[kind.rules.companion].pod_specs(workload, beside)
+    else:
+        for role in roles.shape(kind, workload).roles:
+            if role.rules.pods == "pod-group":
+                yield from (pod.get("spec") for pod in fields.dicts(role.entry.get("pods")))
+            else:
+                yield role.template.get("spec")
 
 
 def variable(name: str) -> str:

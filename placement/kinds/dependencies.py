@@ -1,8 +1,8 @@
 """Which objects of a file travel with which of its workloads.
 
 With one workload, all of them. With several, each goes with every workload that uses it: names it in a pod, is
-selected by it, or is scaled by it; what a ServiceAccount names goes with the account. What nobody uses stays behind,
-and every workload says so.
+selected by it, or is scaled by it; what a ServiceAccount names goes with the account, and what serves a Dataset with
+the Dataset. What nobody uses stays behind, and every workload says so.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from placement.kinds import paths, places, references
+from placement.kinds.catalogue import Catalogue
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.identity import Identity
-from placement.workload import Reference, Workload
+from placement.workload import Brought, Reference, Workload
+
+DATASET = "Dataset"  # Fluid's
+_FLUID = "data.fluid.io/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +40,44 @@ class Share:
     objects: tuple[dict[str, Any], ...]  # in the file's order
 
 
-def shared_out(users: Sequence[User], others: Sequence[Dependency]) -> tuple[Share, ...]:
+def shared_out(users: Sequence[User], others: Sequence[Dependency], catalogue: Catalogue) -> tuple[Share, ...]:
     """One share per user, in order."""
     if len(users) == 1:
-        return (_share(users[0], others, ()),)
+        return (_share(users[0], others, (), catalogue),)
     used = [_used_by(user, others) for user in users]
     everywhere = {id(each) for share in used for each in share}
     idle = [each for each in others if id(each) not in everywhere]
-    return tuple(_share(user, mine, idle) for user, mine in zip(users, used, strict=True))
+    return tuple(_share(user, mine, idle, catalogue) for user, mine in zip(users, used, strict=True))
 
 
-def _share(user: User, mine: Sequence[Dependency], idle: Iterable[Dependency]) -> Share:
-    held = {
-        (each.identity.kind, each.identity.name) for each in mine if each.identity.namespace == user.workload.namespace
-    }
-    left = tuple(each for each in user.workload.references if (each.kind, each.name) not in held)
+def _share(user: User, mine: Sequence[Dependency], idle: Iterable[Dependency], catalogue: Catalogue) -> Share:
+    home = user.workload.namespace
+    held = {(each.identity.kind, each.identity.name) for each in mine if each.identity.namespace == home}
+    # Fluid makes a claim of a Dataset's name.
+    held |= {(places.CLAIM_KIND, name) for kind, name in held if kind == DATASET}
+    left = tuple(
+        each
+        for each in user.workload.references
+        if each.namespace not in ("", home) or (each.kind, each.name) not in held
+    )
     warnings = user.workload.warnings + tuple(
         f"{each.identity.kind} {each.identity.namespace}/{each.identity.name} is used by no workload of the file"
-        " and is not applied; apply what configures a cluster there, with kubectl"
+        " and is not applied; what configures clusters goes by muster distribute"
         for each in idle
     )
     claims = (name for kind, name in held if kind == places.CLAIM_KIND)
     data = places.without_claims(user.workload.data, user.workload.namespace, claims)
-    workload = replace(user.workload, references=left, data=data, warnings=warnings)
+    brings = tuple(one for each in mine if (one := _brought(each.identity, catalogue)) is not None)
+    workload = replace(user.workload, references=left, data=data, warnings=warnings, brings=brings)
     return Share(workload, tuple(each.obj for each in mine))
+
+
+def _brought(who: Identity, catalogue: Catalogue) -> Brought | None:
+    """Of what every cluster serves nothing need be said."""
+    known = catalogue.dependency(who.api_version, who.kind)
+    if known is None or not known.installed:
+        return None
+    return Brought(f"{who.api_version}/{who.kind}", who.name, known.installed == "needed")
 
 
 def _used_by(user: User, others: Sequence[Dependency]) -> list[Dependency]:
@@ -67,12 +85,35 @@ def _used_by(user: User, others: Sequence[Dependency]) -> list[Dependency]:
     for each in others:
         if each.identity.kind == "ServiceAccount" and Reference("ServiceAccount", each.identity.name) in named:
             named.update(references.of_service_account(each.obj))
-    return [
-        each
-        for each in others
-        if each.identity.namespace == user.workload.namespace
-        and (Reference(each.identity.kind, each.identity.name) in named or _reaches(each, user))
-    ]
+    home = user.workload.namespace
+    near = [each for each in others if each.identity.namespace == home]
+    meant = {id(each) for each in near if _is_named(each.identity, named, home) or _reaches(each, user)}
+    used = [each for each in near if id(each) in meant]
+    datasets = {each.identity.name for each in used if each.identity.kind == DATASET}
+    services = [each.obj for each in used if each.identity.kind == "Service"]
+    meant |= {id(each) for each in near if _serves(each, datasets) or _watches(each, services)}
+    return [each for each in near if id(each) in meant]
+
+
+def _is_named(who: Identity, named: set[Reference], home: str) -> bool:
+    kind = places.CLAIM_KIND if who.kind == DATASET else who.kind
+    return bool({Reference(kind, who.name), Reference(kind, who.name, home)} & named)
+
+
+def _serves(dependency: Dependency, datasets: set[str]) -> bool:
+    """Fluid's runtimes have the name of the Dataset that they serve."""
+    who = dependency.identity
+    return who.api_version.startswith(_FLUID) and who.kind.endswith("Runtime") and who.name in datasets
+
+
+def _watches(dependency: Dependency, services: Sequence[Mapping[str, Any]]) -> bool:
+    if dependency.identity.kind != "ServiceMonitor":
+        return False
+    selector = paths.find(dependency.obj, ("spec", "selector"))
+    labels = (paths.find(service, ("metadata", "labels")) for service in services)
+    return isinstance(selector, dict) and any(
+        label_selector_matches(selector, each if isinstance(each, dict) else {}) for each in labels
+    )
 
 
 def _reaches(dependency: Dependency, user: User) -> bool:
@@ -83,7 +124,7 @@ def _reaches(dependency: Dependency, user: User) -> bool:
             selector = paths.find(obj, ("spec", "selector"))
             by_name = paths.find(user.manifest, ("spec", "serviceName")) == dependency.identity.name
             return by_name or (bool(selector) and _selects({"matchLabels": selector}, user))
-        case "PodDisruptionBudget":
+        case "PodDisruptionBudget" | "PodMonitor":
             return _selects(paths.find(obj, ("spec", "selector")), user)
         case "NetworkPolicy":
             return _selects(paths.find(obj, ("spec", "podSelector")), user)

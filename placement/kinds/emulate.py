@@ -45,7 +45,7 @@ def pods(
     rules = kind.rules.emulate
     if rules is None or spec_holds(kind.rules.suspended, obj):
         return ()
-    shape = roles.shape(kind.rules, obj)
+    shape = roles.shape(kind, obj)
     wanted = slots.wanted(rules, obj, shape, slots.present(existing))
     if not wanted:
         return ()
@@ -60,7 +60,7 @@ def surplus(kind: Kind, obj: Object, existing: Sequence[Object]) -> tuple[Object
     rules = kind.rules.emulate
     if rules is None or rules.completions is not None:
         return ()
-    asked = {(slot.role, slot.index) for slot in slots.all_slots(rules, obj, roles.shape(kind.rules, obj))}
+    asked = {(slot.role, slot.index) for slot in slots.all_slots(rules, obj, roles.shape(kind, obj))}
     there = slots.present(existing)
     return tuple(pod.pod for pod in there if (pod.slot.role, pod.slot.index) not in asked)
 
@@ -73,7 +73,7 @@ def status(kind: Kind, obj: Object, existing: Sequence[Object]) -> dict[str, Any
     rules = kind.rules.emulate
     if rules is None:
         return dict(obj.get("status") or {})
-    shape = roles.shape(kind.rules, obj)
+    shape = roles.shape(kind, obj)
     there = slots.present(existing)
     total = _counters(there)
     gang = max(shape.awaited, 1)

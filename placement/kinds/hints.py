@@ -55,7 +55,7 @@ ON_TEMPLATES = (
     "muster.dev/slice-level",
 )
 # Queue names that cluster schedulers read from metadata, whatever the kind.
-_QUEUE_KEYS = ("kueue.x-k8s.io/queue-name", "scheduling.volcano.sh/queue-name", "volcano.sh/queue-name")
+QUEUE_KEYS = ("kueue.x-k8s.io/queue-name", "scheduling.volcano.sh/queue-name", "volcano.sh/queue-name")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _DATASET = re.compile(r"[a-z0-9]([-a-z0-9._]{0,251}[a-z0-9])?|[a-z][a-z0-9+.-]*://\S{1,2000}")
@@ -261,7 +261,7 @@ def _native_queue(found: Findings, rules: KindFile, obj: Object) -> str:
     metadata = obj.get("metadata")
     for part in ("labels", "annotations"):
         holder = metadata.get(part) if isinstance(metadata, dict) else None
-        for key in _QUEUE_KEYS:
+        for key in QUEUE_KEYS:
             if isinstance(holder, dict) and isinstance(name := holder.get(key), str) and name:
                 return name
     return _first_text(found, obj, rules.queue) or _NO_HINTS.queue

@@ -24,7 +24,8 @@ _RULES: Mapping[str, tuple[re.Pattern[str], int, str]] = {
     "label-1035": (_LABEL_1035, 63, "lower-case letters, digits and -, a letter first, no - at the end"),
 }
 _SUFFIX_LENGTH = 5
-DISTRIBUTE = "apply it in the clusters that need it: kubectl apply -f FILE"
+OWN_GROUP = "muster.dev"  # of kinds that Muster puts together, and nobody writes
+DISTRIBUTE = "an admin gives it to the clusters that need it: muster distribute FILE --to SELECTOR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +110,5 @@ def _check(found: Findings, name: str, rule: str, path: str) -> None:
 
 def _supported(catalogue: Catalogue) -> str:
     """Each kind once; under which versions is said where somebody is near one."""
-    groups = {(kind.kind, kind.rules.group): None for kind in catalogue.kinds}
+    groups = {(each.kind, each.rules.group): None for each in catalogue.kinds if each.rules.group != OWN_GROUP}
     return "supported kinds: " + ", ".join(f"{kind} ({group or 'v1'})" for kind, group in sorted(groups))

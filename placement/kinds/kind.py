@@ -6,10 +6,11 @@ pydantic checks a kind file against these dataclasses when it is loaded; nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from placement.kinds import expressions, podforms
+from placement.kinds import companions, expressions, podforms
 from placement.kinds.conditions import STRICT, Condition, Dependencies, asks_facts
 from placement.kinds.emulation import Emulation
 from placement.kinds.paths import Path
@@ -140,6 +141,19 @@ class Roles:
 
 
 @dataclass(frozen=True, slots=True)
+class Nested:
+    """Another workload as a template, of which several run at once (Katib's trials): its own kind says what it is.
+
+    Each is a gang of its own. What begins the job is one of them; room is kept for all that may run at once.
+    """
+
+    __pydantic_config__ = STRICT
+    at: Path
+    name: str  # of one of them, for people: "trial"
+    times: Replicas  # how many run at once; paths begin at the object
+
+
+@dataclass(frozen=True, slots=True)
 class Gang:
     __pydantic_config__ = STRICT
     minimum: Literal["all"] | int  # how many pods start together, unless one of these says more:
@@ -207,11 +221,12 @@ class KindFile:
     kind: str
     group: str  # "" for the core group
     versions: tuple[str, ...]
-    roles: (
-        Roles | tuple[Roles, ...]
-    )  # where pods are; several places in rank order (Ray: a head, and groups of workers)
     gang: Gang
     status: tuple[StatusRule, ...]  # the first that holds speaks; none: the status says nothing
+    # where pods are; several places in rank order (Ray: a head, and groups of workers)
+    roles: Roles | tuple[Roles, ...] = ()
+    nested: Nested | None = None  # instead of roles
+    companion: str = ""  # one of `companions.FORMS`: roles are read of what it makes of the object and of its runtime
     progress: TallyRule | None = None  # how much of its work is done
     retries: TallyRule | None = None  # how many were used, of those that it may
     mistaken_groups: tuple[str, ...] = ()  # groups that people write for this one
@@ -231,6 +246,10 @@ class KindFile:
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
+        if (self.nested is None) == (not self.places):
+            raise ValueError("roles: it has pods of its own, or is made of others (nested): give one of the two")
+        if self.companion and self.companion not in companions.FORMS:
+            raise ValueError(f"companion: {self.companion} is none; known: {', '.join(sorted(companions.FORMS))}")
         of_spec = {"gang.all_when": self.gang.all_when, "suspended": self.suspended, "long_running": self.long_running}
         for path, condition in of_spec.items():
             if asks_facts(condition):
@@ -247,6 +266,7 @@ class Kind:
 
     api_version: str
     rules: KindFile = field(repr=False)
+    find: Callable[[str, str], Kind | None] = field(repr=False)  # the others of its catalogue, for those that nest them
 
     @property
     def kind(self) -> str:
@@ -266,6 +286,9 @@ class OtherKind:
     kind: str
     versions: tuple[str, ...]  # whole apiVersions
     because: str = ""  # why it cannot be submitted; "" for dependencies
+    # For dependencies that not every cluster serves. needed: a workload that brings one goes only where it is served;
+    # wished: elsewhere it goes without.
+    installed: Literal["", "needed", "wished"] = ""
     distribute: bool = False  # it configures a cluster, and is applied there
 
 
@@ -274,3 +297,5 @@ class OtherKinds:
     __pydantic_config__ = STRICT
     dependencies: tuple[OtherKind, ...]  # travel along with the workload that uses them
     refused: tuple[OtherKind, ...]
+    calendars: tuple[OtherKind, ...] = ()  # the hub makes workloads of them as they become due
+    left_out: tuple[OtherKind, ...] = ()  # are read, and stay behind

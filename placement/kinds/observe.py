@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from placement.kinds import paths, roles, statuses, tallies
-from placement.kinds.conditions import condition_of, holds
+from placement.kinds.conditions import Facts, condition_of, holds
 from placement.kinds.fields import Object
 from placement.kinds.kind import Kind, Reasons
 from placement.kinds.statuses import says_nothing
@@ -30,11 +30,12 @@ class Observation:
     retries: Tally | None = None
 
 
-def observe(kind: Kind, obj: Object) -> Observation:
+def observe(kind: Kind, obj: Object, facts: Facts | None = None) -> Observation:
+    """`facts`: those of the object, where its spec is not at hand."""
     status = obj.get("status")
     if not status:
         return Observation(None, "")
-    facts = roles.facts(kind.rules, obj)
+    facts = facts or roles.facts(kind, obj)
     for rule in kind.rules.status:
         if holds(rule.when, obj, facts):
             progress, retries = tallies.read(kind.rules.progress, obj), tallies.read(kind.rules.retries, obj)

@@ -24,9 +24,11 @@ from placement.kinds import (
     localities,
     paths,
     places,
+    podgroups,
     pods,
     references,
     roles,
+    trainjobs,
 )
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.claims import ClaimUse
@@ -34,6 +36,7 @@ from placement.kinds.conditions import spec_holds
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.dependencies import Dependency
 from placement.kinds.documents import Document
+from placement.kinds.fields import Object
 from placement.kinds.identity import Identity
 from placement.kinds.kind import Kind
 from placement.kinds.problems import Findings, ManifestError, Problem, TooManyProblems
@@ -60,22 +63,45 @@ def read_documents(
     given: Sequence[Document], catalogue: Catalogue, *, namespace: str = "default", salt: str = ""
 ) -> tuple[Submission, ...]:
     """As `read`, from objects that are parsed already (JSON values; they are kept, and not changed)."""
-    objects = _without_lists(given)
+    objects = without_lists(given)
     if len(objects) > documents.MAX_DOCUMENTS:
         message = f"the file has {len(objects)} objects, at most {documents.MAX_DOCUMENTS} are allowed"
         raise ManifestError([Problem(0, "", message, "split the file")])
     gathered = _Gathered()
-    problems: list[Problem] = []
     for document in objects:
         found = Findings(document.number, documents.MAX_PROBLEMS)
+        gathered.findings.append(found)
         with contextlib.suppress(TooManyProblems):
-            _gather(found, document.body, catalogue, namespace, salt, gathered)
-        problems += found.problems
-    if not gathered.drafts and not problems:
-        problems.append(_no_workload(gathered.others))
+            _gather(found, document, catalogue, namespace, salt, gathered)
+    _gather_groups(gathered, catalogue)
+    drafts = _drafts(gathered)
+    in_order = sorted(gathered.findings, key=lambda found: found.document)
+    problems = [problem for found in in_order for problem in found.problems]
+    if not drafts and not problems:
+        problems.append(_no_workload(gathered.others, gathered.left_out))
     if problems:
         raise ManifestError(problems[: documents.MAX_PROBLEMS])
-    return _with_dependencies(gathered.drafts, gathered.others)
+    return _with_dependencies(drafts, gathered.others, catalogue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A workload in the file, before its pods are read: that may take what else is in the file."""
+
+    findings: Findings
+    kind: Kind
+    obj: dict[str, Any]
+    who: Identity
+    group: podgroups.Group | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    document: int
+    who: Identity
+    obj: dict[str, Any]
+    because: str
+    mend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +114,29 @@ class _Draft:
 
 @dataclass(slots=True)
 class _Gathered:
-    drafts: list[_Draft] = field(default_factory=list)
+    findings: list[Findings] = field(default_factory=list)  # of each document, in order
+    workloads: list[_Found] = field(default_factory=list)
+    members: dict[tuple[str, str], list[podgroups.Member]] = field(default_factory=dict)  # by namespace and group
     others: list[Dependency] = field(default_factory=list)
+    left_out: list[_LeftOut] = field(default_factory=list)
     seen: set[tuple[str, str, str, str]] = field(default_factory=set)  # group, kind, namespace, name
 
 
 def _gather(
-    found: Findings, obj: dict[str, Any], catalogue: Catalogue, namespace: str, salt: str, gathered: _Gathered
+    found: Findings, document: Document, catalogue: Catalogue, namespace: str, salt: str, gathered: _Gathered
 ) -> None:
+    obj = document.body
     type_ = identity.type_of(found, obj)
     if type_ is None:
         return
     kind = catalogue.find(*type_)
-    if kind is None and catalogue.dependency(*type_) is None:
+    stays = catalogue.left_out(*type_)
+    if kind is None and catalogue.dependency(*type_) is None and stays is None:
         identity.refuse_type(found, catalogue, *type_)
+        return
+    if kind is not None and kind.resource_kind == podgroups.RESOURCE_KIND:
+        mend = f"give the Pods themselves, each with the label {podgroups.LABEL}"
+        found.error("kind", f"{kind.kind} ({type_[0]}) is put together by Muster itself", mend)
         return
     who = identity.identify(found, obj, kind.rules.name if kind else "subdomain", namespace, salt)
     key = (type_[0].rpartition("/")[0], who.kind, who.namespace, who.name)
@@ -109,18 +144,86 @@ def _gather(
         name = f"{who.kind} {who.namespace}/{who.name}"
         found.error("metadata.name", f"the file has two objects {name}", "rename or remove one")
     gathered.seen.add(key)
-    if kind is None:
+    if stays is not None:
+        identity.check_metadata(found, obj)
+        mend = identity.DISTRIBUTE if stays.distribute else "give the workload that it is for, in the same file"
+        gathered.left_out.append(_LeftOut(document.number, who, identity.named(obj, who), stays.because, mend))
+    elif kind is None:
         identity.check_metadata(found, obj)
         if who.kind in (claims.TEMPLATE, claims.CLAIM):
             claims.check_object(found, who.kind, obj)
         gathered.others.append(Dependency(who, identity.named(obj, who)))
+    elif kind.kind == "Pod" and (member := _member(found, obj, who, document.number, catalogue)):
+        gathered.members.setdefault((who.namespace, member.group), []).append(member)
     else:
-        gathered.drafts.append(_workload(found, kind, obj, who))
+        gathered.workloads.append(_Found(found, kind, obj, who))
 
 
-def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -> _Draft:
+def _member(
+    found: Findings, obj: dict[str, Any], who: Identity, document: int, catalogue: Catalogue
+) -> podgroups.Member | None:
+    if catalogue.find(podgroups.API_VERSION, podgroups.KIND) is None:
+        return None
+    member = podgroups.member(found, identity.named(obj, who), document)
+    if member is not None:
+        identity.check_metadata(found, obj)  # of all of them: roles are read of their first pods
+    return member
+
+
+def _gather_groups(gathered: _Gathered, catalogue: Catalogue) -> None:
+    """Those that Pods of the file are in. What is wrong with one is told of its first Pod, if of none in particular."""
+    kind = catalogue.find(podgroups.API_VERSION, podgroups.KIND)
+    if kind is None:
+        return
+    stated = {
+        (one.who.namespace, one.who.name): podgroups.PodGroup(one.document, one.obj)
+        for one in gathered.left_out
+        if one.who.kind == podgroups.KIND
+    }
+    for (namespace, name), members in gathered.members.items():
+        found = Findings(members[0].document, documents.MAX_PROBLEMS)
+        gathered.findings.append(found)
+        with contextlib.suppress(TooManyProblems):
+            group = podgroups.gathered(found, members, stated.get((namespace, name)))
+            who = identity.identify(found, group.obj, kind.rules.name, namespace, "")
+            gathered.workloads.append(_Found(found, kind, group.obj, who, group))
+
+
+def _drafts(gathered: _Gathered) -> list[_Draft]:
+    """The workloads in the file's order."""
+    drafts: list[_Draft] = []
+    for one in sorted(gathered.workloads, key=lambda one: one.findings.document):
+        found, obj = one.findings, one.obj
+        if one.who.kind == trainjobs.KIND:
+            obj = _with_runtime(one, gathered)
+        for stays in gathered.left_out:
+            found.warn(f"{stays.who.kind} {stays.who.name} is not applied: {stays.because}")
+        beside = [each.obj for each in gathered.others if each.identity.namespace == one.who.namespace]
+        with contextlib.suppress(TooManyProblems):
+            drafts.append(_workload(found, one.kind, obj, one.who, beside))
+        if one.group is not None:
+            found.problems = [one.group.in_file(problem) for problem in found.problems]
+        found.problems = [roles.in_file(one.kind, obj, problem) for problem in found.problems]
+    return drafts
+
+
+def _with_runtime(one: _Found, gathered: _Gathered) -> dict[str, Any]:
+    """The TrainJob; a ClusterTrainingRuntime that it names and the file has becomes one of its namespace."""
+    named = trainjobs.runtime_of(one.obj)
+    for stays in gathered.left_out:
+        if named != (stays.who.kind, stays.who.name):
+            continue
+        obj, runtime = trainjobs.of_namespace(one.obj, stays.obj, one.who.namespace)
+        own = Identity(stays.who.api_version, trainjobs.RUNTIME, one.who.namespace, stays.who.name)
+        if all(each.identity != own for each in gathered.others):
+            gathered.others.append(Dependency(own, runtime))
+        return obj
+    return one.obj
+
+
+def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity, beside: Sequence[Object]) -> _Draft:
     rules = kind.rules
-    shape = roles.shape(rules, obj, found)
+    shape = roles.shape(kind, obj, found, beside)
     if shape.roles and not shape.pods:
         at = ", ".join(role.path or "spec" for role in shape.roles)
         found.error(at, "asks for no pods: there is nothing to place", "set replicas to 1 or more")
@@ -137,7 +240,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity) -
         found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
     gang = hints.topology(found, shape.roles, given, labels, localities.of_gang(found, rules, obj))
     wanted = localities.of_roles(found, rules, obj, shape.roles, gang, shape.groups)
-    named = _references(shape)
+    named = (*_references(shape), *roles.runtimes(kind, obj, beside))
     placed = tuple(
         pods.role(found, role, wish.topology, wish.slices) for role, wish in zip(shape.roles, wanted.roles, strict=True)
     )
@@ -205,11 +308,13 @@ def _references(shape: Shape) -> tuple[Reference, ...]:
     return references.of_templates([role.template for role in shape.roles])
 
 
-def _with_dependencies(drafts: Sequence[_Draft], others: Sequence[Dependency]) -> tuple[Submission, ...]:
+def _with_dependencies(
+    drafts: Sequence[_Draft], others: Sequence[Dependency], catalogue: Catalogue
+) -> tuple[Submission, ...]:
     if not others:
         return tuple(_submission(draft, draft.workload, ()) for draft in drafts)
     users = [dependencies.User(draft.workload, draft.manifest, draft.labels()) for draft in drafts]
-    shares = dependencies.shared_out(users, others)
+    shares = dependencies.shared_out(users, others, catalogue)
     return tuple(_submission(draft, share.workload, share.objects) for draft, share in zip(drafts, shares, strict=True))
 
 
@@ -217,16 +322,20 @@ def _submission(draft: _Draft, workload: Workload, objects: tuple[dict[str, Any]
     return Submission(claims.counted(workload, draft.claims, objects), draft.manifest, objects)
 
 
-def _no_workload(others: Sequence[Dependency]) -> Problem:
+def _no_workload(others: Sequence[Dependency], left_out: Sequence[_LeftOut]) -> Problem:
+    if left_out and not others:
+        first = left_out[0]
+        message = f"the file has no workload, only a {first.who.kind}, which is not applied: {first.because}"
+        return Problem(first.document, "kind", message, first.mend)
     if not others:
         return Problem(0, "", "the file has no workload", "give at least one")
     names = ", ".join(f"{each.identity.kind} {each.identity.name}" for each in others[:5])
     message = f"the file has no workload, only what goes along with one: {names}"
-    mend = "put them in the file of the workload that uses them; apply what configures a cluster there, with kubectl"
+    mend = "put them in the file of the workload that uses them; what configures clusters goes by muster distribute"
     return Problem(0, "", message, mend)
 
 
-def _without_lists(given: Sequence[Document]) -> list[Document]:
+def without_lists(given: Sequence[Document]) -> list[Document]:
     """A `v1 List`, as kubectl writes it, stands for its items."""
     answer: list[Document] = []
     for document in given:

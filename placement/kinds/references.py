@@ -27,7 +27,7 @@ _KEYS = (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret"))
 _BUILT_IN_PRIORITIES = "system-"
 
 
-_Named = list[tuple[str, str]]  # kind, name
+_Named = list[tuple[str, str, str]]  # kind, name, namespace
 
 
 def of_templates(templates: Iterable[Object]) -> tuple[Reference, ...]:
@@ -35,7 +35,7 @@ def of_templates(templates: Iterable[Object]) -> tuple[Reference, ...]:
     found: _Named = []
     for template in templates:
         _template(found, template)
-    return tuple([reference(kind, name) for kind, name in dict.fromkeys(found)])
+    return tuple([reference(*each) for each in dict.fromkeys(found)])
 
 
 def of_service_account(account: Object) -> tuple[Reference, ...]:
@@ -44,7 +44,7 @@ def of_service_account(account: Object) -> tuple[Reference, ...]:
     for part in ("secrets", "imagePullSecrets"):
         for secret in fields.dicts(account.get(part)):
             _named(found, "Secret", secret, "name")
-    return tuple([reference(kind, name) for kind, name in found])
+    return tuple([reference(*each) for each in found])
 
 
 def _template(found: _Named, template: Object) -> None:
@@ -69,10 +69,10 @@ def _template(found: _Named, template: Object) -> None:
             _named(found, "ResourceClaim", claim, "resourceClaimName")
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if isinstance(account, str) and account != "default":
-        found.append(("ServiceAccount", account))
+        found.append(("ServiceAccount", account, ""))
     priority = spec.get("priorityClassName")
     if isinstance(priority, str) and priority and not priority.startswith(_BUILT_IN_PRIORITIES):
-        found.append(("PriorityClass", priority))
+        found.append(("PriorityClass", priority, ""))
 
 
 def _volume(found: _Named, volume: Object) -> None:
@@ -102,7 +102,7 @@ def _named(found: _Named, kind: str, holder: Any, key: str) -> None:
     if isinstance(holder, dict) and not holder.get("optional"):
         name = holder.get(key)
         if isinstance(name, str) and name:
-            found.append((kind, name))
+            found.append((kind, name, ""))
 
 
 def _networks(found: _Named, metadata: Any) -> None:
@@ -111,12 +111,18 @@ def _networks(found: _Named, metadata: Any) -> None:
     given = annotations.get(NETWORKS) if isinstance(annotations, dict) else None
     if not isinstance(given, str):
         return
-    names: list[Any] = given.split(",")
+    names: list[tuple[Any, Any]] = [_where(each) for each in given.split(",")]
     if given.lstrip().startswith("["):
         try:
-            names = [each.get("name") for each in json.loads(given) if isinstance(each, dict)]
+            read = [each for each in json.loads(given) if isinstance(each, dict)]
         except (ValueError, RecursionError):
             return
-    for name in names:
-        if isinstance(name, str) and (bare := name.strip().split("@")[0].rpartition("/")[2]):
-            found.append(("NetworkAttachmentDefinition", bare))
+        names = [(each.get("namespace") or "", each.get("name")) for each in read]
+    for namespace, name in names:
+        if isinstance(name, str) and name and isinstance(namespace, str):
+            found.append(("NetworkAttachmentDefinition", name, namespace))
+
+
+def _where(text: str) -> tuple[str, str]:
+    namespace, _, name = text.strip().split("@")[0].rpartition("/")
+    return namespace, name

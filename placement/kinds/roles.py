@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from placement.kinds import expressions, fields, lateness, paths, podforms
+from placement.kinds import companions, expressions, fields, lateness, paths, podforms
 from placement.kinds.conditions import Facts, spec_holds
 from placement.kinds.fields import Object, join
-from placement.kinds.kind import Elastic, Groups, KindFile, Range, Replicas, Roles
+from placement.kinds.kind import Elastic, Groups, Kind, KindFile, Nested, Range, Replicas, Roles
 from placement.kinds.lateness import Lateness
-from placement.kinds.problems import Findings, did_you_mean
-from placement.workload import Sizes
+from placement.kinds.problems import Findings, Problem, did_you_mean
+from placement.workload import Reference, Sizes
 
 MAX_ROLES = 256
 MIN_AVAILABLE = "muster.dev/min-available"
@@ -58,9 +58,17 @@ class Shape:
         return sum(role.replicas for role in self.roles)
 
 
-def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
-    """Without `found`, what is wrong is passed over: a field that cannot be read counts as absent."""
+def shape(kind: Kind, obj: Object, found: Findings | None = None, beside: Sequence[Object] = ()) -> Shape:
+    """Without `found`, what is wrong is passed over: a field that cannot be read counts as absent. `beside`: what is in
+    the file with it, where its runtime may be."""
     found = found or Findings()
+    rules = kind.rules
+    if rules.nested is not None:
+        return _several(kind, rules.nested, obj, found, beside)
+    if rules.companion:
+        companion = companions.FORMS[rules.companion]
+        companion.check(found, obj, beside)
+        obj = companion.expanded(obj, beside)
     entries = tuple(_entries(rules.places, obj, found))
     explicit = {role.name: _own_minimum(role, found) for role in entries}
     entries = _with_elastic(rules.elastic, entries, obj, found)
@@ -88,7 +96,89 @@ def shape(rules: KindFile, obj: Object, found: Findings | None = None) -> Shape:
     return Shape(shaped, at_once, awaited, groups if divides else 1)
 
 
-def facts(rules: KindFile, obj: Object) -> Facts:
+def nested(kind: Kind, obj: Object, found: Findings | None = None) -> tuple[Kind, dict[str, Any]] | None:
+    """The workload that is a template in it, and its kind; None where there is none that can be read."""
+    rule = kind.rules.nested
+    if rule is None:
+        return None
+    found = found or Findings()
+    at, inner = paths.shown(rule.at), paths.reach(found, obj, rule.at)
+    if not isinstance(inner, dict):
+        message = f"is missing: what a {rule.name} runs is not known"
+        found.error(at, message, "write it out here; a text in a ConfigMap is not read")
+        return None
+    api_version, name = str(inner.get("apiVersion")), str(inner.get("kind"))
+    of = kind.find(api_version, name)
+    if of is None or of.rules.nested is not None:
+        found.error(
+            join(at, "kind"),
+            f"a {rule.name} cannot be a {name} ({api_version})",
+            "give one that muster plan reads by itself",
+        )
+        return None
+    return of, inner
+
+
+def _several(kind: Kind, rule: Nested, obj: Object, found: Findings, beside: Sequence[Object]) -> Shape:
+    """The roles of one, as many times as they run at once; the gang is that of one."""
+    inside = nested(kind, obj, found)
+    if inside is None:
+        return Shape((), 0, 0)
+    at, within = paths.shown(rule.at), Findings(found.document)
+    one = shape(*inside, within, beside)
+    for problem in within.problems:
+        found.error(joined(at, problem.path), problem.message, problem.mend)
+    for warning in within.warnings:
+        found.warn(warning)
+    times = max(_replicas(rule.times, obj, {}, obj, "", found), 1)
+
+    def as_often(count: int) -> int:
+        return min(count * times, fields.MAX_INT32)
+
+    several = tuple(
+        replace(
+            role,
+            path=joined(at, role.path),
+            template_path=joined(at, role.template_path),
+            replicas=as_often(role.replicas),
+            maximum=None if role.maximum is None else as_often(role.maximum),
+        )
+        for role in one.roles
+    )
+    hinted = _hinted(obj, found)
+    if hinted is None:
+        return Shape(several, one.min_pods, one.awaited)
+    most = sum(role.replicas for role in several)
+    if hinted[0] > most:
+        found.error(hinted[1], f"{hinted[0]} pods are to start together, there are {most}", f"at most {most}")
+    least = max(min(hinted[0], most), one.min_pods)
+    return Shape(several, least, least)
+
+
+def runtimes(kind: Kind, obj: Object, beside: Sequence[Object] = ()) -> tuple[Reference, ...]:
+    """Those by which its pods are made."""
+    if (inside := nested(kind, obj)) is not None:
+        return runtimes(*inside, beside)
+    return companions.FORMS[kind.rules.companion].names(obj, beside) if kind.rules.companion else ()
+
+
+def in_file(kind: Kind, obj: Object, problem: Problem) -> Problem:
+    """Where the problem is in what the user wrote, where that is not where roles were read."""
+    if kind.rules.nested is not None:
+        at, inside = f"{paths.shown(kind.rules.nested.at)}.", nested(kind, obj)
+        if inside is None or not problem.path.startswith(at):
+            return problem
+        inner = in_file(*inside, replace(problem, path=problem.path.removeprefix(at)))
+        return replace(inner, path=at + inner.path)
+    return companions.FORMS[kind.rules.companion].in_file(problem, obj) if kind.rules.companion else problem
+
+
+def joined(path: str, inner: str) -> str:
+    """A path within what is at another one."""
+    return f"{path}{inner}" if not inner or inner.startswith("[") else f"{path}.{inner}"
+
+
+def facts(kind: Kind, obj: Object) -> Facts:
     """For conditions on the status; the shape is read when one first asks, and once.
 
     Both are at least 1: an object without pods is not one whose gang runs.
@@ -97,7 +187,7 @@ def facts(rules: KindFile, obj: Object) -> Facts:
 
     def ask(fact: str) -> int:
         if not known:
-            read = shape(rules, obj)
+            read = shape(kind, obj)
             known.update(gang=max(read.awaited, 1), pods=max(read.pods, 1))
         return known[fact]
 

@@ -6,7 +6,7 @@ queue, for ever starting. A sample shows it before the file is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from placement.kinds import reader
@@ -19,14 +19,18 @@ from placement.kinds.problems import ManifestError
 _NOTHING_ELSE = OtherKinds((), ())
 
 
-def problems(kind: Kind) -> Iterator[str]:
-    """What the sample says and the file does not, each with its field; nothing where there is no sample."""
+def problems(kind: Kind, known: Iterable[Kind] = ()) -> Iterator[str]:
+    """What the sample says and the file does not, each with its field; nothing where there is no sample. `known`: other
+    kinds, which it may be made of."""
     sample = kind.rules.sample
     if sample is None:
         return
     manifest = manifest_of(kind, sample)
+    others = [other for other in known if other.resource_kind != kind.resource_kind]
+    catalogue = Catalogue((*others, kind), _NOTHING_ELSE)
+    kind = catalogue.kinds[-1]  # which knows the others
     try:
-        (submission,) = reader.read_documents([Document(1, manifest)], Catalogue((kind,), _NOTHING_ELSE))
+        (submission,) = reader.read_documents([Document(1, manifest)], catalogue)
     except ManifestError as error:
         yield f"sample.manifest cannot be read: {error}"
         return

@@ -14,8 +14,9 @@ _SHORT = 256
 _MANY = 4096
 
 
-def reference(kind: str, name: str) -> Reference:
-    return _reference(kind, name) if len(name) <= _SHORT else Reference(kind, name)
+def reference(kind: str, name: str, namespace: str) -> Reference:
+    short = len(name) + len(namespace) <= _SHORT
+    return _reference(kind, name, namespace) if short else Reference(kind, name, namespace)
 
 
 def toleration(key: str, operator: str, value: str, effect: str) -> Toleration:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from placement.kinds import roles
 from placement.kinds.fields import Object
-from placement.kinds.kind import KindFile
+from placement.kinds.kind import Kind
 
 
-def write(rules: KindFile, obj: dict[str, Any], pods: Mapping[str, int]) -> None:
-    """Changes the object. Raises ValueError, and has changed it then, where a role cannot have so many pods."""
-    for role in roles.shape(rules, obj).roles:
+def write(kind: Kind, obj: dict[str, Any], pods: Mapping[str, int], beside: Sequence[Object] = ()) -> None:
+    """Changes the object; `beside` travels with it. Raises ValueError, and has changed it then, where a role cannot
+    have so many pods."""
+    for role in roles.shape(kind, obj, beside=beside).roles:
         wanted = pods.get(role.name, role.replicas)
         if wanted == role.replicas:
             continue
@@ -23,11 +24,12 @@ def write(rules: KindFile, obj: dict[str, Any], pods: Mapping[str, int]) -> None
         for step in rule.path[:-1]:
             entry = entry.setdefault(step, {})
         entry[rule.path[-1]] = wanted // role.step
-    wrong = {name: count for name, count in counts(rules, obj).items() if count != pods.get(name, count)}
+    found = counts(kind, obj, beside)
+    wrong = {name: count for name, count in found.items() if count != pods.get(name, count)}
     if wrong:
-        raise ValueError(f"{rules.kind}: with {dict(pods)} pods written it has {wrong}")
+        raise ValueError(f"{kind.kind}: with {dict(pods)} pods written it has {wrong}")
 
 
-def counts(rules: KindFile, obj: Object) -> dict[str, int]:
+def counts(kind: Kind, obj: Object, beside: Sequence[Object] = ()) -> dict[str, int]:
     """How many pods of each role the object asks for now."""
-    return {role.name: role.replicas for role in roles.shape(rules, obj).roles}
+    return {role.name: role.replicas for role in roles.shape(kind, obj, beside=beside).roles}

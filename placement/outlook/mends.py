@@ -36,8 +36,10 @@ class _Ground:
 
     def is_held_by(self, workload: Workload, cluster: Cluster) -> bool:
         fleet, capacity = self.fleet, self.capacities.get(cluster.name)
-        if cluster.name in self.job.refused_by:
+        if self.job.is_kept_out_of(cluster.name):
             return False
+        if workload is not self.job.workload and any(name == cluster.name for name, _ in workload.differing):
+            return False  # what overrides would make of the changed job there, nobody has worked out
         if bursting.refusal(self.job, cluster.name, fleet.prices, fleet.queues, self.now) is not None:
             return False
         return isinstance(judge(workload, cluster, capacity, fleet.data), Fit)

@@ -28,6 +28,8 @@ from placement.verdict import (
     LevelUnknown,
     MustNotLeave,
     NotAllowed,
+    ObjectsMissing,
+    OverrideRefused,
     Reason,
     RefusedBySpoke,
 )
@@ -51,6 +53,7 @@ class GpuUse:
 
 def gpu_use(workload: Workload, capacity: Capacity, reasons: Sequence[Reason]) -> GpuUse | None:
     """None where the job asks for no whole GPUs. `reasons`: why the planner left the cluster out; () if it did not."""
+    workload = workload.at(capacity.inventory.cluster)
     specs = [spec for spec, _ in pairs(capacity.inventory.demands.of(workload.roles)[-1])]
     wanting = [spec for spec in specs if any(not need.is_share for need in spec.devices)]
     if not wanting:
@@ -136,6 +139,10 @@ def _closed(reason: Reason) -> str:
             return "the cluster is cordoned"
         case NotAllowed():
             return f"left out by the job's {reason.rule}"
+        case ObjectsMissing():
+            return f"the cluster has no {', '.join(reason.objects)}"
+        case OverrideRefused():
+            return f"override {reason.override} cannot be applied to it"
         case KindNotServed():
             return f"the cluster does not serve {reason.kind}"
         case LevelUnknown():

@@ -62,7 +62,7 @@ class Emptying:
             return {}
         if (held.job, held.epoch) not in inventory.summary.counted:
             return {}
-        specs = {role.name: inventory.demands.spec(role) for role in held.workload.roles}
+        specs = {role.name: inventory.demands.spec(role) for role in held.workload.at(inventory.cluster).roles}
         if sum(count for *_, count in progress.pods) != held.workload.pods or not all(map(_is_scarce, specs.values())):
             return {}
         found: dict[str, _Pods] = {}

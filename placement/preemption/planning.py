@@ -218,7 +218,8 @@ class _Search:
             # What was emptied is not enough after all, or the cluster is closed: it is as any other job again.
             self._keep_no_more(job, cluster)
         places, opens = where_short(job, decision.candidates, self._ground.fleet, self._ground.now)
-        key = (job.workload.roles, job.workload.topology, job.workload.hints, tuple(places))
+        workload = job.workload
+        key = (workload.roles, workload.topology, workload.hints, workload.differing, tuple(places))
         if key not in self._in_vain:
             if self._searches >= MOST_SEARCHES:
                 return decision, ()
@@ -463,7 +464,7 @@ def where_short(
     places: list[str] = []
     opens: list[datetime] = []
     for one in candidates:
-        if is_only_short(one) and one.cluster not in job.refused_by:
+        if is_only_short(one) and not job.is_kept_out_of(one.cluster):
             closed = bursting.refusal(job, one.cluster, fleet.prices, fleet.queues, now)
             if closed is None:
                 places.append(one.cluster)
@@ -492,7 +493,7 @@ def _passes(reason: Reason) -> bool:
 
 def _missing(workload: Workload, capacity: Capacity) -> float:
     """How many cards have to come free at least; 0 where that is not a matter of counting whole cards."""
-    slots = pairs(capacity.inventory.demands.of(workload.roles)[-1])
+    slots = pairs(capacity.inventory.demands.of(workload.at(capacity.inventory.cluster).roles)[-1])
     devices = {need.resource for spec, _ in slots for need in spec.devices}
     if len(devices) != 1 or any(need.is_share for spec, _ in slots for need in spec.devices):
         return 0.0

@@ -169,7 +169,7 @@ def without_any(root: Unit, gone: Iterable[Reservation], inventory: Inventory) -
     them and many jobs."""
     ending: Counter[Spec] = Counter()
     for one in gone:
-        for spec, pods in pairs(inventory.demands.of(one.workload.roles)[-1]):
+        for spec, pods in pairs(inventory.demands.of(one.workload.at(inventory.cluster).roles)[-1]):
             ending[spec] += pods
     for spec, pods in ending.items():
         root, _ = given_back(root, spec, pods, inventory)
@@ -236,6 +236,6 @@ def _freed(node: Bin, spec: Spec, pods: int, inventory: Inventory) -> Bin:
 
 def _need(workload: Workload, inventory: Inventory) -> Resources:
     total = Resources()
-    for spec, pods in pairs(inventory.demands.of(workload.roles)[-1]):
+    for spec, pods in pairs(inventory.demands.of(workload.at(inventory.cluster).roles)[-1]):
         total = total + spec.need * pods
     return total

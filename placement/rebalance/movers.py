@@ -90,7 +90,7 @@ class Movers:
             cluster = fleet.clusters[name]
             fit = judge(workload, cluster, capacity, fleet.data)
             if isinstance(fit, Fit) and self._is_within_quota(held, name, fit):
-                moves = needed_moves(fleet.data, workload, name, cluster.region, fleet.prices.transfers)
+                moves = needed_moves(fleet.data, workload.at(name), name, cluster.region, fleet.prices.transfers)
                 found.append(Place(name, fit, offer(workload, name, fit, fleet.prices, moves), moves))
         return sorted(found, key=lambda place: (round(place.offer.score.total_usd, 9), place.cluster))
 

@@ -91,7 +91,8 @@ class Room:
         return Capacity(self.inventory, self._left if self._grid is None else self._grid.root())
 
     def fit(self, workload: Workload) -> Fit | Spot | Reason:
-        """Every replica of the workload, or why not, in numbers."""
+        """Every replica of the workload, as it is on this cluster; or why not, in numbers."""
+        workload = workload.at(self.inventory.cluster)
         ask = self._ask(workload)
         if not ask.identical:
             return self.capacity.fit(workload)

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import paths, roles
+from placement.kinds import paths, podgroups, roles, trainjobs
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.fields import join
 from placement.kinds.kind import Kind
-from placement.safety import borders, fields, pod_security
+from placement.safety import borders, fields, installed, pod_security
 from placement.safety.containers import listed, mapping
 from placement.safety.footprint import Footprint
 from placement.safety.levels import Breach, Level
@@ -63,8 +63,12 @@ def footprint(objects: Sequence[Mapping[str, Any]], catalogue: Catalogue, how: R
     kinds: dict[str, None] = {}
     for obj in objects:
         api_version, name = str(obj.get("apiVersion")), str(obj.get("kind"))
-        kinds[f"{api_version}/{name}"] = None
-        for breach in breaches(obj, catalogue.find(api_version, name), how):
+        whole = f"{api_version}/{name}"
+        kinds["v1/Pod" if whole == podgroups.RESOURCE_KIND else whole] = None  # a group is its pods
+        kind = catalogue.find(api_version, name)
+        if kind is not None and (inside := roles.nested(kind, obj)) is not None:
+            kinds[inside[0].resource_kind] = None
+        for breach in (*breaches(obj, kind, how), *_elsewhere(obj, kind, objects)):
             found.setdefault((breach.control, breach.level, breach.name, breach.of, breach.read_only), breach)
             if len(found) >= MAX_BREACHES:
                 beyond = replace(breach, control="unseen", level=Level.PRIVILEGED, value="more than can be judged")
@@ -80,17 +84,29 @@ def breaches(obj: Mapping[str, Any], kind: Kind | None, reading: Reading) -> Ite
 
 def _all(obj: Mapping[str, Any], kind: Kind | None, reading: Reading) -> Iterator[Breach]:
     yield from borders.of_object(obj, reading.namespace)
+    yield from installed.of_object(obj, reading.namespace)
     known: set[str] = set()
     if kind is not None:
-        entries = roles.shape(kind.rules, obj).roles
+        entries = roles.shape(kind, obj).roles
         known = {join(entry.template_path, "metadata") for entry in entries}
         if not entries or not all(_is_pod(entry.template.get("spec")) for entry in entries):
-            at = paths.shown(kind.rules.places[0].at) or "spec"
+            where = kind.rules.nested.at if kind.rules.nested is not None else kind.rules.places[0].at
+            at = paths.shown(where) or "spec"
             yield Breach("unseen", Level.RESTRICTED, at, "its pods are made from what lies elsewhere")
     if reading.marks is not None:  # before that, `render` drops what nobody may say of an object itself
         known.clear()
         yield from borders.of_metadata(mapping(obj.get("metadata")), "metadata", reading.marks)
     yield from _walk(obj, reading, known)
+
+
+def _elsewhere(obj: Mapping[str, Any], kind: Kind | None, objects: Sequence[Mapping[str, Any]]) -> Iterator[Breach]:
+    """A TrainJob is all runtime: where that lies in the cluster, nobody sees its pods."""
+    there = {(one.get("kind"), mapping(one.get("metadata")).get("name")) for one in objects}
+    for one in roles.runtimes(kind, obj) if kind is not None else ():
+        if one.kind in (trainjobs.RUNTIME, trainjobs.CLUSTER_RUNTIME) and (one.kind, one.name) not in there:
+            what = f"{obj.get('kind')} {mapping(obj.get('metadata')).get('name')}"
+            value = f"its pods are made by {one.kind} {one.name}"
+            yield Breach("unseen", Level.RESTRICTED, "spec.runtimeRef", value, of=what)
 
 
 def _walk(obj: Mapping[str, Any], reading: Reading, known: set[str]) -> Iterator[Breach]:

@@ -4,7 +4,7 @@ It keeps objects, tells watchers, binds pods and deletes dependents as an API se
 No controllers and no kubelets run in it: whoever uses it creates pods and writes status through `put`. Faults are
 injected through `faults`, functions that see each call before it happens. It passes the port's contract suite.
 
-Not promised: validation beyond names, admission, conflicts between field managers.
+Not promised: validation beyond names, admission, field managers of what is not applied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
-from spoke.cluster import host_logs, host_selectors
+from spoke.cluster import host_logs, host_selectors, merging
 from spoke.cluster.port import (
     Change,
     ClusterError,
@@ -41,6 +41,7 @@ CLUSTER_WIDE = frozenset(
         "v1/Node",
         "v1/Namespace",
         "scheduling.k8s.io/v1/PriorityClass",
+        "storage.k8s.io/v1/StorageClass",
         "resource.k8s.io/v1/DeviceClass",
         "resource.k8s.io/v1/ResourceSlice",
     }
@@ -58,6 +59,7 @@ DEFAULT_KINDS = frozenset(
         "batch/v1/Job",
         "apps/v1/Deployment",
         "apps/v1/StatefulSet",
+        "apps/v1/DaemonSet",
     }
 )
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -109,6 +111,10 @@ class FakeCluster:
             raise NotFound(f'{key.kind} "{key.name}" not found')
         return self._objects[key]
 
+    async def exists(self, key: ObjectKey) -> bool:
+        await self._call("exists", key)
+        return key in self._objects
+
     async def list(self, selection: Selection) -> Sequence[Object]:
         await self._call("list", None)
         self._served(selection.api_version, selection.kind)
@@ -135,6 +141,17 @@ class FakeCluster:
         if subresource:
             return self.put({**present, **status})
         return self.put({**obj, **({"status": present["status"]} if "status" in present else {})})
+
+    async def apply(self, obj: Object, *, manager: str, force: bool) -> Object:
+        key = key_of(obj)
+        await self._call("apply", key)
+        if key.namespace and not obj["metadata"].get("namespace"):
+            raise Refused(f"{key.kind} {key.name} is of a namespace, and none is named")
+        self._check(obj)
+        self._ensure_namespace(key.namespace)
+        present = self._objects.get(key)
+        merged = merging.applied(present, obj, manager, force=force)
+        return merged if merged == present else self.put(merged)
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         await self._call("delete", key)

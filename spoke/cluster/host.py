@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from placement.kinds.catalogue import Catalogue
-from spoke.cluster import host_logs, host_pages, host_pods, host_streams
+from spoke.cluster import host_logs, host_pages, host_pods, host_streams, merging
 from spoke.cluster.host_controllers import Controllers
 from spoke.cluster.host_events import HostEvents
 from spoke.cluster.host_kubelet import DEFAULT_GRACE_S, Kubelet
@@ -48,6 +48,7 @@ KEPT = frozenset(
     f"v1/{kind}"
     for kind in ("Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim", "Event")
 )
+_ALWAYS_THERE = frozenset({"PersistentVolumeClaim", "ServiceAccount"})
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -116,6 +117,10 @@ class HostCluster:
     async def get(self, key: ObjectKey) -> Object:
         return self._store.get(key)
 
+    async def exists(self, key: ObjectKey) -> bool:
+        """Claims come into being as they are mounted, and accounts are nobody's here."""
+        return key.kind in _ALWAYS_THERE or self._store.find(key) is not None
+
     async def list(self, selection: Selection) -> Sequence[Object]:
         self._served(selection.api_version, selection.kind)
         return self._store.list(selection)
@@ -137,6 +142,19 @@ class HostCluster:
         changed = self._store.put({**present, "spec": obj["spec"]})
         self._woken.set()
         return changed
+
+    async def apply(self, obj: Object, *, manager: str, force: bool) -> Object:
+        if f"{obj['apiVersion']}/{obj['kind']}" not in CLUSTER_WIDE and not obj["metadata"].get("namespace"):
+            raise Refused(f"{obj['kind']} {obj['metadata'].get('name')} is of a namespace, and none is named")
+        obj = self._accepted(obj)
+        key = key_of(obj)
+        merged = merging.applied(self._store.find(key), obj, manager, force=force)
+        if self._store.find(key) is None:
+            self._admit(merged)
+        else:
+            self._store.put(merged)
+            self._woken.set()
+        return self._store.get(key)
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         present = self._store.find(key)

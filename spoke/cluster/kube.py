@@ -39,7 +39,17 @@ from spoke.cluster.port import (
     Upsert,
     bounded,
 )
-from spoke.cluster.rest import Expired, Forbidden, NamespaceMissing, NotServed, Rest, connect, read_json
+from spoke.cluster.rest import (
+    APPLY,
+    METADATA,
+    Expired,
+    Forbidden,
+    NamespaceMissing,
+    NotServed,
+    Rest,
+    connect,
+    read_json,
+)
 from wire.tunnels import Process
 
 FIELD_MANAGER = "muster"
@@ -106,6 +116,19 @@ class KubeCluster:
             found: dict[str, Any] = await self._rest.get(served.path(key.namespace, key.name))
         return found
 
+    async def exists(self, key: ObjectKey) -> bool:
+        served = await self._discovery.find(key.api_version, key.kind)
+        if served is None and not self._discovery.is_missed(key.api_version, key.kind):
+            return False
+        if served is None:
+            raise self._not_served(key.api_version, key.kind)
+        try:
+            with self._noticing(served):
+                await self._rest.get(served.path(key.namespace, key.name), accept=METADATA)
+        except NotFound:
+            return False
+        return True
+
     async def list(self, selection: Selection) -> Sequence[Object]:
         served = await self._served(selection.api_version, selection.kind)
         while True:
@@ -133,6 +156,22 @@ class KubeCluster:
             answer = await self._rest.request("PUT", f"{path}?fieldManager={FIELD_MANAGER}", obj)
         updated: dict[str, Any] = read_json(answer)
         return updated
+
+    async def apply(self, obj: Object, *, manager: str, force: bool) -> Object:
+        served = await self._served(obj["apiVersion"], obj["kind"])
+        namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+        if served.namespaced and not namespace:
+            raise Refused(f"{served.kind} {name} is of a namespace, and none is named")
+        query = urlencode({"fieldManager": manager, "force": str(force).lower()})
+        path = f"{served.path(namespace, name)}?{query}"
+        with self._noticing(served):
+            try:
+                answer = await self._rest.request("PATCH", path, obj, content_type=APPLY)
+            except NamespaceMissing:
+                await self._make_namespace(namespace)
+                answer = await self._rest.request("PATCH", path, obj, content_type=APPLY)
+        became: dict[str, Any] = read_json(answer)
+        return became
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:
         served = await self._served(key.api_version, key.kind)

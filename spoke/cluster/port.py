@@ -11,17 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from placement.objects import ObjectKey as ObjectKey
 from wire.tunnels import Process
 
 Object = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectKey:
-    api_version: str  # "apps/v1"
-    kind: str  # "Deployment"
-    namespace: str  # "" for cluster-wide kinds
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +134,9 @@ class ClusterPort(Protocol):
     async def get(self, key: ObjectKey) -> Object:
         """Raises NotFound."""
 
+    async def exists(self, key: ObjectKey) -> bool:
+        """Without reading what is in it. A kind that is not served has no objects. Raises Refused, Unavailable."""
+
     async def list(self, selection: Selection) -> Sequence[Object]: ...
 
     async def create(self, obj: Object) -> None:
@@ -153,6 +149,14 @@ class ClusterPort(Protocol):
         """Puts the object, or its `subresource` ("status"), where its resourceVersion stands. Answers what it became.
 
         Raises Conflict where it has changed since, NotFound, Refused, Unavailable.
+        """
+
+    async def apply(self, obj: Object, *, manager: str, force: bool) -> Object:
+        """Server-side apply: makes the object, or sets what `manager` says in it; what that set before and leaves out
+        now goes. Answers what it became. Creates the namespace where it is missing.
+
+        Raises Conflict where another has set one of the fields otherwise, unless `force`; Refused (also a namespaced
+        kind without a namespace), Unavailable.
         """
 
     async def delete(self, key: ObjectKey, *, uid: str = "", grace_s: float | None = None) -> None:

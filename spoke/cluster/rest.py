@@ -31,6 +31,8 @@ from spoke.cluster.port import ClusterError, Conflict, NotFound, Refused, Unavai
 
 kube_config: Any = kubernetes.aio.config  # without annotations
 JSON = "application/json"
+APPLY = "application/apply-patch+yaml"  # which JSON is
+METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"  # an object without what is in it
 
 _AT_ONCE = 64  # requests in flight, watches and logs not counted
 _TIMEOUT_S = 60
@@ -119,12 +121,14 @@ class Rest:
     async def get(self, path: str, *, accept: str = JSON) -> Any:
         return read_json(await self.request("GET", path, accept=accept))
 
-    async def request(self, method: str, path: str, body: Any = None, *, accept: str = JSON) -> bytes:
+    async def request(
+        self, method: str, path: str, body: Any = None, *, accept: str = JSON, content_type: str = JSON
+    ) -> bytes:
         """`path` holds the query. Raises the port's errors, Expired on 410."""
         headers = {"Accept": accept}
         data = None
         if body is not None:
-            headers["Content-Type"] = JSON
+            headers["Content-Type"] = content_type
             data = orjson.dumps(body)
         try:
             return await self._attempt(method, path, headers, data)

@@ -137,6 +137,31 @@ def test_a_log_that_is_cut_off_again_and_again_comes_whole(lab: Lab) -> None:
     assert kept == seen
 
 
+def test_pods_of_a_group_run_here_together_and_fail_together(lab: Lab) -> None:
+    def group(name: str, *shells: str) -> str:
+        label = {"scheduling.x-k8s.io/pod-group": name}
+        pods = [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": f"{name}-{index}", "labels": label},
+                "spec": {"restartPolicy": "Never", "containers": [container(shell)]},
+            }
+            for index, shell in enumerate(shells)
+        ]
+        listed = {"apiVersion": "v1", "kind": "List", "items": pods}
+        made: str = lab.muster.submit(json.dumps(listed).encode()).jobs[0].job.id
+        return made
+
+    good = group("pair", "echo left; sleep 1", "echo right; sleep 1")
+    lab.until_phase(good, Phase.SUCCEEDED)
+    assert {(one.pod, one.data) for one in lab.muster.logs(good)} == {("pair-0", "left\n"), ("pair-1", "right\n")}
+    bad = group("odd", "sleep 1; exit 3", "sleep 600")
+    lab.until_phase(bad, Phase.FAILED)
+    assert "pod odd-0" in lab.muster.job(bad).reason
+    until(lambda: lab.federation.running_pods() == 0, lab.federation.running_pods)
+
+
 SERVES = """
 import http.server, os, sys
 port = int(open(os.environ['PORT_FILE']).read()) + int(os.environ['JOB_COMPLETION_INDEX'])

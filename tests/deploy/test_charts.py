@@ -90,6 +90,46 @@ def test_the_spokes_rights_are_those_of_the_files(render: Render) -> None:
     assert not any("Role" in one["kind"] for one in without)
 
 
+def distributed(render: Render, kinds: str) -> dict[str, list[str]]:
+    """group/resource -> verbs, beyond what the spoke always has."""
+    before = only(render("spoke", *SPOKE), "ClusterRole")["rules"]
+    after = only(render("spoke", *SPOKE, f"policy.distributed.kinds={{{kinds}}}"), "ClusterRole")["rules"]
+    assert after[: len(before)] == before
+    return {f"{one['apiGroups'][0]}/{one['resources'][0]}": one["verbs"] for one in after[len(before) :]}
+
+
+def test_rights_to_distribute_are_those_that_the_owner_names(render: Render) -> None:
+    table = yaml.safe_load((DEPLOY / "spoke" / "files" / "distributed-rules.yaml").read_text())
+    builtin = distributed(render, "builtin")
+    assert set(builtin) == {
+        "/configmaps",
+        "storage.k8s.io/storageclasses",
+        "scheduling.k8s.io/priorityclasses",
+        "scheduling.volcano.sh/queues",
+        "monitoring.coreos.com/*",
+        "data.fluid.io/*",
+    }
+    assert {kind for kind, one in table.items() if one.get("builtin")} == set(policy.DISTRIBUTED)
+    assert set(map(tuple, builtin.values())) == {("get", "list", "watch", "create", "patch", "delete")}
+    assert set(distributed(render, "apps/v1/DaemonSet,storage.k8s.io/*")) == {
+        "apps/daemonsets",
+        "storage.k8s.io/storageclasses",
+    }
+    assert set(distributed(render, "monitoring.coreos.com/v1/PrometheusRule")) == {
+        "monitoring.coreos.com/prometheusrules"
+    }
+    everything = distributed(render, "*")
+    assert len(everything) == len(table)
+    assert "/secrets" not in everything
+    assert not {"escalate", "bind", "impersonate", "*"} & {verb for verbs in everything.values() for verb in verbs}
+
+
+def test_rules_of_the_owners_own_come_last(render: Render) -> None:
+    more = ("rbac.extraRules[0].apiGroups={example.org}", "rbac.extraRules[0].verbs={get}")
+    rules = only(render("spoke", *SPOKE, *more, "rbac.extraRules[0].resources={widgets}"), "ClusterRole")["rules"]
+    assert rules[-1] == {"apiGroups": ["example.org"], "resources": ["widgets"], "verbs": ["get"]}
+
+
 def test_the_hub_has_no_rights(render: Render) -> None:
     assert not any("Role" in one["kind"] for one in render("hub"))
 
@@ -204,3 +244,5 @@ def test_the_policy_is_the_owners_and_a_change_of_it_restarts_the_spoke(render: 
     strict, after = of("policy.jobs.level=restricted", "policy.jobs.namespaces={ml-*}", "policy.access={logs}")
     assert (strict.jobs.level, strict.jobs.namespaces, strict.access) == (Level.RESTRICTED, ("ml-*",), ("logs",))
     assert before != after
+    open_, _ = of("policy.distributed.kinds={builtin}", "policy.adopt=true")
+    assert (open_.distributed.kinds, open_.adopt) == (policy.DISTRIBUTED, True)

@@ -296,3 +296,42 @@ def _timed(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+SECRET = b"""
+apiVersion: v1
+kind: Secret
+metadata: {name: token}
+stringData: {password: hunter2}
+---
+"""
+MIRROR = b"""
+apiVersion: muster.dev/v1
+kind: Override
+metadata: {name: mirror}
+spec: {clusters: {names: [east]}, images: [{from: docker.io, to: mirror.east/hub}]}
+"""
+
+
+async def test_what_would_be_applied_is_shown_without_secrets_unless_asked(tmp_path: Path) -> None:
+    async with Hub(settings(tmp_path)) as hub:
+
+        def use(muster: MusterClient) -> None:
+            muster.cluster_token("east")
+            muster.cluster_token("west")
+            muster.apply(MIRROR)
+            (east,), (west,) = (muster.manifests(SECRET + JOB, name) for name in ("east", "west"))
+            assert (east.overrides, west.overrides) == (["mirror"], [])
+            secret, job = east.objects
+            assert secret["stringData"] == {"password": "hidden"}
+            pod = job["spec"]["template"]["spec"]
+            assert pod["containers"][0]["image"] == "mirror.east/hub/library/torch"
+            assert (pod["schedulerName"], job["metadata"]["labels"]["muster.dev/job"]) == ("muster", "j-planned")
+            assert west.objects[1]["spec"]["template"]["spec"]["containers"][0]["image"] == "torch"
+            (open_,) = muster.manifests(SECRET + JOB, "west", show_secrets=True)
+            assert open_.objects[0]["stringData"] == {"password": "hunter2"}
+            with pytest.raises(ApiError, match="there is no cluster 'eats'") as unknown:
+                muster.manifests(JOB, "eats")
+            assert unknown.value.error.mend == "did you mean 'east'?"
+
+        await using(hub, use)

@@ -27,6 +27,7 @@ from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError
 from placement.kinds.reader import Submission
 from placement.planner import plan_fully
+from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.summary import summarise
 from placement.workload import Role
@@ -65,9 +66,10 @@ def test_what_differs_from_the_table_is_told(tmp_path: Path, fleet: Fleet) -> No
 @pytest.fixture(scope="module")
 def fleet() -> Fleet:
     """One cluster that serves every kind and has a few nodes of each sort."""
-    summary = summarise([*nodes()], {kind.resource_kind for kind in CATALOGUE.kinds})
+    others = {f"{version}/{other.kind}" for other in CATALOGUE.others.dependencies for version in other.versions}
+    summary = summarise([*nodes()], {kind.resource_kind for kind in CATALOGUE.kinds} | others)
     cluster = Cluster("paris", "eu", {}, Health.READY, cordoned=False, summary=summary)
-    return Fleet({cluster.name: cluster})
+    return Fleet({cluster.name: cluster}, queues=QueueTree.of([Queue("default"), Queue("research")]))
 
 
 def nodes() -> Iterator[Node]:
@@ -130,6 +132,7 @@ def _of_workload(submission: Submission, row: Row) -> Iterator[str]:
         "ranges": ranged,
         "gang": workload.min_pods,
         "gpus": workload.total_gpus,
+        "queue": "" if workload.hints.queue == "default" else workload.hints.queue,
         "needs": sorted(f"{one.kind}/{one.name}" for one in workload.references),
         "data": sorted(one.name for one in workload.data),
         "products": sorted({product for role in workload.roles for product in role.products}),

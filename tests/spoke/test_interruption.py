@@ -42,6 +42,35 @@ metadata: {name: alone, namespace: team}
 spec: {containers: [{name: main, image: busybox}]}
 """
 
+# Each trial has two pods, and Katib makes others where one fails.
+TRIALS = """
+apiVersion: kubeflow.org/v1beta1
+kind: Experiment
+metadata: {name: sweep, namespace: team}
+spec:
+  trialTemplate:
+    trialSpec:
+      apiVersion: batch/v1
+      kind: Job
+      spec:
+        completionMode: Indexed
+        completions: 2
+        parallelism: 2
+        template: {spec: {restartPolicy: Never, containers: [{name: main, image: busybox}]}}
+"""
+
+
+def group(restart: str) -> str:
+    return "---".join(
+        f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: train-{index}, namespace: team, labels: {{scheduling.x-k8s.io/pod-group: train}}}}
+spec: {{restartPolicy: {restart}, containers: [{{name: main, image: busybox}}]}}
+"""
+        for index in range(2)
+    )
+
 
 def workload(manifest: str) -> Workload:
     return read(manifest.encode(), CATALOGUE)[-1].workload
@@ -162,6 +191,9 @@ def test_a_pod_that_has_ended_may_be_on_a_lost_node() -> None:
         (BARE_POD, True),
         (QUEUE, False),
         (SERVICE, False),
+        (group("Never"), True),
+        (group("Always"), True),
+        (TRIALS, False),
     ],
 )
 def test_jobs_whose_pods_are_each_for_themselves_lose_only_the_pod(manifest: str, whole: bool) -> None:

@@ -27,7 +27,7 @@ from wire.orders import Command, CommandAck, JobRef, PodPlace, ReportAck, RoleCo
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WORKLOAD = Workload("batch/v1", "Job", "w", "default", (Role("worker", 2, 2, Resources({"nvidia.com/gpu": 4})),), 2)
 OBJECTS = ({"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "batch/v1", "kind": "Job", "spec": {"n": 1}})
-WITHOUT_SIZES = "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN pods;"
+WITHOUT_SIZES = "".join(f"ALTER TABLE jobs DROP COLUMN {name};" for name in ("size", "pods", "pods_before"))
 J1, J2 = JobRef("j-a", 1), JobRef("j-a", 2)
 
 

@@ -16,13 +16,22 @@ from hypothesis import strategies as st
 from hub.pki import Authority
 from placement.inventory import Summary
 from placement.lifecycle import Event
+from placement.objects import ObjectKey
 from spoke import identity
 from spoke.link import MustJoinAgain, Pace, wait_s
 from spoke.log_sender import whole_lines
 from spoke.session import _Window
 from tests.wire.cutting_proxy import CuttingProxy
 from tests.wire.fakes import QUICK, WORKLOAD, Federation, eventually, now
-from wire import lanes
+from wire import capabilities, lanes
+from wire.distribution import (
+    Distribute,
+    DistributionAck,
+    DistributionOrder,
+    DistributionRef,
+    DistributionReport,
+    Withdraw,
+)
 from wire.orders import DataFound, JobRef, Report, ReportAck, Start, Stop
 
 
@@ -70,6 +79,57 @@ async def test_what_data_a_cluster_holds_goes_up_whole_on_every_stream(federatio
     federation.run(link)
     await federation.hub.until(lambda: "a" in federation.hub.data_of)
     assert federation.hub.data_of["a"] == list(agent.data)
+
+
+async def test_what_is_distributed_goes_down_with_all_that_stands_and_its_state_comes_up(
+    federation: Federation,
+) -> None:
+    agent, link = federation.spoke("a", await federation.listen())
+    ref, older = DistributionRef("storage", 7), DistributionRef("old", 3)
+    federation.hub.distributions["a"] = [
+        DistributionOrder(older, Withdraw((ObjectKey("v1", "ConfigMap", "gpu", "mig"),))),
+        DistributionOrder(ref, Distribute((CONFIG,), adopt=True)),
+    ]
+    federation.run(link)
+    await federation.hub.until(lambda: len(federation.hub.distribution_news) == 4)
+    assert agent.standing == {ref, older}
+    assert {one for _, one in federation.hub.distribution_news} == {
+        DistributionAck(older),
+        DistributionAck(ref),
+        DistributionReport(older),
+        DistributionReport(ref),
+    }
+    kept = {one.ref: one for one in await agent.ledger.distributions()}
+    assert (kept[ref].objects, kept[ref].adopt) == ((CONFIG,), True)
+    assert kept[older].left == (ObjectKey("v1", "ConfigMap", "gpu", "mig"),)
+
+
+async def test_a_distribution_that_cannot_be_read_is_refused_and_the_stream_goes_on(federation: Federation) -> None:
+    agent, link = federation.spoke("a", await federation.listen())
+    bad = DistributionRef("bad", 1)
+    federation.hub.distributions["a"] = [DistributionOrder(bad, Distribute(({"kind": "ConfigMap"},)))]
+    federation.run(link)
+    await federation.hub.until(lambda: bool(federation.hub.distribution_news))
+    ((_, ack),) = federation.hub.distribution_news
+    assert isinstance(ack, DistributionAck)
+    assert (ack.ref, ack.refused_code) == (bad, "invalid")
+    assert "no apiVersion, kind or metadata.name" in ack.refused_message
+    assert await agent.ledger.distributions() == ()
+    assert link.connected
+
+
+async def test_a_spoke_that_cannot_distribute_is_sent_nothing(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capabilities, "OURS", capabilities.OURS - {capabilities.DISTRIBUTE})
+    agent, link = federation.spoke("a", await federation.listen())
+    federation.hub.distributions["a"] = [DistributionOrder(DistributionRef("s", 1), Distribute((CONFIG,)))]
+    federation.run(link)
+    await federation.hub.until(lambda: federation.hub.heartbeats["a"] >= 2)
+    assert agent.standing is None
+
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mig", "namespace": "gpu"}}
 
 
 async def test_a_command_that_cannot_be_read_is_refused_and_the_others_are_done(federation: Federation) -> None:

@@ -239,10 +239,12 @@ PLUGIN = {
 
 
 def test_what_is_distributed_is_allowed_by_kind_and_what_runs_only_where_its_owner_says() -> None:
-    assert OPEN.of_distributed([STORAGE]) == ""
-    assert "apps/v1/DaemonSet is not among" in OPEN.of_distributed([PLUGIN])
+    assert "storage.k8s.io/v1/StorageClass is not among" in OPEN.of_distributed([STORAGE])
+    harmless = Guard(written("distributed: {kinds: [builtin]}"), CATALOGUE)
+    assert harmless.of_distributed([STORAGE]) == ""
+    assert "apps/v1/DaemonSet is not among" in harmless.of_distributed([PLUGIN])
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}}
-    assert "ClusterRole is not among" in OPEN.of_distributed([role])
+    assert "ClusterRole is not among" in harmless.of_distributed([role])
     text = "distributed: {level: privileged, namespaces: [kube-system, '*'], kinds: [apps/v1/DaemonSet, builtin]}"
     assert Guard(written(text), CATALOGUE).of_distributed([PLUGIN, STORAGE]) == ""
     by_pattern = "distributed: {level: privileged, kinds: [apps/v1/DaemonSet]}"
@@ -250,3 +252,22 @@ def test_what_is_distributed_is_allowed_by_kind_and_what_runs_only_where_its_own
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "muster-system"}}
     named = "distributed: {namespaces: [muster-system], kinds: [v1/ConfigMap]}"
     assert "belongs to the cluster itself" in Guard(written(named), CATALOGUE).of_distributed([config])
+
+
+def test_a_namespace_that_is_distributed_is_as_if_it_were_in_itself() -> None:
+    rules = written("distributed: {namespaces: [team-*], kinds: [v1/Namespace]}")
+    guard = Guard(rules, CATALOGUE, "team-muster")
+
+    def said(name: str) -> str:
+        return guard.of_distributed([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+
+    assert said("team-a") == ""
+    assert "is not allowed" in said("elsewhere")
+    assert "belongs to the cluster itself" in said("kube-system")
+    assert "the spoke's own" in said("team-muster")
+
+
+def test_only_the_owner_lets_what_exists_be_taken_over() -> None:
+    assert (written("{}").adopt, written("adopt: true").adopt) == (False, True)
+    with pytest.raises(ValueError, match="adopt"):
+        written("adopt: perhaps")

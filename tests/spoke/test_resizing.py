@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from placement.lifecycle import Event
-from spoke.cluster.port import Unavailable
+from spoke.cluster.port import Refused, Unavailable
 from spoke.jobs import key_of
 from tests.spoke.stage import Stage, eventually, job_yaml, node, stage
 from wire.orders import Command, CommandAck, JobRef, Scale
@@ -126,3 +126,20 @@ async def test_of_a_job_that_is_stopped_or_not_here_it_is_refused(tmp_path: Path
         await running(on)
         await on.cancel("j-1")
         assert (await scale(on, 1, 4)).refused_code == "older-epoch"
+
+
+async def test_what_the_cluster_does_not_take_is_told_and_is_as_it_was(tmp_path: Path) -> None:
+    async with stage(tmp_path, node("n1"), node("n2")) as on:
+        await running(on)
+        on.cluster.faults.append(lambda verb, key: Refused("jobs is forbidden") if verb == "update" else None)
+        assert not (await scale(on, 1, 4)).refused_code
+        await eventually("the hub is told", lambda: on.last("j-1").size_refused)
+        told = on.last("j-1")
+        assert (told.size, told.size_refused, told.event) == (1, "jobs is forbidden", Event.RUNNING)
+        assert told.roles[0].total == 2
+        on.cluster.faults.clear()
+        await eventually("no room is held for it", lambda: not on.agent._inventory.slots(J1))
+        await on.restart()
+        ack = await on.run("j-2", job_yaml("other", pods=2, gpus=4))
+        assert not ack.refused_code, "the room of the pods that never came is free"
+        assert await parallelism(on) == 2

@@ -19,6 +19,7 @@ from hub.link.server import LinkServer, serve
 from hub.pki import Authority
 from placement.inventory import Summary
 from placement.lifecycle import Event
+from placement.presence import ObjectName
 from placement.resources import Resources
 from placement.workload import Role, Workload
 from spoke import identity
@@ -26,6 +27,7 @@ from spoke.identity import Identity
 from spoke.ledger import Ledger
 from spoke.link import Link, Pace
 from spoke.reaching import Reached, TunnelRefused
+from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import (
     Command,
     CommandAck,
@@ -78,6 +80,8 @@ class FakeHub:
         self.streams: list[tuple[str, str]] = []  # ("attach" | "detach", cluster)
         self.serials: list[str] = []
         self.renewals = 0
+        self.distributions: dict[str, list[DistributionOrder]] = {}
+        self.distribution_news: list[tuple[str, DistributionAck | DistributionReport]] = []
         self.live: tuple[JobRef, ...] = ()
         self.attaching = asyncio.Event()
         self.attach_gate: asyncio.Event | None = None
@@ -167,6 +171,23 @@ class FakeHub:
         await self._tell()
         return [ReportAck(report.ref, report.seq) for report in reports]
 
+    async def standing_distributions(self, cluster: str) -> Sequence[DistributionRef]:
+        return [order.ref for order in self.distributions.get(cluster, ())]
+
+    async def wait_for_distributions(self, cluster: str, after: int) -> Sequence[DistributionOrder]:
+        async with self.changed:
+            while True:
+                found = [one for one in self.distributions.get(cluster, ()) if one.ref.generation > after]
+                if found:
+                    return found
+                await self.changed.wait()
+
+    async def distributions_told(
+        self, cluster: str, acks: Sequence[DistributionAck], reports: Sequence[DistributionReport]
+    ) -> None:
+        self.distribution_news += [(cluster, one) for one in (*acks, *reports)]
+        await self._tell()
+
     async def renew(self, cluster: str, certificate_serial: str, csr_pem: bytes) -> tuple[bytes, bytes]:
         if cluster in self.removed:
             raise NotWelcome("removed", f"cluster {cluster} was removed")
@@ -189,6 +210,8 @@ class FakeAgent:
         self.reached: Callable[[TunnelQuery], Awaitable[Reached]] = _nowhere
         self.data: Sequence[DataFound] = ()
         self.data_revision = 0
+        self.standing: Collection[DistributionRef] | None = None
+        self.distribution_news: list[DistributionReport] = []
         self._fresh: list[Report] = []
         self._changed = asyncio.Condition()
 
@@ -264,8 +287,31 @@ class FakeAgent:
     async def usage(self, refs: Collection[JobRef]) -> Usage:
         return Usage(tuple(JobUse(ref, 1) for ref in sorted(refs)))
 
+    async def missing(self, names: Collection[ObjectName]) -> frozenset[ObjectName]:
+        return frozenset(one for one in names if one.name.startswith("missing"))
+
     def kinds_told(self, files: Mapping[str, str]) -> None:
         self.kind_files = dict(files)
+
+    async def distributed(
+        self, orders: Sequence[DistributionOrder], standing: Collection[DistributionRef] | None
+    ) -> Sequence[DistributionAck]:
+        """Everything is applied at once."""
+        self.standing = standing if standing is not None else self.standing
+        acks = await self.ledger.accept_distributions(orders)
+        async with self._changed:
+            self.distribution_news += [DistributionReport(order.ref) for order in orders]
+            self._changed.notify_all()
+        return acks
+
+    def distribution_reports(self) -> Sequence[DistributionReport]:
+        return ()
+
+    async def wait_for_distribution_reports(self) -> Sequence[DistributionReport]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self.distribution_news))
+            taken, self.distribution_news = self.distribution_news, []
+            return taken
 
     async def removed(self) -> None:
         self.was_removed.set()

@@ -54,3 +54,17 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 - {port: {{ . }}, protocol: TCP}
 {{- end }}
 {{- end }}
+
+{{/* Rules for the kinds that policy.distributed.kinds names: by name, by a group's pattern, `builtin` or `*`. */}}
+{{- define "muster.distributedRules" -}}
+{{- $allowed := dig "distributed" "kinds" list .Values.policy | default list -}}
+{{- range $kind, $of := .Files.Get "files/distributed-rules.yaml" | fromYaml }}
+{{- $version := regexReplaceAll "/[^/]*$" $kind "/*" }}
+{{- if or (has $kind $allowed) (has "*" $allowed) (has $version $allowed) (and $of.builtin (has "builtin" $allowed)) (and $of.group (has (printf "%s/*" $of.group) $allowed)) }}
+# {{ $kind }}: distributed.
+- apiGroups: [{{ $of.group | quote }}]
+  resources: {{ toJson $of.resources }}
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+{{- end }}
+{{- end }}

@@ -84,7 +84,7 @@ def test_the_spokes_account_may_do_what_is_documented_and_no_more(federation: In
     cluster.client.create_if_missing(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody", "namespace": "default"}}
     )
-    everywhere = rbac.cluster_rules(metrics=False)  # as the chart is installed here: without asking for more
+    everywhere = rbac.cluster_rules(more=False)  # as the chart is installed here: without asking for more
     documented = {"": everywhere} | {
         namespace: [*everywhere, *rules] for namespace, rules in rbac.namespace_rules().items()
     }

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from placement.kinds.fields import Object
+from placement.kinds.pod_changes import PodChange
 from placement.kinds.podforms.kserve import Component
+from placement.kinds.podforms.podgroup import Members
 from placement.kinds.podforms.spark import Driver, Executor
 from placement.kinds.podforms.workflow import Steps
 from placement.kinds.problems import Findings
@@ -29,9 +31,13 @@ class PodForm(Protocol):
     def mark(self, entry: dict[str, Any], labels: Mapping[str, str], scheduler: str) -> None:
         """Changes the entry, which is the caller's own copy."""
 
+    def change(self, entry: dict[str, Any], obj: dict[str, Any], change: PodChange) -> str:
+        """Changes the entry, and what it takes from its object; answers the field that the kind has no place for."""
+
 
 FORMS: Mapping[str, PodForm] = {
     "kserve-component": Component(),
+    "pod-group": Members(),
     "spark-driver": Driver(),
     "spark-executor": Executor(),
     "workflow-steps": Steps(),

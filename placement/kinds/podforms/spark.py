@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from placement.kinds import fields
 from placement.kinds.fields import Object, join
+from placement.kinds.pod_changes import PodChange, change_containers, change_spec
 from placement.kinds.problems import Findings
 
 _MEMORY = re.compile(r"(\d{1,12})([kmgtp]?)b?", re.IGNORECASE)
@@ -70,6 +72,15 @@ class _Pod:
         given = entry.get("labels")
         entry["labels"] = {**(given if isinstance(given, dict) else {}), **labels}
         entry["schedulerName"] = scheduler
+
+    def change(self, entry: dict[str, Any], obj: dict[str, Any], change: PodChange) -> str:
+        """Spark has no field for a runtime class. What nodes are asked for of both together stays in one place."""
+        whole = obj.get("spec")
+        selects = whole if isinstance(whole, dict) and isinstance(whole.get("nodeSelector"), dict) else entry
+        change_spec(selects, PodChange(node_selector=change.node_selector))
+        change_spec(entry, replace(change, node_selector=None, runtime_class=""))
+        change_containers((entry, *fields.dicts(entry.get("sidecars"))), change)
+        return "runtime_class" if change.runtime_class else ""
 
 
 class Driver(_Pod):

@@ -10,11 +10,12 @@ step with the most GPUs asks for; there are as many as cover the peak.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from placement.kinds import devices, fields, requests
 from placement.kinds.fields import Object, join
+from placement.kinds.pod_changes import PodChange, change_containers, change_spec
 from placement.kinds.podforms import antichain
 from placement.kinds.problems import Findings
 from placement.kinds.quantity import is_extended
@@ -59,6 +60,19 @@ class Steps:
         for template in fields.dicts(entry.get("templates")):
             if "schedulerName" in template:
                 template["schedulerName"] = scheduler
+
+    def change(self, entry: dict[str, Any], obj: dict[str, Any], change: PodChange) -> str:
+        """A template that says of its own where it runs does not take it from the whole. A runtime class is a patch."""
+        change_spec(entry, replace(change, env=(), runtime_class=""))
+        own = entry.get("templateDefaults")
+        for template in (*([own] if isinstance(own, dict) else ()), *fields.dicts(entry.get("templates"))):
+            change_spec(template, change.of_containers)
+            change_containers((*_written(template), *fields.dicts(template.get("sidecars"))), change)
+            if "tolerations" in template:
+                change_spec(template, PodChange(tolerations=change.tolerations))
+            if "nodeSelector" in template:
+                change_spec(template, PodChange(node_selector=change.node_selector))
+        return "runtime_class" if change.runtime_class else ""
 
 
 @dataclass(slots=True)
@@ -251,11 +265,16 @@ class _Reading:
 
 
 def _containers(template: Object) -> list[Object]:
+    return [{"name": "main", **each} for each in _written(template)]
+
+
+def _written(template: Object) -> list[dict[str, Any]]:
+    """Parts of the template."""
     found = [template[key] for key in ("container", "script") if isinstance(template.get(key), dict)]
     inner = template.get("containerSet")
     if isinstance(inner, dict):
         found += fields.dicts(inner.get("containers"))
-    return [{"name": "main", **each} for each in found]
+    return found
 
 
 def _waits_for(task: Object) -> set[str]:

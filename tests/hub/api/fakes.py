@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hub.api.services import Services
+from hub.crons import Cron, Made, Taken
+from hub.distributions import DistributionState
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
 from hub.happenings import Happening
 from hub.link.directory import NotConnected
@@ -26,19 +28,24 @@ from hub.records import (
     Job,
     JobEvent,
     JobFilter,
+    Manifest,
     Page,
     Planned,
     UserRole,
 )
 from hub.roles import admins_only
 from hub.store.audit import Access
+from hub.store.crons import CronRecord, RunRecord
+from hub.store.distributions import DistributionRecord
 from hub.usage import Usages
 from placement.costs import Cost
 from placement.data import Dataset
+from placement.distribution.states import ObjectState, Shown, State
 from placement.fleet import Reservation
 from placement.kinds.problems import Problem
 from placement.lifecycle import TERMINAL, Phase
 from placement.money import Price, PriceBook
+from placement.overrides.override import Override
 from placement.queues.tree import Queue, QueueTree, Quota, faults
 from placement.rebalance.proposals import Aim, Proposal, Step
 from placement.resources import Resources
@@ -230,6 +237,13 @@ class FakeJobs:
         names = ["one", "two"] if _name(text) == "many" else [_name(text)]
         return [Planned(workload(name), decision(self.verdict, workload(name))) for name in names]
 
+    async def manifest(
+        self, actor: Actor, text: bytes, cluster: str, *, namespace: str | None = None, show_secrets: bool = False
+    ) -> Sequence[Manifest]:
+        self.calls.append(("manifest", text, cluster, namespace, show_secrets))
+        (planned,) = await self.plan(actor, text, namespace=namespace)
+        return [Manifest(planned, cluster, ("eu",), ({"kind": "Job"},))]
+
     async def show(self, actor: Actor, ref: str) -> Job:
         for one in self.jobs.values():
             if ref in (one.id, one.name) and (actor.sees_every_tenant or one.tenant == actor.tenant):
@@ -402,6 +416,12 @@ class FakeClusters:
         _admin(actor)
         self.clusters[name] = replace(await self.show(actor, name), cordoned=on)
 
+    async def label(self, actor: Actor, name: str, changes: Mapping[str, str | None]) -> None:
+        _admin(actor)
+        known = await self.show(actor, name)
+        merged = {key: value for key, value in {**known.labels, **changes}.items() if value is not None}
+        self.clusters[name] = replace(known, labels=merged)
+
     async def drain(self, actor: Actor, name: str) -> int:
         await self.cordon(actor, name, True)
         return self.clusters[name].jobs
@@ -520,6 +540,172 @@ class FakeKinds:
         admins_only(actor, "remove kinds")
         await self.show(actor, name)
         del self.known[name]
+
+
+@dataclass(frozen=True)
+class FakeOverride:
+    override: Override
+    changed_by: str = "root"
+    changed_at: datetime = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@dataclass
+class FakeOverrides:
+    """Whatever an admin gives is taken; every one of them means the same cluster."""
+
+    known: dict[str, FakeOverride] = field(default_factory=dict)
+
+    async def list(self, actor: Actor) -> Sequence[FakeOverride]:
+        return list(self.known.values())
+
+    async def show(self, actor: Actor, name: str) -> FakeOverride:
+        if name not in self.known:
+            raise NotFound(f"there is no override {name!r}", code="no-such-override")
+        return self.known[name]
+
+    def selected(self, override: Override) -> Sequence[str]:
+        return ["east"]
+
+    def check(self, actor: Actor, changed: Sequence[Override]) -> Sequence[str]:
+        admins_only(actor, "change overrides")
+        return []
+
+    async def put(self, actor: Actor, changed: Sequence[Override]) -> None:
+        self.check(actor, changed)
+        self.known |= {one.name: FakeOverride(one) for one in changed}
+
+    async def delete(self, actor: Actor, name: str) -> None:
+        admins_only(actor, "delete overrides")
+        await self.show(actor, name)
+        del self.known[name]
+
+
+@dataclass
+class FakeCrons:
+    """What is submitted is one CronJob, nightly at three, whoever's it is; it has run once."""
+
+    known: dict[str, Cron] = field(default_factory=dict)
+
+    async def submit(
+        self,
+        actor: Actor,
+        texts: Sequence[bytes],
+        *,
+        namespace: str | None = None,
+        client_key: str | None = None,
+        if_too_large: str | None = None,
+    ) -> Taken:
+        _may_submit(actor)
+        created = "nightly" not in self.known
+        self.known["nightly"] = Cron(cron_record(actor), (cron_run(),), NOW + timedelta(hours=15))
+        return Taken((), (Made(self.known["nightly"], created),))
+
+    async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> Sequence[Planned]:
+        return (Planned(workload("nightly-1"), decision()),)
+
+    async def list(self, actor: Actor) -> Sequence[Cron]:
+        return [one for one in self.known.values() if one.record.tenant == actor.tenant or actor.sees_every_tenant]
+
+    async def show(self, actor: Actor, ref: str) -> Cron:
+        for one in await self.list(actor):
+            if ref in (one.record.id, one.record.name):
+                return one
+        raise NotFound(f"there is no CronJob {ref!r}", code="no-such-cron", mend="muster cron list shows them")
+
+    async def suspend(self, actor: Actor, ref: str, on: bool) -> Cron:
+        _may_submit(actor)
+        known = await self.show(actor, ref)
+        next_at = None if on else NOW + timedelta(hours=15)
+        changed = replace(known, record=replace(known.record, suspended=on), next_at=next_at)
+        self.known[known.record.name] = changed
+        return changed
+
+    async def run(self, actor: Actor, ref: str) -> Job:
+        _may_submit(actor)
+        await self.show(actor, ref)
+        return job(7, actor, Phase.QUEUED, name="nightly-run-ab12c")
+
+    async def delete(self, actor: Actor, ref: str, *, keep_runs: bool = False) -> Sequence[str]:
+        _may_submit(actor)
+        del self.known[(await self.show(actor, ref)).record.name]
+        return () if keep_runs else ("j-0000000007",)
+
+
+def cron_record(actor: Actor) -> CronRecord:
+    metadata = {"name": "nightly", "namespace": "ml"}
+    spec = {"schedule": "0 3 * * *", "concurrencyPolicy": "Forbid", "jobTemplate": {"spec": {}}}
+    manifest = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec}
+    return CronRecord(
+        id="c-0000000001",
+        tenant=actor.tenant,
+        owner=actor.user,
+        namespace="ml",
+        name="nightly",
+        revision=1,
+        suspended=False,
+        manifest=manifest,
+        objects=(),
+        if_too_large=None,
+        kept_succeeded=3,
+        kept_failed=1,
+        created_at=NOW,
+        since=NOW,
+        look_at=NOW,
+        note="1 run before it was missed",
+    )
+
+
+def cron_run() -> RunRecord:
+    at = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+    return RunRecord("j-0000000007", "nightly-29539380", at, at, Phase.SUCCEEDED, "onprem-a", at)
+
+
+@dataclass
+class FakeDistributions:
+    """Whatever an admin gives is a ConfigMap, which one cluster has and another refuses."""
+
+    known: dict[str, DistributionState] = field(default_factory=dict)
+
+    async def list(self, actor: Actor) -> Sequence[DistributionState]:
+        admins_only(actor, "look at distributions")
+        return list(self.known.values())
+
+    async def show(self, actor: Actor, name: str) -> DistributionState:
+        if name not in {one.record.name for one in await self.list(actor)}:
+            raise NotFound(f"there is no distribution {name!r}", code="no-such-distribution")
+        return self.known[name]
+
+    async def put(
+        self,
+        actor: Actor,
+        name: str,
+        text: bytes,
+        *,
+        to: str,
+        namespace: str = "",
+        adopt: bool = False,
+        dry: bool = False,
+    ) -> DistributionState:
+        admins_only(actor, "distribute objects")
+        metadata = {"name": text.decode().strip(), "namespace": "gpu"}
+        objects = ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata},)
+        record = DistributionRecord(name, 0 if dry else 1, to, objects, adopt, False, actor.user, NOW)
+        (key,) = record.keys
+        why = "the policy of this cluster's owner: kind: v1/ConfigMap is not among the kinds that are allowed"
+        clusters = {
+            "onprem-a": Shown(State.APPLIED, "", (ObjectState(key, State.APPLIED),)),
+            "edge-c": Shown(State.REFUSED, f"{key}: {why}", (ObjectState(key, State.REFUSED, why),)),
+        }
+        state = DistributionState(record, clusters)
+        if not dry:
+            self.known[name] = state
+        return state
+
+    async def delete(self, actor: Actor, name: str) -> DistributionState | None:
+        admins_only(actor, "delete distributions")
+        state = await self.show(actor, name)
+        del self.known[name]
+        return None if name == "gone" else replace(state, record=replace(state.record, deleting=True))
 
 
 @dataclass
@@ -685,7 +871,10 @@ class FakeHub:
     prices: FakePrices = field(default_factory=FakePrices)
     queues: FakeQueues = field(default_factory=FakeQueues)
     tenants: FakeTenants = field(default_factory=FakeTenants)
+    crons: FakeCrons = field(default_factory=FakeCrons)
     kinds: FakeKinds = field(default_factory=FakeKinds)
+    distributions: FakeDistributions = field(default_factory=FakeDistributions)
+    overrides: FakeOverrides = field(default_factory=FakeOverrides)
     costs: FakeCosts = field(default_factory=FakeCosts)
     datasets: FakeDatasets = field(default_factory=FakeDatasets)
     rebalancing: FakeRebalancing = field(default_factory=lambda: FakeRebalancing())
@@ -703,7 +892,10 @@ class FakeHub:
             prices=self.prices,
             queues=self.queues,
             tenants=self.tenants,
+            crons=self.crons,
             kinds=self.kinds,
+            distributions=self.distributions,
+            overrides=self.overrides,
             costs=self.costs,
             datasets=self.datasets,
             rebalancing=self.rebalancing,

@@ -129,6 +129,8 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "expected_hours": 1 + 2.4 / 36,
                 "at_least": False,
                 "moves": [],
+                "overrides": [],
+                "without": [],
             },
             {
                 "cluster": "cloud-b",
@@ -142,6 +144,8 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "expected_hours": 1.0,
                 "at_least": False,
                 "moves": [],
+                "overrides": [],
+                "without": [],
             },
             {
                 "cluster": "edge-c",
@@ -160,6 +164,8 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                 "expected_hours": None,
                 "at_least": False,
                 "moves": [],
+                "overrides": [],
+                "without": [],
             },
         ],
         "reasons": [],

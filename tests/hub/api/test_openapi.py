@@ -10,8 +10,11 @@ from tests.hub.api.fakes import FakeHub
 
 ROUTES = """
 DELETE /v1/clusters/{name}
+DELETE /v1/crons/{ref}
 DELETE /v1/datasets/{name}
+DELETE /v1/distributions/{name}
 DELETE /v1/kinds/{name}
+DELETE /v1/overrides/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
 DELETE /v1/users/{name}
@@ -20,8 +23,12 @@ GET /v1/ca
 GET /v1/clusters
 GET /v1/clusters/{name}
 GET /v1/cost
+GET /v1/crons
+GET /v1/crons/{ref}
 GET /v1/datasets
 GET /v1/datasets/{name}
+GET /v1/distributions
+GET /v1/distributions/{name}
 GET /v1/events
 GET /v1/healthz
 GET /v1/jobs
@@ -31,6 +38,8 @@ GET /v1/jobs/{ref}/explain
 GET /v1/jobs/{ref}/logs
 GET /v1/kinds
 GET /v1/kinds/{name}
+GET /v1/overrides
+GET /v1/overrides/{name}
 GET /v1/prices
 GET /v1/queues
 GET /v1/queues/{name}
@@ -45,17 +54,24 @@ POST /v1/apply
 POST /v1/cluster-tokens
 POST /v1/clusters/{name}/cordon
 POST /v1/clusters/{name}/drain
+POST /v1/clusters/{name}/labels
 POST /v1/clusters/{name}/uncordon
+POST /v1/crons/{ref}/resume
+POST /v1/crons/{ref}/run
+POST /v1/crons/{ref}/suspend
 POST /v1/datasets
 POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
 POST /v1/jobs/{ref}/logs
 POST /v1/join
 POST /v1/plan
+POST /v1/plan/manifest
 POST /v1/queues
 POST /v1/users
 PUT /v1/datasets/{name}
+PUT /v1/distributions/{name}
 PUT /v1/kinds/{name}
+PUT /v1/overrides/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}
 PUT /v1/tenants/{name}

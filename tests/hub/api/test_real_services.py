@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import httpx
 import pytest
 
 from hub.api.app import create_api
 from hub.api.services import Services
+from hub.crons import Crons
+from hub.distributions import Distributions
 from hub.happenings import Happenings
 from hub.kinds import KindBook
 from hub.link.directory import Directory
+from hub.overrides import OverrideBook
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
 from hub.tenants import TenantBook
@@ -42,12 +46,15 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
     rebalancing = Rebalancing(hub.federation, hub.copies.backlog, clock=hub.clock)
     services = Services(
         jobs=hub.jobs,
+        crons=Crons(hub.store, hub.jobs, Catalogue.builtin(), clock=hub.clock, rng=Random(3)),
         clusters=hub.clusters,
         access=hub.access,
         prices=hub.prices,
         queues=hub.queues,
         tenants=TenantBook(hub.store, hub.federation),
+        distributions=Distributions(hub.store, hub.federation, Catalogue.builtin(), Directory(), clock=hub.clock),
         kinds=KindBook(hub.store, Catalogue.builtin(), Directory(), clock=hub.clock),
+        overrides=OverrideBook(hub.store, hub.federation, clock=hub.clock),
         costs=hub.costs,
         datasets=hub.datasets,
         rebalancing=rebalancing,

@@ -13,7 +13,9 @@ import pytest
 from hub.link import stream as stream_module
 from hub.link.directory import Directory, NotConnected
 from hub.link.log_flow import LogBroken, LogFlow
+from hub.link.stream import PresenceBroken
 from hub.link.usage_flow import UsageBroken
+from placement.presence import ObjectName
 from tests.hub.link.raw_spoke import RawSpoke
 from tests.wire.fakes import FakeAgent, Federation
 from wire import capabilities, lanes
@@ -236,3 +238,14 @@ async def test_a_spoke_that_cannot_is_told_of_no_kinds(federation: Federation, m
     agent = await connected_agent(federation)
     await federation.streams.kinds_changed({"other": "kind: Other"})
     assert agent.kind_files == {}
+
+
+async def test_what_is_missing_is_asked_across_the_link(federation: Federation) -> None:
+    await connected_agent(federation)
+    names = [ObjectName("Secret", "team", one) for one in ("missing-1", "there", "missing-2")]
+    assert await federation.streams.missing("a", names) == {names[0], names[2]}
+    assert federation.server is not None
+    async with RawSpoke(federation.server.port, federation.member("old")) as old:
+        await old.hello()
+        with pytest.raises(PresenceBroken, match="old: its spoke is too old"):
+            await federation.streams.missing("old", names)

@@ -20,10 +20,13 @@ from hub.federation import Federation
 from hub.jobs import Jobs
 from hub.link.directory import NotConnected
 from hub.link.tunnel_failed import TunnelFailed
+from hub.loops.backlog import Backlog
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
+from hub.overriding import Overriding
 from hub.pki import RequestRefused, SignedCertificate
+from hub.presence import Presence
 from hub.prices import Prices
 from hub.queues import Queues
 from hub.records import Actor, Object, UserRole
@@ -38,6 +41,8 @@ from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
+from placement.overrides.variants import Judge
+from placement.presence import ObjectName
 from placement.queues.tree import Queue, QueueTree
 from placement.resources import Resources
 from placement.safety.tenants import Tenant, Tenants
@@ -199,6 +204,8 @@ class FakeStreams:
     abilities: frozenset[str] = capabilities.OURS
     tunnels: dict[str, FakeTunnel | Closed] = field(default_factory=dict)
     tunnels_asked: list[tuple[str, TunnelQuery]] = field(default_factory=list)
+    absent: dict[str, frozenset[ObjectName]] = field(default_factory=dict)  # by cluster that answers
+    names_asked: list[tuple[str, tuple[ObjectName, ...]]] = field(default_factory=list)
 
     def can(self, cluster: str, capability: str) -> bool:
         if cluster not in self.logs and cluster not in self.tunnels:
@@ -214,6 +221,13 @@ class FakeStreams:
 
     def close(self, cluster: str, code: str, message: str) -> None:
         self.closed.append((cluster, code))
+
+    def connected(self, cluster: str) -> bool:
+        return cluster in self.absent
+
+    async def missing(self, cluster: str, names: Sequence[ObjectName]) -> frozenset[ObjectName]:
+        self.names_asked.append((cluster, tuple(names)))
+        return frozenset(names) & self.absent[cluster]
 
     def open_logs(self, cluster: str, query: LogQuery) -> AsyncGenerator[LogLines, None]:
         if cluster not in self.logs:
@@ -242,10 +256,20 @@ class Hub:
     placing: PlacingLoop
     health: HealthLoop
     streams: FakeStreams
+    overriding: Overriding
+    presence: Presence
 
     @property
     def federation(self) -> Federation:
         return self.copies.federation
+
+
+def overriding(federation: Federation, backlog: Backlog) -> Overriding:
+    def judge(tenant: str) -> Judge:
+        policy = federation.tenants.of(tenant).policy
+        return Judge(CATALOGUE, lambda one: admission.footprint_of(one, CATALOGUE), policy)
+
+    return Overriding(federation, backlog, judge)
 
 
 def a_store(database: str) -> Store:
@@ -268,7 +292,9 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
     copies.federation.tenants = SHARING
     signer, streams = authority or FakeAuthority(), FakeStreams()
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
-    planning = Planning(planner.Planner().plan, invariants.check, render)
+    overrides = overriding(copies.federation, copies.backlog)
+    presence = Presence(streams, copies.federation, copies.backlog, clock=clock)
+    planning = Planning(planner.Planner().plan, invariants.check, render, overrides, presence)
     return Hub(
         store,
         clock,
@@ -282,6 +308,9 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
             planner.plan_fully,
             streams,
+            overrides,
+            render,
+            presence,
             clock=clock,
             rng=Random(seed),
         ),
@@ -295,6 +324,8 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
         HealthLoop(store, copies.federation, clock=clock),
         streams,
+        overrides,
+        presence,
     )
 
 

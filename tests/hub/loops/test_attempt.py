@@ -109,6 +109,6 @@ def test_a_job_that_the_planner_left_out_stays_queued() -> None:
 def test_one_job_that_cannot_be_rendered_fails_alone() -> None:
     placed = [Placed(Reservation(name, 2, "east", workload(name)), Score({})) for name in ("a", "unrenderable")]
     objects = {one.reservation.job: ({"name": one.reservation.job},) for one in placed}
-    rendered, failures = attempt.render(render, placed, objects, Fleet({}))
+    rendered, failures = attempt.render(render, lambda objects, workload, cluster: objects, placed, objects, Fleet({}))
     assert rendered["a"][0]["labels"] == {"muster.dev/job": "a", "muster.dev/epoch": "2"}
     assert [(one.job, one.epoch) for one in failures] == [("unrenderable", 2)]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hub.loops.backlog import Backlog
+from hub.loops.backlog import POLICY_LASTS, Backlog
 from hub.records import JobEvent
 from hub.store.changes import Happened, Queued, Unqueued
 from placement.bursting import BurstNotYet
@@ -204,7 +204,7 @@ def test_what_a_clusters_owner_forbids_is_not_asked_again_by_a_new_summary() -> 
     backlog = Backlog(asyncio.Event())
     backlog.load([pending("a")])
     backlog.take(10)
-    backlog.refused("a", "east", "the policy", 7, T0, lasting=True)
+    backlog.refused("a", "east", "the policy", 7, T0, lasts=POLICY_LASTS)
     assert backlog.refusals("a", lambda cluster: 8, at(3600)) == {"east": "the policy"}
     assert not backlog.wants_decisions
     backlog.forgive("west")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -151,6 +152,21 @@ async def test_a_growth_that_the_cluster_refuses_is_taken_back(hub: Hub) -> None
     hub.clock.advance(301)
     assert await hub.placing.grow() == 1, "with what is there now"
     assert pods(hub, job) == 4
+
+
+async def test_a_size_that_the_cluster_does_not_take_is_taken_back(hub: Hub) -> None:
+    spoke = await a_spoke(hub)
+    job = await submit(hub, spoke, manifest("train", pods=2, sizes=(1, 8)))
+    hub.clock.advance(301)
+    await hub.placing.grow()
+    ref = JobRef(job.id, 1)
+    await spoke.obey(hub)
+    spoke.live[ref].nodes = spoke.live[ref].nodes[:2]
+    spoke.unacked[-1] = replace(spoke.unacked[-1], size_refused="pytorchjobs is forbidden")
+    await work(hub, spoke)
+    assert (pods(hub, job), held(hub, job).settles, held(hub, job).uses) == (2, False, (("A100", 2.0),))
+    last = (await hub.jobs.explain(ANN, job.id)).history[-1]
+    assert last.message == "its size stays as it is: pytorchjobs is forbidden"
 
 
 async def test_it_becomes_smaller_before_anybody_is_evicted(hub: Hub) -> None:

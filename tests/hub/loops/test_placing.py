@@ -123,7 +123,7 @@ async def test_two_tenants_objects_of_one_name_never_meet_in_one_cluster(hub: Hu
 
 async def test_a_plan_that_breaks_an_invariant_is_not_carried_out(hub: Hub) -> None:
     await member(hub)
-    planning = Planning(planner.plan, lambda plan, fleet: ("overbooked",), render)
+    planning = Planning(planner.plan, lambda plan, fleet: ("overbooked",), render, hub.overriding, hub.presence)
     loop = PlacingLoop(hub.store, hub.federation, hub.copies.backlog, planning, clock=hub.clock)
     await hub.jobs.submit(ANN, manifest("a"))
     await loop.settle()
@@ -146,7 +146,11 @@ async def test_what_changes_between_deciding_and_applying_is_noticed(hub: Hub) -
         return planner.plan(fleet, pending, now)
 
     placing = PlacingLoop(
-        hub.store, hub.federation, hub.copies.backlog, Planning(slow, invariants.check, render), clock=hub.clock
+        hub.store,
+        hub.federation,
+        hub.copies.backlog,
+        Planning(slow, invariants.check, render, hub.overriding, hub.presence),
+        clock=hub.clock,
     )
     await hub.jobs.submit_many(ANN, [manifest("a"), manifest("b")])
     await placing.settle()
@@ -220,7 +224,7 @@ async def test_a_long_queue_is_passed_to_its_end_while_the_fleet_keeps_changing(
     await hub.jobs.submit_many(ANN, [manifest(f"large{number}", gpus=8, pods=3) for number in range(12)])
     hub.clock.advance(1)
     await hub.jobs.submit(ANN, manifest("small"))
-    planning = Planning(plan, invariants.check, render)
+    planning = Planning(plan, invariants.check, render, hub.overriding, hub.presence)
     placing = PlacingLoop(
         hub.store, hub.federation, hub.copies.backlog, planning, clock=hub.clock, batch=3, pause_s=0, reconsider_s=0
     )

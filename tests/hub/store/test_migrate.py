@@ -97,6 +97,27 @@ def test_what_attempts_did_cost_before_there_were_sums_is_summed_up(engine: Engi
     ]
 
 
+def test_secrets_of_jobs_that_had_ended_are_blanked_and_those_of_others_stay(engine: Engine) -> None:
+    _upgrade_to(engine, "0010")
+    secret = '[{"kind":"Secret","metadata":{"annotations":{"a":"hunter2"}},"data":{"k":"hunter2"}},{"kind":"Job"}]'
+    job = (
+        "INSERT INTO jobs (id, tenant, owner, name, namespace, kind, queue, priority, phase, epoch, report_seq, reason,"
+        " roles_json, pods_json, submitted_at, spot, finished_at) VALUES"
+        " (:id, 'red', 'ann', :id, 'n', 'Job', 'q', 0, :phase, 1, 0, '', '[]', '[]', :at, false, :ended)"
+    )
+    at = "2026-01-01 18:00:00"
+    with engine.begin() as connection:
+        for id_, phase, ended in (("j-ended", "SUCCEEDED", at), ("j-runs", "RUNNING", None)):
+            connection.execute(text(job), {"id": id_, "phase": phase, "at": at, "ended": ended})
+            spec = text("INSERT INTO job_specs (job, workload_json, objects_json) VALUES (:id, '{}', :objects)")
+            connection.execute(spec, {"id": id_, "objects": secret})
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        found = dict(connection.execute(text("SELECT job, objects_json FROM job_specs")).all())
+    assert found["j-runs"] == secret
+    assert found["j-ended"] == '[{"kind":"Secret","metadata":{},"data":{"k":""}},{"kind":"Job"}]'
+
+
 def test_several_that_start_at_once_on_an_empty_database_make_it_once(new_postgresql_url: str) -> None:
     engines = [open_unpooled(new_postgresql_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:

@@ -1,6 +1,6 @@
 import pytest
 
-from placement.kinds import observe, reader, samples
+from placement.kinds import observe, podgroups, reader, samples
 from placement.kinds.catalogue import Catalogue, CatalogueError
 from placement.kinds.kind import Kind
 from placement.lifecycle import Event
@@ -48,6 +48,9 @@ def test_builtin_kinds() -> None:
         "kubeflow.org/v2beta1/MPIJob",
         "kubeflow.org/v1/XGBoostJob",
         "kubeflow.org/v1/PaddleJob",
+        "kubeflow.org/v1beta1/Experiment",
+        "trainer.kubeflow.org/v1alpha1/TrainJob",
+        "muster.dev/v1/PodGroup",
         "kubeflow.org/v1/Notebook",
         "kubeflow.org/v1beta1/Notebook",
         "kubeflow.org/v1alpha1/Notebook",
@@ -157,13 +160,17 @@ sample:
 """
 
 
-@pytest.mark.parametrize("kind", Catalogue.builtin().kinds, ids=lambda kind: kind.resource_kind)
+# What Muster itself puts together of Pods cannot be written.
+WRITTEN = [kind for kind in Catalogue.builtin().kinds if kind.resource_kind != podgroups.RESOURCE_KIND]
+
+
+@pytest.mark.parametrize("kind", WRITTEN, ids=lambda kind: kind.resource_kind)
 def test_every_kind_has_a_sample_with_a_status_of_each_sort(kind: Kind) -> None:
     sample = kind.rules.sample
     assert sample is not None
     assert None not in (sample.gpus, sample.gang)
     assert set(sample.statuses) >= {rule.event for rule in kind.rules.status}
-    assert list(samples.problems(kind)) == [], "of this version too"
+    assert list(samples.problems(kind, Catalogue.builtin().kinds)) == [], "of this version too"
 
 
 def test_a_sample_is_read_by_its_file() -> None:
@@ -192,3 +199,40 @@ def test_a_file_that_its_own_sample_contradicts_is_not_taken(old: str, new: str,
         Catalogue.loaded({}).read_file("fleet.yaml", text.replace(old, new))
     with pytest.raises(CatalogueError, match=words):
         Catalogue.loaded({"fleet.yaml": text.replace(old, new)})
+
+
+SWEEP = """
+kind: Sweep
+group: tuning.example.com
+versions: [v1]
+nested: {at: spec.each, name: run, times: {path: spec.atOnce}}
+gang: {minimum: all}
+status:
+  - {event: succeed, when: {path: status.done, one_of: [true]}}
+"""
+
+
+def test_an_added_kind_may_be_made_of_others() -> None:
+    catalogue = Catalogue.builtin()
+    catalogue.replace_added({"sweep": SWEEP, "fleet": FLEET})
+    for each, roles in (
+        ("kind: Fleet, apiVersion: example.com/v1, spec: {squads: [{title: a, size: 3, pod: POD}]}", {"a": 6}),
+        ("kind: Job, apiVersion: batch/v1, spec: {parallelism: 2, template: POD}", {"worker": 4}),
+    ):
+        pod = "{spec: {restartPolicy: Never, containers: [{name: m}]}}"
+        spec = f"{{atOnce: 2, each: {{{each.replace('POD', pod)}}}}}"
+        text = f"apiVersion: tuning.example.com/v1\nkind: Sweep\nmetadata: {{name: s}}\nspec: {spec}"
+        (one,) = reader.read(text.encode(), catalogue)
+        assert {role.name: role.replicas for role in one.workload.roles} == roles
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("nested: {at: spec.each, name: run, times: {path: spec.atOnce}}\n", ""), "give one of the two"),
+        (("gang:", "companion: nobody\ngang:"), "companion: nobody is none; known: kserve-runtime, trainer-runtime"),
+    ],
+)
+def test_a_file_that_says_nothing_of_pods_is_refused(changes: tuple[str, str], words: str) -> None:
+    with pytest.raises(CatalogueError, match=words):
+        Catalogue.builtin().read_file("sweep", SWEEP.replace(*changes))

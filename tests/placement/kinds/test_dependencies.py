@@ -6,7 +6,7 @@ import yaml
 from placement.kinds import reader, references
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.reader import Submission
-from placement.workload import Reference
+from placement.workload import Brought, Reference
 
 
 def pod(name: str, **more: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_with_several_each_takes_what_it_uses(catalogue: Catalogue) -> None:
     for each in (first, second):
         assert each.workload.warnings == (
             "ConfigMap default/idle is used by no workload of the file and is not applied;"
-            " apply what configures a cluster there, with kubectl",
+            " what configures clusters goes by muster distribute",
         )
         assert each.workload.references == ()
 
@@ -98,7 +98,7 @@ def test_every_place_that_names_an_object() -> None:
         },
     }
     assert list(references.of_templates([template])) == [
-        Reference("NetworkAttachmentDefinition", "rdma"),
+        Reference("NetworkAttachmentDefinition", "rdma", "team"),
         Reference("NetworkAttachmentDefinition", "plain"),
         Reference("PersistentVolumeClaim", "claim"),
         Reference("ConfigMap", "config"),
@@ -119,6 +119,43 @@ def test_networks_as_json_and_what_kubernetes_itself_has() -> None:
         "metadata": {"annotations": {"k8s.v1.cni.cncf.io/networks": networks}},
         "spec": {"serviceAccountName": "default", "priorityClassName": "system-node-critical"},
     }
-    assert list(references.of_templates([template])) == [Reference("NetworkAttachmentDefinition", "rdma")]
+    assert list(references.of_templates([template])) == [Reference("NetworkAttachmentDefinition", "rdma", "n")]
     broken = {"metadata": {"annotations": {"k8s.v1.cni.cncf.io/networks": "[" * 5000}}}
     assert list(references.of_templates([broken])) == []
+
+
+def test_monitors_and_datasets_go_along_with_what_they_are_for(catalogue: Catalogue) -> None:
+    monitoring, fluid = "monitoring.coreos.com/v1", "data.fluid.io/v1alpha1"
+    service = thing("Service", "to-a", {"selector": {"app": "a"}})
+    service["metadata"]["labels"] = {"scraped": "yes"}
+    first, second = read(
+        catalogue,
+        pod("a"),
+        pod("b", volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "corpus"}}]),
+        service,
+        thing("ServiceMonitor", "through", {"selector": {"matchLabels": {"scraped": "yes"}}}, monitoring),
+        thing("PodMonitor", "direct", {"selector": {"matchLabels": {"app": "b"}}}, monitoring),
+        thing("Dataset", "corpus", {"mounts": []}, fluid),
+        thing("AlluxioRuntime", "corpus", {"replicas": 1}, fluid),
+        thing("JuiceFSRuntime", "other", {}, fluid),
+    )
+    assert names(first) == ["to-a", "through"]
+    assert names(second) == ["direct", "corpus", "corpus"]
+    assert first.workload.brings == (Brought(f"{monitoring}/ServiceMonitor", "through", False),)
+    assert [(one.words, one.needed) for one in second.workload.brings] == [
+        ("PodMonitor direct", False),
+        ("Dataset corpus", True),
+        ("AlluxioRuntime corpus", True),
+    ]
+    # Fluid makes the claim that the pod mounts, and it holds nothing that is known yet.
+    assert second.workload.references == ()
+    assert second.workload.data == ()
+    assert "JuiceFSRuntime default/other is used by no workload" in second.workload.warnings[0]
+
+
+def test_a_network_of_another_namespace_is_not_the_one_in_the_file(catalogue: Catalogue) -> None:
+    network = thing("NetworkAttachmentDefinition", "rdma", {"config": "{}"}, "k8s.cni.cncf.io/v1")
+    attached = pod("a")
+    attached["metadata"]["annotations"] = {"k8s.v1.cni.cncf.io/networks": "rdma, default/rdma, fabric/rdma"}
+    (submission,) = read(catalogue, attached, network)
+    assert submission.workload.references == (Reference("NetworkAttachmentDefinition", "rdma", "fabric"),)

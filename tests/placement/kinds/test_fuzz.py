@@ -4,7 +4,7 @@ comes after it fails on what it let in."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from e2e import manifests
 from e2e.kinds.operators import OPERATORS, Operator
 from e2e.kinds.rows import ROWS, Row
 from e2e.pods import Course
-from placement.kinds import reader
+from placement.kinds import pods, reader, roles
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.documents import Document
 from placement.kinds.observe import observe
-from placement.kinds.problems import ManifestError
+from placement.kinds.problems import Findings, ManifestError
 from placement.kinds.reader import Submission
 from placement.kinds.render import render
+from placement.safety.reading import Reading, footprint
 
 Json = Any
 CATALOGUE = Catalogue.builtin()
@@ -31,18 +32,41 @@ MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 
 
 def _objects() -> Iterator[dict[str, Any]]:
-    """A right one of every kind at least."""
+    """A right one of every kind at least; as a list, where several objects of a file are one job."""
     for path in sorted(MANIFESTS.glob("*.yaml")):
-        for body in yaml.safe_load_all(path.read_text()):
-            if isinstance(body, dict) and CATALOGUE.find(str(body.get("apiVersion")), str(body.get("kind"))):
+        bodies = [body for body in yaml.safe_load_all(path.read_text()) if isinstance(body, dict)]
+        if len(read(whole := _list(bodies))) == 1:
+            yield whole
+            continue
+        for body in bodies:
+            if CATALOGUE.find(str(body.get("apiVersion")), str(body.get("kind"))):
                 yield body
     for row in ROWS:
-        yield row.manifest("x", Course())[1]
+        yield _list(row.manifest("x", Course()))
     yield manifests.indexed_job("x", pods=4, gpus=1)
     yield manifests.job("x")
 
 
+def _list(bodies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """As kubectl writes several objects."""
+    return bodies[0] if len(bodies) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(bodies)}
+
+
+def read(obj: dict[str, Any]) -> Sequence[Submission]:
+    """Its workloads; none where it is refused, and then with words."""
+    try:
+        return reader.read_documents([Document(1, obj)], CATALOGUE)
+    except ManifestError as error:
+        refused = error
+    assert refused.problems
+    for problem in refused.problems:
+        assert problem.message, problem
+        assert problem.mend or problem.path, problem
+    return ()
+
+
 EVERY = list(_objects())
+WORKLOADS = [submission.manifest for obj in EVERY for submission in read(obj)]
 STATUS_WORDS: tuple[str, ...] = (
     "phase",
     "state",
@@ -107,36 +131,27 @@ def _has(value: Json, step: str | int) -> bool:
     )
 
 
-def read(obj: dict[str, Any]) -> Submission | None:
-    try:
-        (submission,) = reader.read_documents([Document(1, obj)], CATALOGUE)
-    except ManifestError as error:
-        refused = error
-    else:
-        return submission
-    assert refused.problems
-    for problem in refused.problems:
-        assert problem.message, problem
-        assert problem.mend or problem.path, problem
-    return None
-
-
 def test_there_is_one_of_every_kind() -> None:
-    there = {(str(obj["apiVersion"]).rpartition("/")[0], obj["kind"]) for obj in EVERY}
+    there = {(str(obj["apiVersion"]).rpartition("/")[0], obj["kind"]) for obj in WORKLOADS}
     assert {(kind.rules.group, kind.kind) for kind in CATALOGUE.kinds} <= there
 
 
-@pytest.mark.parametrize("obj", EVERY, ids=lambda obj: f"{obj['kind']}-{obj['metadata'].get('name', 'generated')}")
+def _called(obj: dict[str, Any]) -> str:
+    last = obj["items"][-1] if obj["kind"] == "List" else obj
+    return f"{last['kind']}-{last['metadata'].get('name', 'generated')}"
+
+
+@pytest.mark.parametrize("obj", EVERY, ids=_called)
 def test_the_right_ones_are_right(obj: dict[str, Any]) -> None:
-    submission = read(copy.deepcopy(obj))
-    assert submission is not None
+    (submission,) = read(copy.deepcopy(obj))
     check(submission)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+# Of an experiment there are more pods in all than at once.
+@pytest.mark.parametrize("row", [row for row in ROWS if row.kind != "Experiment"], ids=lambda row: row.name)
 def test_what_the_kinds_are_written_to_ask_for_is_what_is_read(row: Row) -> None:
-    submission = read(row.manifest("x", Course())[1])
-    assert submission is not None
+    items = row.manifest("x", Course())
+    (submission,) = read({"apiVersion": "v1", "kind": "List", "items": list(items)})
     assert (submission.workload.pods, submission.workload.total_gpus) == (row.pods, row.gpus)
 
 
@@ -144,15 +159,15 @@ def test_what_the_kinds_are_written_to_ask_for_is_what_is_read(row: Row) -> None
 @given(broken())
 def test_a_broken_one_is_refused_with_words_or_is_a_gang_that_can_be(obj: dict[str, Any]) -> None:
     before = copy.deepcopy(obj)
-    submission = read(obj)
+    submissions = read(obj)
     assert obj == before, "the reader changed what it was given"
-    if submission is not None:
+    for submission in submissions:
         check(submission)
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
-    st.sampled_from(EVERY),
+    st.sampled_from(WORKLOADS),
     st.recursive(
         values,
         lambda inner: (
@@ -191,18 +206,27 @@ def check(submission: Submission) -> None:
     awaited = sum(role.minimum for role in workload.roles if not role.late)
     assert awaited <= workload.awaited_pods
     assert awaited + sum(role.minimum for role in workload.roles if role.late) <= workload.pods
-    assert workload.kind == "JobSet" or sum(role.minimum for role in workload.roles) <= workload.min_pods
+    ordered = workload.kind in ("JobSet", "TrainJob", "Experiment")  # some of their pods come when others have ended
+    assert ordered or sum(role.minimum for role in workload.roles) <= workload.min_pods
     assert all(pods % workload.groups == 0 for pods in (workload.awaited_pods, *(r.replicas for r in workload.roles)))
-    rendered = render([submission.manifest], CATALOGUE, job="j-1", epoch=1)
-    assert rendered[-1]["kind"] == workload.kind
-    if (made := pods_made(rendered[-1])) is not None:
+    *others, last = render([*submission.dependencies, submission.manifest], CATALOGUE, job="j-1", epoch=1)
+    if (made := pods_made(last)) is not None:
         assert workload.pods == made
-    again = read(rendered[-1])
-    assert again is None or again.workload.total_gpus == workload.total_gpus, "rendering changed what it asks for"
+    kind = CATALOGUE.find(last["apiVersion"], last["kind"])
+    assert kind is not None
+    again = [pods.role(Findings(), entry) for entry in roles.shape(kind, last, beside=others).roles]
+    assert sum(role.replicas for role in again) == workload.pods, "rendering changed how many pods there are"
+    by_claim = sum(name.startswith("dra/") for role in workload.roles for name in dict(role.requests))
+    gpus = sum(role.replicas * role.gpus_per_pod for role in again)
+    assert by_claim or gpus == workload.total_gpus, "rendering changed what it asks for"
+    footprint([*submission.dependencies, submission.manifest], CATALOGUE, Reading("default"))
 
 
-# A workflow's pods are not all there at once, and those that may be are what Muster counts.
-PLAYED: dict[tuple[str, str], Operator] = {(each.api, each.kind): each for each in OPERATORS if each.kind != "Workflow"}
+# Pods of a workflow and of an experiment are not all there at once; an InferenceService has more parts than are played.
+NOT_COUNTED = ("Workflow", "Experiment", "InferenceService", "TrainJob", "PodGroup")
+PLAYED: dict[tuple[str, str], Operator] = {
+    (each.api, each.kind): each for each in OPERATORS if each.kind not in NOT_COUNTED
+}
 
 
 def pods_made(obj: dict[str, Any]) -> int | None:

@@ -288,8 +288,8 @@ def test_namespace_and_generated_names_are_written_out(catalogue: Catalogue) -> 
         ("{apiVersion: 1, kind: Pod}", "apiVersion", "must be a string", "quoted"),
         ("{apiVersion: ray.example.com/v1, kind: RayTune}", "kind", "not supported", "PyTorchJob (kubeflow.org)"),
         ("{apiVersion: kubeflow.org/v1, kind: PytorchJobs}", "kind", "not supported", "did you mean PyTorchJob?"),
-        ("{apiVersion: apps/v1, kind: DaemonSet}", "kind", "every node", "kubectl"),
-        ("{apiVersion: storage.k8s.io/v1, kind: StorageClass}", "kind", "whole cluster", "kubectl"),
+        ("{apiVersion: apps/v1, kind: DaemonSet}", "kind", "every node", "muster distribute"),
+        ("{apiVersion: storage.k8s.io/v1, kind: StorageClass}", "kind", "whole cluster", "muster distribute"),
         ("{apiVersion: scheduling.volcano.sh/v1beta1, kind: Job}", "apiVersion", "no Job", "batch.volcano.sh/v1alpha1"),
         (
             "{apiVersion: extensions/v1beta1, kind: Deployment}",

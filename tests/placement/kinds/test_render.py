@@ -43,7 +43,7 @@ def test_every_kind_is_labelled_and_given_the_scheduler(catalogue: Catalogue, ki
     assert rendered["metadata"]["namespace"] == "default"
     found = catalogue.find(rendered["apiVersion"], rendered["kind"])
     assert found is not None
-    for role in roles.shape(found.rules, rendered).roles:
+    for role in roles.shape(found, rendered).roles:
         own = {} if kind == "Pod" else {"app": "a"}
         assert role.template["metadata"]["labels"] == {**own, **marks, "muster.dev/role": role.name}
         assert role.template["spec"]["schedulerName"] == "muster"
@@ -100,7 +100,7 @@ def test_rendering_changes_nothing_that_is_read(catalogue: Catalogue, kind: str,
     (rendered,) = render.render([submission.manifest], catalogue, job="j-1", epoch=epoch)
     found = catalogue.find(rendered["apiVersion"], rendered["kind"])
     assert found is not None
-    shape = roles.shape(found.rules, rendered)
+    shape = roles.shape(found, rendered)
     assert [(role.name, role.replicas, role.minimum) for role in shape.roles] == [
         (role.name, role.replicas, role.minimum) for role in submission.workload.roles
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from placement.kinds import reader
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.observe import observe
 from placement.kinds.podforms.kserve import FRAMEWORKS
@@ -15,6 +16,7 @@ from placement.kinds.problems import Problem
 from placement.kinds.reader import Submission
 from placement.kinds.render import render
 from placement.lifecycle import Event
+from placement.workload import Reference
 
 Read = Callable[[str], Submission]
 
@@ -190,3 +192,92 @@ def test_a_predictor_without_pods_of_its_own_says_what_is_missing(
     graph = {"name": "c", "implementation": "SKLEARN_SERVER", "modelUri": "s3://b/m"}
     (problem,) = problems_of(seldon(predictors=[{"name": "main", "graph": graph}]))
     assert (problem.path, problem.mend) == ("spec.predictors[0].componentSpecs", "add it, with its resources")
+
+
+# ---- a runtime in the file ----
+
+
+def runtime(name: str = "vllm", **spec: Any) -> str:
+    limits = {"nvidia.com/gpu": 2, "memory": "8Gi"}
+    main = {"name": "kserve-container", "image": "vllm:1", "resources": {"limits": limits}}
+    side = {"name": "metrics", "resources": {"requests": {"cpu": 1}}}
+    body = {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "ServingRuntime", "metadata": {"name": name}}
+    formats = [{"name": "vllm", "autoSelect": True}]
+    return yaml.safe_dump(body | {"spec": {"supportedModelFormats": formats, "containers": [main, side]} | spec})
+
+
+def served(**model: Any) -> str:
+    return service(predictor={"model": {"modelFormat": {"name": "vllm"}, "storageUri": "s3://b/m", **model}})
+
+
+def read_file(catalogue: Catalogue, *documents: str) -> tuple[Submission, ...]:
+    return reader.read("---\n".join(documents).encode(), catalogue)
+
+
+@pytest.mark.parametrize("model", [{"runtime": "vllm"}, {}], ids=["named", "chosen by its format"])
+def test_its_containers_count_where_the_model_leaves_them_out(catalogue: Catalogue, model: dict[str, Any]) -> None:
+    wanted = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
+    more = {"nodeSelector": wanted, "imagePullSecrets": [{"name": "registry"}]}
+    (read,) = read_file(catalogue, runtime(**more), served(**model))
+    (role,) = read.workload.roles
+    assert (role.gpus_per_pod, role.requests["memory"], role.requests["cpu"]) == (2, 8192, 1000)
+    assert role.products == ("NVIDIA-A100-SXM4-80GB",)
+    assert Reference("Secret", "registry") in read.workload.references
+    assert [one["kind"] for one in read.dependencies] == ["ServingRuntime"]
+    assert (read.workload.warnings, [use.name for use in read.workload.data]) == ((), ["s3://b/m"])
+
+
+def test_what_the_model_says_itself_goes_before(catalogue: Catalogue) -> None:
+    resources = {"limits": {"nvidia.com/gpu": 4}}
+    (read,) = read_file(catalogue, runtime(), served(runtime="vllm", resources=resources))
+    (role,) = read.workload.roles
+    assert (role.gpus_per_pod, role.requests["memory"]) == (4, 8192)
+
+
+@pytest.mark.parametrize(
+    ("documents", "gpus"),
+    [
+        ([runtime("other"), served(runtime="vllm")], 0),
+        ([runtime(), runtime("twin"), served()], 0),  # which of them is KServe's to say
+        ([runtime(disabled=True), served()], 0),
+        ([runtime(disabled=True), runtime("other"), served()], 2),
+        ([runtime(supportedModelFormats=[{"name": "vllm"}]), served()], 0),
+        ([runtime(), service(predictor={"sklearn": {"storageUri": "s3://b/m"}})], 0),
+    ],
+)
+def test_only_the_runtime_that_serves_it_counts(catalogue: Catalogue, documents: list[str], gpus: int) -> None:
+    (read,) = read_file(catalogue, *documents)
+    assert read.workload.total_gpus == gpus
+    assert bool(read.workload.warnings) == (gpus == 0)
+
+
+def test_its_workers_count_for_a_predictor_on_several_nodes(catalogue: Catalogue) -> None:
+    worker = {"name": "worker", "resources": {"limits": {"nvidia.com/gpu": 8}}}
+    spec = {"model": {"modelFormat": {"name": "vllm"}}, "workerSpec": {"pipelineParallelSize": 2}}
+    (read,) = read_file(catalogue, runtime(workerSpec={"containers": [worker]}), service(predictor=spec))
+    assert [(role.name, role.replicas, role.gpus_per_pod) for role in read.workload.roles] == [
+        ("predictor", 1, 2),
+        ("worker", 2, 8),
+    ]
+
+
+def test_each_service_of_a_file_takes_its_own_runtime_along(catalogue: Catalogue) -> None:
+    other = served(runtime="other").replace("name: m\n", "name: n\n")
+    found = read_file(catalogue, runtime(), runtime("other"), served(runtime="vllm"), other)
+    assert [[one["metadata"]["name"] for one in read.dependencies] for read in found] == [["vllm"], ["other"]]
+
+
+def test_marks_stay_on_the_predictor(catalogue: Catalogue) -> None:
+    (read,) = read_file(catalogue, runtime(), served())
+    travels, rendered = render([*read.dependencies, read.manifest], catalogue, job="j-1", epoch=1)
+    assert rendered["spec"]["predictor"]["schedulerName"] == "muster"
+    assert travels == read.dependencies[0]
+    assert "containers" not in rendered["spec"]["predictor"]
+
+
+def test_one_of_the_whole_cluster_is_refused_with_what_to_do(
+    problems_of: Callable[[str], tuple[Problem, ...]],
+) -> None:
+    (problem,) = problems_of("---\n".join([runtime().replace("ServingRuntime", "ClusterServingRuntime"), served()]))
+    assert "a ServingRuntime goes along with its InferenceService" in problem.message
+    assert "muster distribute" in problem.mend

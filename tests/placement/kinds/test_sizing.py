@@ -86,10 +86,10 @@ def test_what_is_written_is_what_is_read(obj: dict[str, Any], by: int) -> None:
     made = render([obj], CATALOGUE, job="j-1", epoch=1, pods=wanted)[-1]
     kind = CATALOGUE.find(obj["apiVersion"], obj["kind"])
     assert kind is not None
-    assert sizing.counts(kind.rules, made) == wanted
-    assert roles.shape(kind.rules, made).min_pods == workload(obj).min_pods
+    assert sizing.counts(kind, made) == wanted
+    assert roles.shape(kind, made).min_pods == workload(obj).min_pods
     again = copy.deepcopy(made)
-    sizing.write(kind.rules, again, wanted)
+    sizing.write(kind, again, wanted)
     assert again == made, "nothing is left to write"
 
 
@@ -97,9 +97,9 @@ def test_what_cannot_be_written_is_said() -> None:
     kind = CATALOGUE.find("ray.io/v1", "RayCluster")
     assert kind is not None
     with pytest.raises(ValueError, match="it cannot have 3 pods"):
-        sizing.write(kind.rules, ray(), {"a": 3})  # two hosts each
+        sizing.write(kind, ray(), {"a": 3})  # two hosts each
     with pytest.raises(ValueError, match="pods written it has"):
-        sizing.write(kind.rules, ray(), {"a": 40})  # beyond maxReplicas
+        sizing.write(kind, ray(), {"a": 40})  # beyond maxReplicas
 
 
 def test_the_pods_beyond_are_the_last() -> None:
@@ -110,5 +110,5 @@ def test_the_pods_beyond_are_the_last() -> None:
     pods = emulate.pods(kind, obj)
     assert len(pods) == 4
     assert emulate.surplus(kind, obj, pods) == ()
-    sizing.write(kind.rules, obj, {"Worker": 1})
+    sizing.write(kind, obj, {"Worker": 1})
     assert [pod["metadata"]["name"] for pod in emulate.surplus(kind, obj, pods)] == ["t-worker-1", "t-worker-2"]

@@ -158,6 +158,37 @@ spec: {t: {metadata: {annotations: {k8s.v1.cni.cncf.io/networks: '[{"name":"a","
     ),
     ("kind: Secret\ntype: kubernetes.io/service-account-token", {"token": "type"}),
     (
+        "apiVersion: monitoring.coreos.com/v1\nkind: PodMonitor\nspec: {namespaceSelector: {any: true}}",
+        {"namespace": "spec.namespaceSelector.any"},
+    ),
+    (
+        """
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+spec: {namespaceSelector: {matchNames: [own, other]}, endpoints: [{port: m, bearerTokenFile: /var/run/token}]}
+""",
+        {"namespace": "spec.namespaceSelector.matchNames[1]", "token": "spec.endpoints[0].bearerTokenFile"},
+    ),
+    (
+        "apiVersion: data.fluid.io/v1alpha1\nkind: Dataset\nspec: {mounts: [{mountPoint: 'local:///etc'}]}",
+        {"hostPath": "spec.mounts[0].mountPoint"},
+    ),
+    (
+        """
+apiVersion: data.fluid.io/v1alpha1
+kind: JuiceFSRuntime
+spec:
+  fuse: {image: my/own}
+  worker: {networkMode: HostNetwork}
+  tieredstore: {levels: [{mediumtype: MEM, path: /dev/shm}, {mediumtype: SSD, path: /mnt/ssd}]}
+""",
+        {
+            "privileged": "spec.fuse.image",
+            "hostNetwork": "spec.worker.networkMode",
+            "hostPath": "spec.tieredstore.levels[1].path",
+        },
+    ),
+    (
         "kind: PersistentVolumeClaim\nspec: {dataSourceRef: {name: a, namespace: other}}",
         {"namespace": "spec.dataSourceRef.namespace"},
     ),
@@ -191,6 +222,9 @@ def test_what_is_hidden_is_found(text: str, expected: dict[str, str]) -> None:
         "kind: W\nspec: {t: {metadata: {annotations: {k8s.v1.cni.cncf.io/networks: 'a,own/b@eth0'}}}}",
         "kind: Pod\nspec: {containers: [{name: a, env: [{name: NAMESPACE, value: other}]}], volumes: [{name: v}]}",
         "kind: W\nspec: {template: {resource: {requests: 1}}, namespace: own}",
+        "apiVersion: data.fluid.io/v1\nkind: Dataset\nspec: {mounts: [{mountPoint: 's3://a'}, {mountPoint: 'pvc://c'}]}",
+        "apiVersion: data.fluid.io/v1\nkind: AlluxioRuntime\nspec: {tieredstore: {levels: [{volumeType: emptyDir}]}}",
+        "apiVersion: monitoring.coreos.com/v1\nkind: PodMonitor\nspec: {podMetricsEndpoints: [{port: metrics}]}",
     ],
 )
 def test_what_only_looks_like_it_is_not(text: str) -> None:
@@ -279,3 +313,25 @@ VALUES = st.recursive(
 def test_nothing_that_is_json_stops_it(spec: dict[str, Any]) -> None:
     for kind in ("Pod", "Service", "Secret"):
         found({"apiVersion": "v1", "kind": kind, "metadata": spec, "spec": spec}, marks={})
+
+
+def test_a_group_counts_as_its_pods_and_each_of_them_is_judged() -> None:
+    pods = [
+        {"metadata": {"name": f"w-{number}"}, "spec": {"containers": [{"name": "a", "image": "a"}], **more}}
+        for number, more in enumerate([{}, {"hostNetwork": True}])
+    ]
+    group = {"apiVersion": "muster.dev/v1", "kind": "PodGroup", "spec": {"roles": [{"name": "w", "pods": pods}]}}
+    asked = safety_reading.footprint([group], CATALOGUE, Reading("own"))
+    assert asked.kinds == ("v1/Pod",)
+    assert controls(group) == {"hostNetwork": "spec.roles[0].pods[1].spec.hostNetwork"}
+
+
+def test_a_trial_is_of_a_kind_that_must_be_allowed_too() -> None:
+    trial = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {"containers": []}}}}
+    experiment = {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "spec": {"trialTemplate": {"trialSpec": trial}},
+    }
+    asked = safety_reading.footprint([experiment], CATALOGUE, Reading("own"))
+    assert asked.kinds == ("kubeflow.org/v1beta1/Experiment", "batch/v1/Job")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -162,6 +162,13 @@ class ClusterContract:
         with pytest.raises(NotFound):
             await arena.port.get(arena.key("ConfigMap", "nowhere"))
 
+    async def test_whether_an_object_is_there(self, arena: Arena) -> None:
+        assert not await arena.port.exists(arena.key("ConfigMap", "settings"))
+        await arena.made(arena.config("settings", a="1"))
+        assert await arena.port.exists(arena.key("ConfigMap", "settings"))
+        assert not await arena.port.exists(replace(arena.key("ConfigMap", "settings"), namespace="no-such-namespace"))
+        assert not await arena.port.exists(ObjectKey("no.such/v1", "Thing", arena.namespace, "settings"))
+
     async def test_create_makes_the_namespace_and_never_changes_what_exists(self, arena: Arena) -> None:
         made = await arena.made(arena.config("settings", a="1"))
         with pytest.raises(Conflict, match="settings"):
@@ -179,6 +186,32 @@ class ClusterContract:
     async def test_an_invalid_object_is_refused_with_the_field(self, arena: Arena) -> None:
         with pytest.raises(Refused, match=r"metadata\.name"):
             await arena.port.create(arena.config("Not_A_Name"))
+
+    async def test_what_is_applied_is_made_and_then_set(self, arena: Arena) -> None:
+        made = await arena.port.apply(arena.config("set", a="1", b="2"), manager="one", force=False)
+        assert made["data"] == {"a": "1", "b": "2"}
+        again = await arena.port.apply(arena.config("set", a="1", b="2"), manager="one", force=False)
+        assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+        await arena.port.apply(arena.config("set", c="3"), manager="two", force=False)
+        now = await arena.port.apply(arena.config("set", a="9"), manager="one", force=False)
+        assert (now["data"], now["metadata"]["uid"]) == ({"a": "9", "c": "3"}, made["metadata"]["uid"])
+        assert (await arena.port.get(arena.key("ConfigMap", "set")))["data"] == now["data"]
+
+    async def test_what_another_set_is_changed_by_force_only(self, arena: Arena) -> None:
+        await arena.port.create(arena.config("theirs", a="1"))
+        with pytest.raises(Conflict, match="a"):
+            await arena.port.apply(arena.config("theirs", a="2"), manager="one", force=False)
+        assert (await arena.port.get(arena.key("ConfigMap", "theirs")))["data"] == {"a": "1"}
+        forced = await arena.port.apply(arena.config("theirs", a="2"), manager="one", force=True)
+        assert forced["data"] == {"a": "2"}
+
+    async def test_what_cannot_be_applied_is_refused(self, arena: Arena) -> None:
+        nowhere = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
+        with pytest.raises(Refused, match="of a namespace"):
+            await arena.port.apply(nowhere, manager="one", force=True)
+        unknown = {"apiVersion": "no.such/v1", "kind": "Thing", "metadata": {"name": "x"}}
+        with pytest.raises(Refused):
+            await arena.port.apply(unknown, manager="one", force=True)
 
     async def test_a_watch_tells_of_every_change(self, arena: Arena) -> None:
         await arena.port.create(arena.pod("early"))
