@@ -17,12 +17,15 @@ from placement.kinds.conditions import (
     AtLeast,
     Cel,
     Condition,
+    Every,
     Exists,
     HasCondition,
+    Mentions,
     Negate,
     OneOf,
 )
 from placement.kinds.kind import KindFile, Roles
+from placement.kinds.tallies import Amount, TallyRule
 from placement.lifecycle import Event
 
 PAGE = Path(__file__).with_name("kinds.md")
@@ -49,6 +52,8 @@ def tables() -> str:
     lines += [_shape_row(rules) for rules in ordered]
     lines += ["", "| kind | runs when | succeeds when | fails when | its pods are made by |", "|---|---|---|---|---|"]
     lines += [_status_row(rules) for rules in ordered]
+    lines += ["", "| kind | progress | retries |", "|---|---|---|"]
+    lines += [_tally_row(rules) for rules in ordered if rules.progress is not None or rules.retries is not None]
     lines += ["", "| runs by a calendar ([cron.md](cron.md)) | apiVersion | each run is |", "|---|---|---|"]
     lines += [f"| {other.kind} | {', '.join(other.versions)} | a Job |" for other in catalogue.others.calendars]
     lines += ["", "| goes along with the workload that uses it | apiVersion | a cluster that does not serve it |"]
@@ -88,7 +93,9 @@ def _role(place: Roles) -> str:
         named = ", ".join(place.known) or "its keys"
     else:
         named = "each entry"
-    late = " (after the others)" if place.late is not None and place.late.when is None else ""
+    late = ""
+    if place.late is not None and place.late.when is None:
+        late = " (after the others)" if place.late.roles else " (some after others)"
     return f"{named}: {at}{late}"
 
 
@@ -135,6 +142,28 @@ def _status_row(rules: KindFile) -> str:
     return _row(rules.kind, said[Event.RUNNING], succeeds, said[Event.FAIL] or "–", rules.controller)
 
 
+def _tally_row(rules: KindFile) -> str:
+    kind = f"{rules.kind} ({rules.group or 'v1'})"
+    return _row(kind, _tally(rules.progress), _tally(rules.retries))
+
+
+def _tally(rule: TallyRule | None) -> str:
+    if rule is None:
+        return ""
+    if rule.text:
+        return f"`{paths.shown(rule.text)}`"
+    restarts = ", and restarts of its containers" if rule.restarts else ""
+    limit = f" of {_amount(rule.of)}" if rule.of is not None else ""
+    return f"{_amount(rule.done)}{restarts}{limit}"
+
+
+def _amount(amount: Amount | None) -> str:
+    if amount is None:
+        return ""
+    words = f"`{amount.cel}`" if amount.cel else " + ".join(f"`{paths.shown(path)}`" for path in amount.sum)
+    return f"{words} (default {amount.default})" if amount.default else words
+
+
 def _joined(conditions: Iterable[Condition]) -> str:
     return "; or ".join(_words(condition) for condition in conditions)
 
@@ -149,6 +178,14 @@ def _words(condition: Condition) -> str:
             return f"{name} is {status}"
         case AtLeast(summed, at_least):
             return f"{' + '.join(f'`{paths.shown(path)}`' for path in summed)} ≥ {at_least}"
+        case Mentions(names):
+            return f"there is a condition {' or '.join(names)}"
+        case Every():
+            counters = " + ".join(f"`{paths.shown(path)}`" for path in condition.sum)
+            later = ", unless it waits for the end of others" if condition.after is not None else ""
+            return (
+                f"of each of `{paths.shown(condition.every)}`: {counters} ≥ `{paths.shown(condition.at_least)}`{later}"
+            )
         case AllOf(inner):
             return " and ".join(_words(each) for each in inner)
         case AnyOf(inner):

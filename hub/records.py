@@ -12,6 +12,7 @@ from placement.costs import Cost
 from placement.division.values import Division, Place
 from placement.lifecycle import Phase
 from placement.outlook.outlook import Outlook
+from placement.tally import Tally
 from placement.verdict import Decision
 from placement.workload import Workload
 from wire.orders import PodPlace, RoleCount
@@ -125,6 +126,8 @@ class Job:
     client_key: str | None
     checkpoint_at: datetime | None = None  # of the present attempt, as it told
     stalled_since: datetime | None = None  # while it shows no progress for the time that it named
+    progress: Tally | None = None  # of the present attempt, where its kind tells it
+    retries: Tally | None = None
     whole: str | None = None  # of a part: the divided work that it is of; of that work: its own id
     division: DivisionRecord | None = None  # of a divided work
 

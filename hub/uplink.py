@@ -268,6 +268,8 @@ def _take(session: Session, batches: Sequence[Reports]) -> list[None]:
                 pods=report.pods,
                 checkpoint_at=min(report.checkpoint_at, batch.at) if report.checkpoint_at else None,
                 stalled_since=min(report.stalled_since, batch.at) if report.stalled_since else None,
+                progress=report.progress,
+                retries=report.retries,
             )
             for batch, report in reports
         ],

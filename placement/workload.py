@@ -131,6 +131,7 @@ class Role:
     # Its pods are made by those of the other roles (Spark's executors): its minimum needs room from the start, and yet
     # a cluster that waited for them before it let the others begin would wait for ever.
     late: bool = False
+    stage: int = 0  # late roles of one stage come at one time and start together, as a gang of their own; 0: one by one
     sizes: Sizes | None = None  # None: as many as `replicas`, and no others
 
     @property
@@ -237,7 +238,7 @@ class Workload:
     name: str
     namespace: str
     roles: tuple[Role, ...]
-    min_pods: int  # the gang: so many pods start together, or none
+    min_pods: int  # the gang: so many pods start together, or none; with late roles, the most that run at one time
     topology: TopologyRequest | None = None
     hints: Hints = field(default_factory=Hints)
     references: tuple[Reference, ...] = ()
@@ -246,6 +247,8 @@ class Workload:
     long_running: bool = False  # a service: RUNNING is its goal, it has no success
     warnings: tuple[str, ...] = ()  # shown by plan and submit ("did you mean …")
     footprint: Footprint = Footprint()  # what policies ask of its objects; the hub's alone
+    awaited: int | None = None  # of the gang, the pods that begin first; None: all that belong to no late role
+    groups: int = 1  # gangs that are alike, each with its part of every role: each starts for itself
     variants: Mapping[str, Variant] = field(default_factory=dict, hash=False)  # by cluster that overrides it
 
     @property
@@ -280,6 +283,8 @@ class Workload:
     @property
     def awaited_pods(self) -> int:
         """How many of the gang a cluster waits for before it lets any of them begin."""
+        if self.awaited is not None:
+            return self.awaited
         return self.min_pods - sum(role.minimum for role in self.roles if role.late)
 
     @property

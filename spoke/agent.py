@@ -25,6 +25,7 @@ from placement.presence import ObjectName
 from spoke import (
     claim_facts,
     endpoints,
+    gangs,
     heartbeats,
     job_events,
     logs,
@@ -342,6 +343,8 @@ class Agent:
         """What was under way when the agent ended: first gangs that are half bound, then promises, then the rest."""
         for entry in entries:
             job = self._jobs.of(entry.ref)
+            if job is not None and entry.bound:
+                job.whole_parts |= {gangs.part_of(job, pod) for pod in job.pods.values() if pod.alive}
             if job is not None and job.runs and entry.assignment and not entry.bound:
                 self._scheduler.resume(job, entry.assignment)
         for entry in entries:

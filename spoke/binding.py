@@ -71,10 +71,9 @@ class Binder:
         if placings:
             self._crew.spawn(self._bind(job, placings, together and len(placings) > 1), f"binding {job.ref}")
 
-    def roll_back(self, job: Job, reason: str) -> None:
+    def roll_back(self, job: Job, reason: str, bound: Sequence[PodFacts]) -> None:
         """Deletes the pods of a gang that cannot become whole, so that it may start over whole."""
         self._rest(job.ref)
-        bound = [pod for pod in job.pods.values() if pod.alive]
         self._crew.spawn(self._roll_back(job, bound, reason), f"rolling back {job.ref}")
 
     def is_resting(self, ref: JobRef) -> bool:
@@ -116,6 +115,7 @@ class Binder:
         if gang:
             await self._ledger.mark_bound(job.ref)
         job.whole = True
+        job.whole_parts |= {gangs.part_of(job, placing.pod) for placing in placings}
         self._resting.pop(job.ref, None)
         if job.problem:
             job.problem = ""
@@ -162,8 +162,8 @@ class Binder:
             return  # what was bound goes with the job
         bound = {placing.pod.uid: placing.pod for placing in placings if placing.pod.uid not in failures}
         bound |= {pod.uid: pod for pod in job.pods.values() if pod.alive}
-        if not job.whole and gangs.is_partial(job, bound.values()):
-            await self._roll_back(job, list(bound.values()), reason)
+        if partial := gangs.partial(job, bound.values()):
+            await self._roll_back(job, partial, reason)
         else:
             self._say(job, f"could not be bound: {reason}")
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from placement.data import DataMove
 from placement.elastic import sizes
 from placement.lifecycle import Event
+from placement.tally import Tally
 from placement.workload import Workload
 from wire.orders import (
     Command,
@@ -182,26 +183,31 @@ def reported(
     staging: Staging | None = None,
     checkpoint_at: datetime | None = None,
     stalled_since: datetime | None = None,
+    progress: Tally | None = None,
+    retries: Tally | None = None,
     size: int = 0,
     size_refused: str = "",
 ) -> Entry:
     """With a new report at the end; the same entry where the newest report said all this."""
     last = entry.report
-    said = (event, reason, tuple(roles), tuple(pods), staging, checkpoint_at, stalled_since, size, size_refused)
-    if last is not None and said == (
-        last.event,
-        last.reason,
-        last.roles,
-        last.pods,
-        last.staging,
-        last.checkpoint_at,
-        last.stalled_since,
-        last.size,
-        last.size_refused,
-    ):
+    report = Report(
+        ref=entry.ref,
+        seq=entry.seq + 1,
+        event=event,
+        reason=reason,
+        at=now,
+        roles=tuple(roles),
+        pods=tuple(pods),
+        checkpoint_at=checkpoint_at,
+        staging=staging,
+        stalled_since=stalled_since,
+        progress=progress,
+        retries=retries,
+        size=size,
+        size_refused=size_refused,
+    )
+    if last is not None and report == replace(last, seq=report.seq, at=now):
         return entry
-    told = (tuple(roles), tuple(pods), checkpoint_at, staging, stalled_since, size, size_refused)
-    report = Report(entry.ref, entry.seq + 1, event, reason, now, *told)
     kept = tuple(old for old in entry.unacked if old.event not in _PASSING and old.event is not event)
     return replace(entry, seq=report.seq, reports=(*kept, report))
 

@@ -198,9 +198,16 @@ class Ingest:
 
     def _observe(self, kind: Kind, job: Job, obj: Object) -> None:
         seen = observe(kind, obj)
-        now = (obj["metadata"]["uid"], seen.event, seen.reason, checkpoints.told(obj["metadata"]))
-        if now != (job.object_uid, job.event, job.event_reason, job.object_checkpoint_at):
-            job.object_uid, job.event, job.event_reason, job.object_checkpoint_at = now
+        before = _seen(job)
+        job.object_uid, job.object_checkpoint_at = obj["metadata"]["uid"], checkpoints.told(obj["metadata"])
+        job.progress, job.object_retries = seen.progress or job.progress, seen.retries or job.object_retries
+        job.restarts_count = kind.rules.retries is not None and kind.rules.retries.restarts
+        job.not_understood = seen.not_understood
+        if not seen.not_understood:
+            job.event, job.event_reason = seen.event, seen.reason
+        elif job.event is None:
+            job.event = job.last_reported  # it is what it was, also for an agent that has just been started
+        if before != _seen(job):
             self.report(job.ref.job)
 
     def _drop_workload(self, kind: Kind, obj: Object) -> None:
@@ -224,6 +231,12 @@ class Ingest:
             self._version = self._inventory.version
             self.room()
             self.inventory_changed()
+
+
+def _seen(job: Job) -> tuple[object, ...]:
+    """What its object said of it."""
+    said = (job.object_uid, job.event, job.event_reason, job.not_understood, job.object_checkpoint_at)
+    return *said, job.progress, job.object_retries
 
 
 def _is_of(kind: Kind, key: ObjectKey) -> bool:

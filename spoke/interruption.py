@@ -57,7 +57,8 @@ def stands_and_falls_together(workload: Workload) -> bool:
         return True
     if workload.resource_kind in _OF_SEVERAL:
         return False
-    return not workload.long_running and (workload.min_pods > 1 or workload.pods == 1)
+    starts_with = max(workload.min_pods, *(role.minimum for role in workload.roles if role.stage), 0)
+    return not workload.long_running and (starts_with > 1 or workload.pods == 1)
 
 
 def to_replace(job: Job, why_lost: WhyLost, why_sick: WhySick = _nobody_sick) -> list[PodFacts]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from placement.lifecycle import Event
+from placement.tally import Tally
 from placement.workload import Role, Workload
 from spoke import checkpoints, stalls
 from spoke.cluster.port import Object, ObjectKey
@@ -21,6 +22,7 @@ from spoke.stalls import Stall, Wish
 from wire.orders import JobRef, PodPlace, RoleCount, Staging
 
 OVER = frozenset({Event.SUCCEED, Event.FAIL})
+_GOING = frozenset({Event.STARTING, Event.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Assessment:
     staging: Staging | None = None  # while data is copied
     checkpoint_at: datetime | None = None
     stalled_since: datetime | None = None
+    progress: Tally | None = None
+    retries: Tally | None = None
     size: int = 0  # the revision of the size that it has
     size_refused: str = ""
 
@@ -52,13 +56,21 @@ class Job:
     hand_back_reason: str = ""
     stopped: bool = False  # nothing of it is left, and that was reported
     dependencies: frozenset[ObjectKey] = frozenset()  # what travels along with the workload
-    whole: bool = False  # its gang was bound whole at some time
+    whole: bool = False  # its gang was bound whole at some time: of several, one
+    whole_parts: set[tuple[int, int]] = field(
+        default_factory=set
+    )  # which of them, where it is several: `gangs.part_of`
     outcome: Event | None = None  # SUCCEED or FAIL once that was reported
     object_uid: str = ""  # of the workload object while it is there
     event: Event | None = None  # what the workload's own status says
     event_reason: str = ""
+    not_understood: str = ""  # the status, where no rule is for it: then the job is what it was before
+    progress: Tally | None = None  # as the workload object says, the last time that it did
+    object_retries: Tally | None = None
+    restarts_count: bool = False  # as retries, beside those that the object tells
     object_checkpoint_at: datetime | None = None  # as the workload object says
     told: Assessment | None = None  # what was last reported, as far as this run of the agent knows
+    last_reported: Event | None = None  # by an earlier run of the agent: STARTING or RUNNING
     shortfall: str = ""  # why its pods are not bound
     stuck: str = ""  # why it has not begun to run for some time, as far as the cluster's events tell
     stall_wish: Wish | None = None  # for how long it may stand still, where it says so
@@ -87,6 +99,13 @@ class Job:
         return checkpoints.latest(self.object_checkpoint_at, *(pod.checkpoint_at for pod in self.pods.values()))
 
     @property
+    def retries(self) -> Tally | None:
+        told = self.object_retries
+        if told is None or not self.restarts_count:
+            return told
+        return Tally(told.done + sum(pod.restarts for pod in self.pods.values() if not pod.over), told.of)
+
+    @property
     def uses_dependencies(self) -> bool:
         return not self.stopped and not self.silent
 
@@ -96,6 +115,19 @@ class Job:
         if len(roles) == 1:
             return roles[0]
         return next((role for role in roles if role.name == pod.role), None)
+
+    def index_of(self, pod: PodFacts) -> int | None:
+        """Its number within its role, where its controller says it. Groups follow one another, each with its part."""
+        role = self.role_of(pod)
+        if pod.index is None or pod.group is None or role is None or self.workload is None:
+            return pod.index
+        groups, before = pod.groups or self.workload.groups, 0
+        for earlier in self.workload.roles if pod.groups is None else ():
+            if earlier.name == role.name:
+                break
+            before += earlier.replicas // groups
+        each, within = role.replicas // groups, pod.index - before
+        return pod.group * each + within if 0 <= within < each and pod.group < groups else None
 
     def bound(self) -> bool:
         """Every pod it is to have is on a node, or has been: the inventory's free capacity tells the rest."""
@@ -202,6 +234,7 @@ class Jobs:
             whole=entry.bound,
             stall_wish=stalls.wish_of(entry.objects[-1]["metadata"]) if entry.objects else None,
             outcome=last.event if last is not None and last.event in OVER else None,
+            last_reported=last.event if last is not None and last.event in _GOING else None,
             size=entry.size,
             size_written=last.size if last is not None else 0,
             size_refused=last.size_refused if last is not None else "",

@@ -26,6 +26,7 @@ import orjson
 
 from placement.lifecycle import Event
 from placement.objects import ObjectKey
+from placement.tally import Tally
 from spoke import entry as rules
 from spoke.distribution import standing
 from spoke.distribution.standing import Standing
@@ -213,6 +214,8 @@ class Ledger:
         staging: Staging | None = None,
         checkpoint_at: datetime | None = None,
         stalled_since: datetime | None = None,
+        progress: Tally | None = None,
+        retries: Tally | None = None,
         size: int = 0,
         size_refused: str = "",
     ) -> Report | None:
@@ -220,7 +223,7 @@ class Ledger:
         entry = self._current(ref)
         if entry is None:
             return None
-        more = (staging, checkpoint_at, stalled_since, size, size_refused)
+        more = (staging, checkpoint_at, stalled_since, progress, retries, size, size_refused)
         after = rules.reported(entry, event, reason, roles, pods, now, *more)
         if after is entry:
             return None

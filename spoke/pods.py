@@ -36,6 +36,12 @@ _INDEX_KEYS = (
     "apps.kubernetes.io/pod-index",
     "training.kubeflow.org/replica-index",
     "volcano.sh/task-index",
+    "leaderworkerset.sigs.k8s.io/worker-index",
+)
+# Where the index is within one of several groups of a role: which one, and of how many (without: as the workload has).
+_GROUP_KEYS = (
+    ("leaderworkerset.sigs.k8s.io/group-index", ""),
+    ("jobset.sigs.k8s.io/job-index", "jobset.sigs.k8s.io/replicatedjob-replicas"),
 )
 
 _NOTHING = Resources()
@@ -72,7 +78,10 @@ class PodFacts:
     disrupted: str = ""  # why the cluster takes it from its node; what its program did is no such reason
     rejected: str = ""  # why its node's kubelet would not take it
     sick: str = ""  # which of its devices its kubelet calls unhealthy
-    index: int | None = None  # within its role, where its controller says it
+    index: int | None = None  # within its role, or its group, where its controller says it
+    restarts: int = 0  # of its containers, in place
+    group: int | None = None  # of a workload that is several gangs, or of a role that is several Jobs: which one
+    groups: int | None = None  # of how many, where the role is that
     checkpoint_at: datetime | None = None  # as it says
 
     @property
@@ -96,6 +105,7 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
     annotations = metadata.get("annotations") or {}
     labels = metadata.get("labels") or {}
     life = _life(status.get("phase"))
+    group, groups = _group(labels)
     named, all_named = _claims(spec, status)
     if before is not None and before.uid == metadata["uid"] and before.generation == generation:
         need, devices = before.requests, before.devices
@@ -126,6 +136,9 @@ def read(obj: Object, before: PodFacts | None = None) -> PodFacts:
         rejected=_rejection(status) if life is Life.FAILED else "",
         sick=_sick(status) if life is Life.RUNNING else "",
         index=_index(labels, annotations),
+        restarts=sum(container.get("restartCount") or 0 for container in _containers(status)),
+        group=group,
+        groups=groups,
         checkpoint_at=checkpoints.told(metadata),
     )
 
@@ -148,10 +161,21 @@ def ref_of(labels: Mapping[str, str]) -> JobRef | None:
 
 def _index(labels: Mapping[str, Any], annotations: Mapping[str, Any]) -> int | None:
     for key in _INDEX_KEYS:
-        text = labels.get(key) or annotations.get(key)
-        if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10:
-            return int(text)
+        number = _number(labels.get(key) or annotations.get(key))
+        if number is not None:
+            return number
     return None
+
+
+def _group(labels: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    for key, count in _GROUP_KEYS:
+        if (group := _number(labels.get(key))) is not None:
+            return group, _number(labels.get(count)) if count else None
+    return None, None
+
+
+def _number(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _controller(metadata: Mapping[str, Any]) -> str:

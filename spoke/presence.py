@@ -83,7 +83,7 @@ class Presence:
             kind = self._catalogue.find(str(obj.get("apiVersion")), str(obj.get("kind")))
             if kind is not None:
                 for role in roles.shape(kind, obj).roles:
-                    yield from references.of_template(role.template)
+                    yield from references.of_templates([role.template])
 
 
 def _brought(objects: Iterable[Object], namespace: str) -> Iterable[ObjectName]:

@@ -31,7 +31,7 @@ def ranks(job: Job, *, within_role: bool) -> Mapping[str, int]:
     base = 0
     for role in roles:
         pods = [pod for pod in job.pods.values() if role_name(job, pod) == role.name]
-        for uid, index in _indices(pods).items():
+        for uid, index in _indices(job, pods).items():
             found[uid] = index if within_role else base + index
         base += role.replicas
     return found
@@ -42,10 +42,11 @@ def role_name(job: Job, pod: PodFacts) -> str:
     return role.name if role is not None else ""
 
 
-def _indices(pods: Iterable[PodFacts]) -> dict[str, int]:
+def _indices(job: Job, pods: Iterable[PodFacts]) -> dict[str, int]:
     pods = list(pods)
-    if pods and all(pod.index is not None for pod in pods):
-        return {pod.uid: pod.index for pod in pods if pod.index is not None}
+    told = {pod.uid: index for pod in pods if (index := job.index_of(pod)) is not None}
+    if len(told) == len(pods):
+        return told
     return {pod.uid: number for number, pod in enumerate(sorted(pods, key=lambda pod: _natural(pod.name)))}
 
 

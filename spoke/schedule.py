@@ -152,15 +152,18 @@ class Scheduler:
             self._note(job.ref.job, job.workload)
         if not job.runs or job.bound():
             self._inventory.release(job.ref)
-        batch = gangs.batch(job, self._inventory.is_assumed)
         shortfall = ""
-        if batch is not None and not self._binder.is_resting(job.ref):
-            left = self._take_held(job, batch)
-            shortfall = self._assign(job, batch, left, unfit) if left else ""
+        together = False
+        if not self._binder.is_resting(job.ref):
+            for batch in gangs.batches(job, self._inventory.is_assumed):
+                left = self._take_held(job, batch)
+                if left and (lacking := self._assign(job, batch, left, unfit)):
+                    shortfall = shortfall or lacking
+                    together |= batch.together
         if shortfall:
             self._waiting.add(job.ref.job)
-            if batch is not None and batch.together and not job.whole and gangs.is_partial(job):
-                self._binder.roll_back(job, f"the rest of the gang does not fit: {shortfall}")
+            if together and (partial := gangs.partial(job)):
+                self._binder.roll_back(job, f"the rest of the gang does not fit: {shortfall}", partial)
         if job.shortfall != shortfall:
             job.shortfall = shortfall
             self._changed(job.ref.job)
@@ -215,7 +218,7 @@ class Scheduler:
     def _try(self, job: Job, pods: Sequence[PodFacts], together: bool, unfit: set[Hashable]) -> str:
         assert job.workload is not None  # noqa: S101  a job without one has no batch
         workload = gangs.as_they_are(job, job.workload, pods)
-        asked = [(pod, role.name) for pod in pods if (role := job.role_of(pod)) is not None]
+        asked = [(_numbered(job, pod), role.name) for pod in pods if (role := job.role_of(pod)) is not None]
         placed = self._placed(job)
         if any(pod.claims for pod in pods):
             return self._try_with_claims(job, workload, asked, placed, together)
@@ -275,7 +278,7 @@ class Scheduler:
         for pod in job.pods.values():
             role, taken = job.role_of(pod), self._inventory.usage_of(pod.uid)
             if role is not None and taken is not None:
-                found.append(NodeAssignment(pod.name, role.name, taken[0], taken[1].gpus, pod.index))
+                found.append(NodeAssignment(pod.name, role.name, taken[0], taken[1].gpus, job.index_of(pod)))
         return found
 
     def _begin(self, job: Job, placings: Sequence[Placing], together: bool) -> None:
@@ -331,12 +334,16 @@ def _matched(job: Job, pods: Iterable[PodFacts], slots: Mapping[int, Slot]) -> d
         role = job.role_of(pod)
         if role is None or not (indices := free.get(role.name)):
             continue
-        numbered = role.slices is not None and pod.index is not None
-        index = first[role.name] + (pod.index or 0) if numbered else indices[0]
+        number = job.index_of(pod) if role.slices is not None else None
+        index = first[role.name] + number if number is not None else indices[0]
         if index in indices and without_claimed(slots[index].usage.requests) == pod.requests:
             matched[pod.uid] = (pod, index)
             indices.remove(index)
     return matched
+
+
+def _numbered(job: Job, pod: PodFacts) -> PodFacts:
+    return pod if pod.group is None else replace(pod, index=job.index_of(pod))
 
 
 def _first_slots(job: Job) -> dict[str, int]:

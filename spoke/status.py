@@ -51,6 +51,8 @@ def assess(job: Job) -> Assessment | None:
         places,
         checkpoint_at=checkpoint_at,
         stalled_since=stall.since if stall is not None else None,
+        progress=job.progress,
+        retries=job.retries,
         size=_size(job),
         size_refused=job.size_refused if job.has_its_size else "",
     )
@@ -63,6 +65,10 @@ def _size(job: Job) -> int:
     return job.told.size if job.told is not None else min(job.size_written, job.size - 1)
 
 
+def _without_counts(found: Assessment) -> Assessment:
+    return replace(found, roles=(), checkpoint_at=None, progress=None, retries=None)
+
+
 def _event(job: Job) -> tuple[Event, str]:
     match job.event:
         case Event.SUCCEED:
@@ -70,13 +76,15 @@ def _event(job: Job) -> tuple[Event, str]:
         case Event.FAIL:
             return Event.FAIL, "; ".join(filter(None, (job.event_reason, _troubles(job))))
         case Event.RUNNING:
-            return Event.RUNNING, _troubles(job) or job.problem
+            return Event.RUNNING, "; ".join(filter(None, (job.not_understood, _troubles(job) or job.problem)))
     return Event.STARTING, _why_not_running(job)
 
 
 def _why_not_running(job: Job) -> str:
     if job.problem:
         return job.problem
+    if job.not_understood:
+        return job.not_understood
     if job.shortfall:
         return f"waiting for room: {job.shortfall}"
     return _troubles(job) or job.stuck or job.event_reason
@@ -152,6 +160,8 @@ class Reporter:
             staging=found.staging,
             checkpoint_at=found.checkpoint_at,
             stalled_since=found.stalled_since,
+            progress=found.progress,
+            retries=found.retries,
             size=found.size,
             size_refused=found.size_refused,
         )
@@ -206,7 +216,7 @@ class Reporter:
         if told is not None and found.size != told.size:
             return True  # the hub waits for it
         since = self._held.setdefault(name, now)
-        only_counts = told is not None and replace(told, roles=found.roles, checkpoint_at=found.checkpoint_at) == found
+        only_counts = told is not None and _without_counts(told) == _without_counts(found)
         due_at = since + (COUNTS_HOLD_BACK_S if only_counts else HOLD_BACK_S)
         if due_at > now:
             heapq.heappush(self._timers, (due_at, name))

@@ -1018,6 +1018,8 @@ class Report(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     SIZE_REFUSED_FIELD_NUMBER: _builtins.int
     STALLED_SINCE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """grows by one per report of this (job, epoch)"""
     event: _builtins.str
@@ -1046,6 +1048,14 @@ class Report(_message.Message):
     def staging(self) -> Global___Staging:
         """while data is copied"""
 
+    @_builtins.property
+    def progress(self) -> Global___Tally:
+        """how much of its work is done, where its kind tells it"""
+
+    @_builtins.property
+    def retries(self) -> Global___Tally:
+        """how many it has used"""
+
     def __init__(
         self,
         *,
@@ -1061,14 +1071,40 @@ class Report(_message.Message):
         size: _builtins.int = ...,
         size_refused: _builtins.str = ...,
         stalled_since: _builtins.float = ...,
+        progress: Global___Tally | None = ...,
+        retries: Global___Tally | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "staging", b"staging"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "ref", b"ref", "retries", b"retries", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "reason", b"reason", "ref", b"ref", "roles", b"roles", "seq", b"seq", "size", b"size", "size_refused", b"size_refused", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "checkpoint_at", b"checkpoint_at", "event", b"event", "pods", b"pods", "progress", b"progress", "reason", b"reason", "ref", b"ref", "retries", b"retries", "roles", b"roles", "seq", b"seq", "size", b"size", "size_refused", b"size_refused", "staging", b"staging", "stalled_since", b"stalled_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Tally(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    OF_FIELD_NUMBER: _builtins.int
+    done: _builtins.int
+    of: _builtins.int
+    def __init__(
+        self,
+        *,
+        done: _builtins.int = ...,
+        of: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_of", b"_of", "of", b"of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_of", b"_of", "done", b"done", "of", b"of"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__of: _TypeAlias = _typing.Literal["of"]  # noqa: Y015
+    _WhichOneofArgType__of: _TypeAlias = _typing.Literal["_of", b"_of"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__of) -> _WhichOneofReturnType__of | None: ...
+
+Global___Tally: _TypeAlias = Tally  # noqa: Y015
 
 @_typing.final
 class Staging(_message.Message):
@@ -2289,6 +2325,7 @@ class Workload(_message.Message):
     LONG_RUNNING_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
     kind: _builtins.str
     name: _builtins.str
@@ -2299,6 +2336,8 @@ class Workload(_message.Message):
     topology_mode: _builtins.str
     long_running: _builtins.bool
     priority: _builtins.int
+    groups: _builtins.int
+    """gangs that are alike, each with its part of every role and of min_pods; 0: one"""
     @_builtins.property
     def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Role]: ...
     @_builtins.property
@@ -2317,10 +2356,11 @@ class Workload(_message.Message):
         long_running: _builtins.bool = ...,
         priority: _builtins.int = ...,
         data: _abc.Iterable[Global___DataUse] | None = ...,
+        groups: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "data", b"data", "kind", b"kind", "long_running", b"long_running", "min_pods", b"min_pods", "name", b"name", "namespace", b"namespace", "priority", b"priority", "roles", b"roles", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "data", b"data", "groups", b"groups", "kind", b"kind", "long_running", b"long_running", "min_pods", b"min_pods", "name", b"name", "namespace", b"namespace", "priority", b"priority", "roles", b"roles", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2384,6 +2424,8 @@ class Role(_message.Message):
     TOPOLOGY_MODE_FIELD_NUMBER: _builtins.int
     SLICE_SIZE_FIELD_NUMBER: _builtins.int
     SLICE_LEVEL_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    STAGE_MINIMUM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     minimum: _builtins.int
@@ -2395,6 +2437,11 @@ class Role(_message.Message):
     slice_size: _builtins.int
     """0: not in slices"""
     slice_level: _builtins.str
+    stage: _builtins.int
+    """Of roles whose pods come later than the others' (their minimum is 0, for nobody waits for them): those of one stage
+    come at one time and start together, so many of each at least.
+    """
+    stage_minimum: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
@@ -2418,10 +2465,12 @@ class Role(_message.Message):
         topology_mode: _builtins.str = ...,
         slice_size: _builtins.int = ...,
         slice_level: _builtins.str = ...,
+        stage: _builtins.int = ...,
+        stage_minimum: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "devices", b"devices", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "products", b"products", "replicas", b"replicas", "requests", b"requests", "slice_level", b"slice_level", "slice_size", b"slice_size", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "devices", b"devices", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "products", b"products", "replicas", b"replicas", "requests", b"requests", "slice_level", b"slice_level", "slice_size", b"slice_size", "stage", b"stage", "stage_minimum", b"stage_minimum", "topology_level", b"topology_level", "topology_mode", b"topology_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

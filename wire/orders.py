@@ -9,6 +9,7 @@ from typing import Any
 
 from placement.data import DataMove
 from placement.lifecycle import Event
+from placement.tally import Tally
 from placement.workload import Workload
 
 Object = Mapping[str, Any]  # a Kubernetes object as JSON
@@ -125,6 +126,8 @@ class Report:
     checkpoint_at: datetime | None = None  # the job's last checkpoint, if it told of one
     staging: Staging | None = None
     stalled_since: datetime | None = None  # while it shows no progress for the time that it named
+    progress: Tally | None = None  # as the job's kind tells it
+    retries: Tally | None = None
     size: int = 0  # the revision of the size that it has by now; 0: the one it was started with
     size_refused: str = ""  # why it cannot have that size, and stays as it was
 

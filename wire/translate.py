@@ -16,6 +16,7 @@ import orjson
 
 from placement.data import CLAIM, DataMove, Replica
 from placement.lifecycle import Event
+from placement.tally import Tally
 from placement.workload import (
     DataUse,
     DeviceNeed,
@@ -261,9 +262,15 @@ def report_to_wire(report: Report) -> pb.Report:
         checkpoint_at=report.checkpoint_at.timestamp() if report.checkpoint_at else 0.0,
         staging=_staging_to_wire(report.staging) if report.staging else None,
         stalled_since=report.stalled_since.timestamp() if report.stalled_since else 0.0,
+        progress=_tally_to_wire(report.progress),
+        retries=_tally_to_wire(report.retries),
         size=report.size,
         size_refused=report.size_refused,
     )
+
+
+def _tally_to_wire(tally: Tally | None) -> pb.Tally | None:
+    return None if tally is None else pb.Tally(done=tally.done, of=tally.of)
 
 
 def _staging_to_wire(staging: Staging) -> pb.Staging:
@@ -294,9 +301,17 @@ def report_from_wire(message: pb.Report) -> Report:
         staging=Staging(message.staging.done_bytes, message.staging.total_bytes, tuple(message.staging.staged))
         if message.HasField("staging")
         else None,
+        progress=_tally_from_wire(message.progress, "report.progress") if message.HasField("progress") else None,
+        retries=_tally_from_wire(message.retries, "report.retries") if message.HasField("retries") else None,
         size=message.size,
         size_refused=message.size_refused,
     )
+
+
+def _tally_from_wire(message: pb.Tally, where: str) -> Tally:
+    if max(message.done, message.of) > MAX_BYTES:
+        raise ProtocolError(where, f"is {max(message.done, message.of)}, at most {MAX_BYTES} is allowed")
+    return Tally(message.done, message.of if message.HasField("of") else None)
 
 
 @fits("report_ack")
@@ -380,6 +395,7 @@ def _workload_to_wire(workload: Workload) -> pb.Workload:
         long_running=workload.long_running,
         priority=workload.hints.priority,
         data=[pb.DataUse(name=use.name, checkpoint=use.checkpoint) for use in workload.data],
+        groups=workload.groups if workload.groups > 1 else 0,
     )
 
 
@@ -397,6 +413,8 @@ def _role_to_wire(role: Role) -> pb.Role:
         topology_mode=role.topology.mode if role.topology else "",
         slice_size=role.slices.size if role.slices else 0,
         slice_level=role.slices.level if role.slices else "",
+        stage=role.stage,
+        stage_minimum=role.minimum if role.stage else 0,
     )
 
 
@@ -432,7 +450,17 @@ def workload_from_wire(message: pb.Workload, where: str = "workload") -> Workloa
         hints=Hints(priority=message.priority),
         data=tuple(DataUse(use.name, use.checkpoint) for use in message.data),
         long_running=message.long_running,
+        awaited=message.min_pods if any(role.stage for role in message.roles) else None,
+        groups=_groups_from_wire(message, where),
     )
+
+
+def _groups_from_wire(message: pb.Workload, where: str) -> int:
+    groups = message.groups or 1
+    for amount in (message.min_pods, *(role.replicas for role in message.roles)):
+        if amount % groups:
+            raise ProtocolError(f"{where}.groups", f"{amount} pods are not {groups} equal parts")
+    return groups
 
 
 def _topology_from_wire(message: pb.Workload | pb.Role, where: str) -> TopologyRequest | None:
@@ -462,7 +490,7 @@ def _role_from_wire(message: pb.Role, where: str) -> Role:
     return Role(
         name=message.name,
         replicas=message.replicas,
-        minimum=message.minimum,
+        minimum=message.stage_minimum if message.stage else message.minimum,
         requests=amounts_of(message.requests, f"{where}.requests"),
         devices=tuple(DeviceNeed(d.resource, d.amount, d.is_share) for d in message.devices),
         constraint=NodeConstraint(terms, tolerations),
@@ -470,4 +498,6 @@ def _role_from_wire(message: pb.Role, where: str) -> Role:
         maximum=message.maximum or None,
         topology=_topology_from_wire(message, where),
         slices=_slices_from_wire(message, where),
+        late=message.stage > 0,
+        stage=message.stage,
     )

@@ -243,12 +243,15 @@ def _rayservice_status(obj: Object, pods: Sequence[Object]) -> Object:
 
 
 def _jobset_pods(obj: Object) -> Iterator[Planned]:
-    name = obj["metadata"]["name"]
-    for jobs in obj["spec"]["replicatedJobs"]:
-        inner = jobs["template"]["spec"]
+    """Those that depend on others come once all that depend on nobody are ready."""
+    name, first = obj["metadata"]["name"], 0
+    for jobs in sorted(obj["spec"]["replicatedJobs"], key=lambda jobs: "dependsOn" in jobs):
+        inner, later = jobs["template"]["spec"], "dependsOn" in jobs
         for job in range(jobs.get("replicas", 1)):
             for index in range(inner.get("parallelism", 1)):
-                yield Planned(f"{name}-{jobs['name']}-{job}-{index}", inner["template"])
+                first += 0 if later else 1
+                name_of_it = f"{name}-{jobs['name']}-{job}-{index}"
+                yield Planned(name_of_it, inner["template"], after=first if later else 0)
 
 
 def _jobset_status(obj: Object, pods: Sequence[Object]) -> Object:
@@ -268,11 +271,20 @@ def _jobset_status(obj: Object, pods: Sequence[Object]) -> Object:
 
 
 def _lws_pods(obj: Object) -> Iterator[Planned]:
-    name, group = obj["metadata"]["name"], obj["spec"]["leaderWorkerTemplate"]
-    for replica in range(obj["spec"].get("replicas", 1)):
-        yield Planned(f"{name}-{replica}", group.get("leaderTemplate", group["workerTemplate"]))
+    name, group, groups = obj["metadata"]["name"], obj["spec"]["leaderWorkerTemplate"], obj["spec"].get("replicas", 1)
+    after = groups if obj["spec"].get("startupPolicy") == "LeaderReady" else 0
+    for replica in range(groups):
+        leader = group.get("leaderTemplate", group["workerTemplate"])
+        yield Planned(f"{name}-{replica}", _lws_member(leader, replica, 0))
         for index in range(1, group.get("size", 1)):
-            yield Planned(f"{name}-{replica}-{index}", group["workerTemplate"])
+            yield Planned(f"{name}-{replica}-{index}", _lws_member(group["workerTemplate"], replica, index), after)
+
+
+def _lws_member(template: Object, group: int, index: int) -> Object:
+    metadata = template.get("metadata") or {}
+    prefix = "leaderworkerset.sigs.k8s.io"
+    marks = {f"{prefix}/group-index": str(group), f"{prefix}/worker-index": str(index)}
+    return {**template, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **marks}}}
 
 
 def _lws_status(obj: Object, pods: Sequence[Object]) -> Object:

@@ -222,6 +222,40 @@ ROWS = (
         fails=False,
     ),
     Row(
+        "JobSet",
+        "jobset.x-k8s.io/v1alpha2",
+        lambda course: {
+            "replicatedJobs": [
+                {"name": "driver", "template": {"spec": {"template": template("driver", 0, course)}}},
+                {"name": "cache", "template": {"spec": {"template": template("cache", 1, course, H100)}}},
+                {
+                    "name": "workers",
+                    "template": {"spec": {"parallelism": 2, "template": template("worker", 1, course, H100)}},
+                    "dependsOn": [{"name": "driver", "status": "Ready"}],
+                },
+            ]
+        },
+        4,
+        3,
+        H100,
+        variant="after",
+    ),
+    Row(
+        "LeaderWorkerSet",
+        "leaderworkerset.x-k8s.io/v1",
+        lambda course: {
+            "replicas": 2,
+            "startupPolicy": "LeaderReady",
+            "leaderWorkerTemplate": {"size": 2, "workerTemplate": template("w", 1, FOREVER, H100, restart="Always")},
+        },
+        4,
+        4,
+        H100,
+        ends=False,
+        fails=False,
+        variant="late",
+    ),
+    Row(
         "InferenceService",
         "serving.kserve.io/v1beta1",
         lambda course: {"predictor": {"minReplicas": 2, "maxReplicas": 4} | _served(course, 1)},

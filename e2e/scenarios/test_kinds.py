@@ -16,6 +16,7 @@ from e2e.objects import bound
 from e2e.pods import Course
 from e2e.provider import MemberCluster
 from e2e.waiting import until
+from hub.api.schemas import TallyOut
 from placement.lifecycle import Phase
 
 PRODUCT = "nvidia.com/gpu.product"
@@ -24,9 +25,9 @@ pytestmark = pytest.mark.standard_shapes
 
 
 @pytest.fixture(autouse=True)
-def operators(clusters: Mapping[str, MemberCluster]) -> Iterator[None]:
+def operators(clusters: Mapping[str, MemberCluster]) -> Iterator[Player]:
     player = Player(clusters[PLAYED])
-    yield
+    yield player
     player.stop()
 
 
@@ -73,6 +74,31 @@ def test_a_cancelled_job_of_every_kind_leaves_nothing(federation: Federation) ->
     for row in ROWS:
         federation.admin.cancel(jobs[row])
     each(lambda row: is_gone(federation, row, jobs[row], "off"), ROWS)
+
+
+def test_progress_is_shown_and_a_status_that_is_not_understood_is_said(
+    federation: Federation, operators: Player
+) -> None:
+    row = next(row for row in ROWS if row.kind == "Workflow")
+    job = federation.submit(*row.manifest("odd", Course())).id
+    federation.wait_phase(job, Phase.RUNNING, timeout_s=60)
+    until("its progress", lambda: federation.admin.job(job).progress == TallyOut(done=0, of=2))
+    operators.stop()
+    client, words = federation.member(row.cluster).client, "status not understood: phase Paused"
+
+    def status(**said: str) -> None:
+        client.merge(row.api, row.kind, f"{row.name}-odd", {"status": said}, sub="status")
+
+    status(phase="Paused")
+    until("it to be said", lambda: federation.admin.job(job).reason == words)
+    status(phase="Paused", message="since noon")
+    shown = federation.admin.job(job)
+    assert (shown.phase, shown.progress) == (Phase.RUNNING, TallyOut(done=0, of=2))
+    status(phase="Succeeded", progress="2/2")
+    done = federation.wait_phase(job, Phase.SUCCEEDED, timeout_s=60)
+    assert (done.reason, done.progress) == ("", TallyOut(done=2, of=2))
+    said = [event.message for event in federation.admin.explain(job).history]
+    assert said.count(words) == 1, said
 
 
 def each(check: Callable[[Row], object], rows: Iterator[Row] | tuple[Row, ...] | list[Row]) -> None:

@@ -28,6 +28,7 @@ from placement.outlook.outlook import Outlook
 from placement.planner import PAID
 from placement.queues.tree import Queue
 from placement.rebalance.proposals import Proposal
+from placement.tally import Tally
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
 from placement.workload import DeviceNeed, DivideBy, Role, TopologyRequest, Workload
 
@@ -137,6 +138,8 @@ def job(one: Job) -> schemas.JobOut:
         finished_at=one.finished_at,
         checkpoint_at=one.checkpoint_at,
         stalled_since=one.stalled_since,
+        progress=_tally(one.progress),
+        retries=_tally(one.retries),
         client_key=one.client_key,
         whole=one.whole,
         shares=None if one.division is None else dict(one.division.shares),
@@ -390,13 +393,22 @@ def _outlook(seen: Outlook | None) -> schemas.OutlookOut | None:
     )
 
 
+def _tally(tally: Tally | None) -> schemas.TallyOut | None:
+    return None if tally is None else schemas.TallyOut(done=tally.done, of=tally.of)
+
+
 def _workload(workload: Workload) -> schemas.WorkloadOut:
     return schemas.WorkloadOut(
         kind=workload.kind,
         name=workload.name,
         namespace=workload.namespace,
         roles=[_role(r) for r in workload.roles],
-        gang=schemas.GangOut(min_pods=workload.min_pods, topology=_topology(workload.topology)),
+        gang=schemas.GangOut(
+            min_pods=workload.min_pods,
+            topology=_topology(workload.topology),
+            groups=workload.groups,
+            awaited=workload.awaited,
+        ),
         total_gpus=workload.total_gpus,
         expected_hours=workload.hints.expected_hours,
         long_running=workload.long_running,

@@ -100,7 +100,9 @@ class RoleOut(Wire):
 
 
 class GangOut(Wire):
-    min_pods: int
+    min_pods: int = Field(description="Of all gangs together; where roles follow one another, the most at one time.")
+    groups: int = Field(default=1, description="Gangs that are alike; each starts for itself.")
+    awaited: int | None = Field(default=None, description="The pods that begin first, where others come later.")
     topology: TopologyOut | None = None
 
 
@@ -273,6 +275,11 @@ class BulkIn(Wire):
     manifests: list[str] = Field(min_length=1, max_length=10_000)
 
 
+class TallyOut(Wire):
+    done: int
+    of: int | None = Field(description="Null where there is no limit, or none is known.")
+
+
 class RoleCountOut(Wire):
     role: str
     ready: int
@@ -345,6 +352,10 @@ class JobOut(Wire):
     )
     whole: str | None = Field(default=None, description="Of a part: the divided work; of that work: its own id.")
     shares: dict[str, int] | None = Field(default=None, description="Of a divided work: how many replicas where.")
+    progress: TallyOut | None = Field(
+        default=None, description="How much of its work is done, where its kind tells it."
+    )
+    retries: TallyOut | None = Field(default=None, description="How many it has used, where its kind tells it.")
 
 
 class JobDetailOut(JobOut):

@@ -97,6 +97,12 @@ def _gang(workload: schemas.WorkloadOut) -> str:
     pods, least = sum(role.replicas for role in workload.roles), workload.gang.min_pods
     if pods <= 1:
         return "a single pod"
+    groups, first = workload.gang.groups, workload.gang.awaited
+    if groups > 1:
+        begins = "each starts whole, or not at all" if first is None else f"of each, {first // groups} first"
+        return f"{groups} gangs of {least // groups} pods: {begins}"
+    if first is not None:
+        return f"{pods} pods: {first} first, the others once those are there"
     if least == 1:
         return f"{pods} pods; one is enough to start"
     if least < pods:
@@ -152,6 +158,8 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
         ("Id", Text(one.id + (f"  (key {one.client_key})" if _was_given(one.client_key) else ""))),
         ("Phase", _phase(one, now)),
         *([("Why", Text(one.reason))] if one.reason else []),
+        *([("Progress", Text(f"{_tally(one.progress)}{_share(one.progress)}"))] if one.progress else []),
+        *([("Retries", Text(_tally(one.retries)))] if one.retries and one.retries.done else []),
         ("Cluster", Text(division_tables.place(one))),
         ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all{_size(one)}")),
         ("Price", Text(f"{usd(one.usd_per_hour)}/h{' spot' if one.spot else ''}" if one.usd_per_hour else "–")),
@@ -168,6 +176,14 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
     if one.pods:
         parts += ["", _pods(one.pods)]
     return Group(*parts)
+
+
+def _tally(one: schemas.TallyOut) -> str:
+    return str(one.done) if one.of is None else f"{one.done} of {one.of}"
+
+
+def _share(one: schemas.TallyOut) -> str:
+    return f" ({min(100 * one.done // one.of, 100)} %)" if one.of else ""
 
 
 def _size(one: schemas.JobDetailOut) -> str:

@@ -25,6 +25,7 @@ from placement.safety.footprint import Footprint
 from placement.safety.levels import Breach, Level
 from placement.safety.policy import Exemption, Policy
 from placement.safety.tenants import Tenant
+from placement.tally import Tally
 from placement.verdict import Candidate, Decision, ExpectedStart, Placed, Reason, Rejected, RoomMade, Score, Waiting
 from placement.workload import (
     Brought,
@@ -191,6 +192,10 @@ def moves_of(row: Json) -> tuple[DataMove, ...]:
     return tuple(DataMove(**{**move, "source": Replica(**move["source"])}) for move in row.get("moves", ()))
 
 
+def tally_of(done: int | None, of: int | None) -> Tally | None:
+    return None if done is None else Tally(done, of)
+
+
 def workload_of(text: str) -> Workload:
     return workload_from(load(text))
 
@@ -211,6 +216,8 @@ def workload_from(row: Json) -> Workload:
         long_running=row["long_running"],
         warnings=tuple(row["warnings"]),
         footprint=_footprint(row.get("footprint") or {}),
+        awaited=row.get("awaited"),
+        groups=row.get("groups", 1),
         variants={name: _variant(one) for name, one in (row.get("variants") or {}).items()},
     )
 
@@ -261,6 +268,7 @@ def _role(row: Json) -> Role:
         products=tuple(row["products"]),
         maximum=row["maximum"],
         late=row.get("late", False),
+        stage=row.get("stage", 0),
         sizes=Sizes(**sizes) if (sizes := row.get("sizes")) else None,
         topology=_topology(row.get("topology")),
         slices=SliceRequest(**slices) if (slices := row.get("slices")) else None,

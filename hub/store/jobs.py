@@ -454,4 +454,6 @@ def _job(row: Row[Any]) -> Job:
         stalled_since=row.stalled_since,
         whole=row.whole,
         division=codec.division_of(row.division_json),
+        progress=codec.tally_of(row.progress_done, row.progress_of),
+        retries=codec.tally_of(row.retries_done, row.retries_of),
     )

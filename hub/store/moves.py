@@ -28,6 +28,7 @@ from placement.costs import Attempt
 from placement.costs import Outcome as Ending
 from placement.fleet import Leaving, PendingJob, Progress, Reservation
 from placement.lifecycle import HOLDING, TERMINAL, Event, IllegalTransition, Phase
+from placement.tally import Tally
 from placement.verdict import Decision, Placed
 from placement.workload import Workload
 from wire.orders import JobRef, PodPlace, RoleCount, Start, Stop
@@ -61,6 +62,8 @@ class Move:
     stop: Stop | None = None  # with EVICT and CANCEL: sent to the cluster that holds the job, if one does
     checkpoint_at: datetime | None = None  # of a report
     stalled_since: datetime | None = None  # of a report
+    progress: Tally | None = None  # of a report
+    retries: Tally | None = None  # of a report
     evicted_for: str = ""  # with EVICT: the job that gets its room
 
 
@@ -96,6 +99,8 @@ class _Job:
     queued_at: datetime | None
     checkpoint_at: datetime | None
     stalled_since: datetime | None
+    progress: Tally | None
+    retries: Tally | None
     evicted_for: str | None
     promised: str | None
     owner: str = ""
@@ -137,10 +142,10 @@ def apply(session: Session, moves: Sequence[Move]) -> tuple[Outcome, ...]:
     _write_placements(session, batch.placings)
     write_events(session, batch.events)
     commands.append(session, batch.orders)
+    secrets.blank(session, [job.id for job in touched if job.phase in TERMINAL])
     for job in touched:
         if job.whole is not None:
             announce(session, Divided(job.whole, job.id))
-    secrets.blank(session, [job.id for job in touched if job.phase in TERMINAL])
     return tuple(outcomes)
 
 
@@ -176,6 +181,10 @@ _HOT = (
     rows.jobs.c.queued_at,
     rows.jobs.c.checkpoint_at,
     rows.jobs.c.stalled_since,
+    rows.jobs.c.progress_done,
+    rows.jobs.c.progress_of,
+    rows.jobs.c.retries_done,
+    rows.jobs.c.retries_of,
     rows.jobs.c.evicted_for,
     rows.jobs.c.promised,
 )
@@ -232,6 +241,8 @@ def _job(row: Row[Any]) -> _Job:
         whole=row.whole,
         checkpoint_at=row.checkpoint_at,
         stalled_since=row.stalled_since,
+        progress=codec.tally_of(row.progress_done, row.progress_of),
+        retries=codec.tally_of(row.retries_done, row.retries_of),
         evicted_for=row.evicted_for,
         promised=row.promised,
         held_uses=codec.uses_of(row.held_uses_json) if row.held_uses_json else (),
@@ -326,6 +337,7 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.progressed = True
     if move.seq is not None or after is not before:
         job.stalled_since = move.stalled_since if after is Phase.RUNNING else None
+    job.progress, job.retries = move.progress or job.progress, move.retries or job.retries
     if after in _STOPPING and before not in _STOPPING:
         job.evicted_for = move.evicted_for or None
         job.leaves = True
@@ -337,6 +349,7 @@ def _move(job: _Job, move: Move, after: Phase, at: datetime) -> None:
         job.report_seq = 0
         job.roles_json = job.pods_json = "[]"
         job.placed_at = job.started_at = job.usd_per_hour = job.checkpoint_at = job.evicted_for = None
+        job.progress = job.retries = None
         job.spot = False
         job.placing = None
         job.queued_at = at
@@ -388,6 +401,10 @@ def _write_jobs(session: Session, jobs: Sequence[_Job]) -> None:
                 "queued_at": job.queued_at,
                 "checkpoint_at": job.checkpoint_at,
                 "stalled_since": job.stalled_since,
+                "progress_done": job.progress.done if job.progress is not None else None,
+                "progress_of": job.progress.of if job.progress is not None else None,
+                "retries_done": job.retries.done if job.retries is not None else None,
+                "retries_of": job.retries.of if job.retries is not None else None,
                 "evicted_for": job.evicted_for,
                 "promised": job.promised,
             }

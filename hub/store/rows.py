@@ -162,6 +162,10 @@ class JobRow(Row, table=True):
     queued_at: datetime | None = Field(sa_column=Column(Utc))  # when it was last put back; None: when it was submitted
     checkpoint_at: datetime | None = Field(sa_column=Column(Utc))  # of the present attempt, as it told
     stalled_since: datetime | None = Field(sa_column=Column(Utc))  # while it shows no progress for the time it named
+    progress_done: int | None = Field(sa_column=Column(BigInteger))  # of the present attempt, as its kind tells it
+    progress_of: int | None = Field(sa_column=Column(BigInteger))
+    retries_done: int | None = Field(sa_column=Column(BigInteger))
+    retries_of: int | None = Field(sa_column=Column(BigInteger))
     evicted_for: str | None = Field(sa_column=Column(String(16)))  # while it is stopped: who gets its room
     promised: str | None = Field(sa_column=Column(String(253)))  # while it waits: where room was made for it
     whole: str | None = Field(sa_column=Column(String(16)))  # a part's divided work; that work's own id; else none

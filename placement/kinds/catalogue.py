@@ -48,12 +48,16 @@ class Catalogue:
     @classmethod
     def loaded(cls, texts: Mapping[str, str]) -> Catalogue:
         """From file names and their texts, `_others.yaml` among them. Raises CatalogueError."""
-        kinds: list[Kind] = []
-        for name in sorted(texts):
-            if name != _OTHERS:
-                kinds += _kinds(_validated(_KIND_FILE, name, _shipped(name, texts[name])))
+        files = {
+            name: _kinds(_validated(_KIND_FILE, name, _shipped(name, texts[name])))
+            for name in sorted(texts)
+            if name != _OTHERS
+        }
         others = _validated(_OTHER_KINDS, _OTHERS, _shipped(_OTHERS, texts.get(_OTHERS, _NO_OTHERS)))
-        return cls(_without_twins(kinds), others)
+        made = cls(_without_twins([kind for kinds in files.values() for kind in kinds]), others)
+        for name, kinds in files.items():
+            _check_sample(name, kinds, made.kinds)
+        return made
 
     @property
     def own(self) -> tuple[Kind, ...]:
@@ -89,6 +93,7 @@ class Catalogue:
                 raise CatalogueError(f"{name}: {kind.resource_kind} is a kind that Muster comes with; leave it out")
             if (kind.api_version, kind.kind) in self._dependencies:
                 raise CatalogueError(f"{name}: a {kind.resource_kind} goes along with workloads and is none itself")
+        _check_sample(name, kinds, self.kinds)
         return kinds
 
     def _bound(self, kinds: Iterable[Kind]) -> tuple[Kind, ...]:
@@ -141,6 +146,15 @@ def _kinds(rules: KindFile) -> tuple[Kind, ...]:
 def _alone(api_version: str, kind: str) -> Kind | None:
     """Of a kind that no catalogue has taken yet."""
     return None
+
+
+def _check_sample(name: str, kinds: Sequence[Kind], known: Iterable[Kind]) -> None:
+    """Raises CatalogueError where the file's own sample is read otherwise than it says."""
+    from placement.kinds import samples  # which reads manifests, by a catalogue
+
+    for kind in kinds[:1]:  # versions differ in nothing that is read
+        if wrong := "; ".join(samples.problems(kind, known)):
+            raise CatalogueError(f"{name}: {wrong}")
 
 
 def _shipped(name: str, text: str) -> Any:

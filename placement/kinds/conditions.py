@@ -4,20 +4,22 @@
 {path: spec.completionMode, one_of: [Indexed]}      its value, or `default` where it is absent, is one of these
 {condition: Complete}                               status.conditions holds that type with status "True"
 {sum: [status.ready, status.succeeded], at_least: gang}   counters (`*` sums a map) reach a number, `gang` or `pods`
+{mentions: [Created, Running]}                      status.conditions holds one of those types, whatever its status
+{every: spec.replicatedJobs, counted: status.replicatedJobsStatus, ...}   each entry of a list is up by another's count
 {all_of: [...]} {any_of: [...]} {negate: ...}
 {cel: status.phase == "Ready"}                      for what these cannot say; see `expressions` for its names
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
 from placement.kinds import expressions
-from placement.kinds.fields import Object
+from placement.kinds.fields import Object, dicts
 from placement.kinds.paths import Path, find, numbers
 
 STRICT = ConfigDict(extra="forbid")
@@ -54,6 +56,44 @@ class AtLeast:
 
 
 @dataclass(frozen=True, slots=True)
+class Mentions:
+    __pydantic_config__ = STRICT
+    mentions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Where an entry of a list says which others it comes after. Those stand before it."""
+
+    __pydantic_config__ = STRICT
+    at: Path  # from the entry: a list
+    name: Path  # from an item of that list: whom it waits for
+    ended: Condition | None = None  # of an item: it waits for the end, and not only for the beginning
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if asks_facts(self.ended):
+            raise ValueError("after.ended: gang and pods are known only to the rules of `status`")
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Of every entry of one list, as many are up as it asks for, by the counters of another list; one entry at least.
+
+    Entries that wait for the end of others (`after`) are not asked for before those have ended.
+    """
+
+    __pydantic_config__ = STRICT
+    every: Path
+    counted: Path  # a list, too: its entries have the same names
+    name: Path  # from an entry of either
+    sum: tuple[Path, ...]  # from an entry of `counted`
+    ended: Path  # likewise: how many have ended well
+    at_least: Path  # from an entry of `every`; 1 where it is absent
+    after: Dependencies | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AllOf:
     __pydantic_config__ = STRICT
     all_of: tuple[Condition, ...]
@@ -81,7 +121,7 @@ class Cel:
         expressions.check(self.cel)
 
 
-Condition = Exists | OneOf | HasCondition | AtLeast | AllOf | AnyOf | Negate | Cel
+Condition = Exists | OneOf | HasCondition | Mentions | AtLeast | Every | AllOf | AnyOf | Negate | Cel
 
 
 def holds(condition: Condition, obj: Object, facts: Facts) -> bool:
@@ -94,6 +134,10 @@ def holds(condition: Condition, obj: Object, facts: Facts) -> bool:
         case HasCondition(name, status):
             found = condition_of(obj, name)
             return found is not None and found.get("status") == status
+        case Mentions(names):
+            return any(condition_of(obj, name) is not None for name in names)
+        case Every():
+            return _every_is_up(condition, obj)
         case AtLeast(paths, at_least):
             enough = at_least if isinstance(at_least, int) else facts(at_least)
             return sum(sum(numbers(obj, path)) for path in paths) >= enough
@@ -133,6 +177,36 @@ def condition_of(obj: Object, name: str) -> dict[str, Any] | None:
         if isinstance(each, dict) and each.get("type") == name:
             return each
     return None
+
+
+def _every_is_up(rule: Every, obj: Object) -> bool:
+    counted = {_name(each, rule.name): each for each in dicts(find(obj, rule.counted))}
+    up: dict[str, bool] = {}
+    over: dict[str, bool] = {}
+    begins: dict[str, bool] = {}  # those that are not waiting for the end of others
+    for entry in dicts(find(obj, rule.every)):
+        name = _name(entry, rule.name)
+        asked, counters = find(entry, rule.at_least), counted.get(name, {})
+        wanted = 1 if asked is None else asked if isinstance(asked, int) else 0
+        up[name] = sum(sum(numbers(counters, path)) for path in rule.sum) >= wanted
+        over[name] = sum(numbers(counters, rule.ended)) >= wanted
+        begins[name] = all(
+            begins.get(other, False) and (over.get(other, False) or not whole)
+            for other, whole in waits_for(rule.after, entry)
+        )
+    return any(begins.values()) and all(up[name] for name, due in begins.items() if due)
+
+
+def waits_for(rule: Dependencies | None, entry: Object) -> Iterator[tuple[str, bool]]:
+    """Whom the entry names, and whether it waits for that one's end."""
+    if rule is not None:
+        for item in dicts(find(entry, rule.at)):
+            yield _name(item, rule.name), spec_holds(rule.ended, item)
+
+
+def _name(entry: Object, path: Path) -> str:
+    name = find(entry, path)
+    return name if isinstance(name, str) else ""
 
 
 def _no_facts(fact: Fact) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from placement.kinds import fields
+from placement.kinds import fields, shared
 from placement.kinds.fields import Object, join
 from placement.kinds.problems import Findings, did_you_mean
 from placement.kinds.products import KNOWN_PRODUCTS, is_discovery_form, probably_meant
@@ -28,7 +28,8 @@ def of_pod(found: Findings, spec: Object, path: str) -> tuple[NodeConstraint, tu
     """Which nodes the pod may run on, and the GPU products that leaves (() means any)."""
     selected = _node_selector(found, spec, path)
     terms = _affinity_terms(found, spec, path)
-    tolerations = tuple(_toleration(found, each, at) for at, each in fields.items(found, spec, path, "tolerations"))
+    given = fields.items(found, spec, path, "tolerations") if "tolerations" in spec else ()
+    tolerations = tuple([_toleration(found, each, at) for at, each in given])
     if not selected and not terms and not tolerations:
         return _ANYWHERE, ()
     joined = tuple(selected + term for term in terms) if terms else (selected,) if selected else ()
@@ -42,7 +43,7 @@ def _node_selector(found: Findings, spec: Object, path: str) -> _Term:
     labels = fields.string_map(found, spec, path, "nodeSelector")
     for key, value in labels.items():
         _check_product(found, key, value)
-    return tuple(LabelRequirement(key, Operator.IN, (value,)) for key, value in labels.items())
+    return tuple([shared.label_in(key, value) for key, value in labels.items()])
 
 
 def _affinity_terms(found: Findings, spec: Object, path: str) -> tuple[_Term, ...]:
@@ -118,7 +119,7 @@ def _toleration(found: Findings, toleration: Object, path: str) -> Toleration:
         near = did_you_mean(effect, _EFFECTS)
         mend = f"did you mean {near}?" if near else f"one of {', '.join(_EFFECTS)}"
         found.error(join(path, "effect"), f'no effect is called "{effect}"', mend)
-    return Toleration(key, operator, value, effect)
+    return shared.toleration(key, operator, value, effect)
 
 
 def _products(found: Findings, terms: Sequence[_Term], path: str) -> tuple[str, ...]:

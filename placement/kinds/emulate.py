@@ -82,6 +82,7 @@ def status(kind: Kind, obj: Object, existing: Sequence[Object]) -> dict[str, Any
     words: dict[str, Any] = {
         **total,
         "gang": shape.awaited,
+        "success": "SuccessPolicy" if slots.is_policy_met(rules, obj, shape, there) else "CompletionsReached",
         "generation": paths.find(obj, ("metadata", "generation")) or 1,
         **_failure(there),
     }
@@ -104,7 +105,7 @@ def role_labels(kind: Kind, obj: Object, role: RoleEntry) -> Mapping[str, str]:
     rules = kind.rules.emulate
     if rules is None:
         return {}
-    cast = _cast(rules, obj, Shape((role,), 0), "", None)
+    cast = _cast(rules, obj, Shape((role,), 0, 0), "", None)
     return cast.marks(rules.labels, cast.variables(Slot(role.name, slots.number(obj, rules.first_index) or 0)))
 
 

@@ -37,6 +37,7 @@ VARIABLES = frozenset(
 EACH_ROLE_VARIABLES = frozenset({"each_role", "each_env", "each_hosts", "each_pods"})
 COUNTERS = frozenset(
     {"pods", "pending", "running", "ready", "active", "succeeded", "failed", "gang", "generation", "reason", "message"}
+    | {"success"}  # by what it has succeeded: CompletionsReached or SuccessPolicy
 )
 
 
@@ -97,6 +98,7 @@ class Completions:
     __pydantic_config__ = STRICT
     path: Path
     indexed: Condition
+    policy: Path = ()  # of indexed ones: rules, by one of which fewer suffice (Job's `successPolicy.rules`)
 
 
 @dataclass(frozen=True, slots=True)

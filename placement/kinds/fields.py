@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from placement.kinds.problems import Findings
@@ -19,7 +19,7 @@ def join(path: str, key: str | int) -> str:
     """`spec` + `template` = `spec.template`; keys that are no words, and indices, go in brackets."""
     if isinstance(key, int):
         return f"{path}[{key}]"
-    if _WORD.fullmatch(key):
+    if (key.isidentifier() and key.isascii()) or _WORD.fullmatch(key):  # the same words; the first way is the fast one
         return f"{path}.{key}" if path else key
     return f'{path}["{key}"]'
 
@@ -42,8 +42,9 @@ def items(found: Findings, parent: Object, path: str, key: str) -> Sequence[tupl
         wrong_type(found, join(path, key), "a list", values)
         return ()
     answer: list[tuple[str, Mapping[str, Any]]] = []
+    whole = join(path, key)
     for index, value in enumerate(values):
-        at = f"{join(path, key)}[{index}]"
+        at = f"{whole}[{index}]"
         if isinstance(value, dict):
             answer.append((at, value))
         else:
@@ -95,10 +96,9 @@ def count(found: Findings, value: Any, path: str) -> int | None:
     return value
 
 
-def dicts(values: Any) -> Iterator[dict[str, Any]]:
+def dicts(values: Any) -> Sequence[dict[str, Any]]:
     """The mappings of what may be a list; anything else is passed over."""
-    if isinstance(values, list):
-        yield from (value for value in values if isinstance(value, dict))
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else ()
 
 
 def wrong_type(found: Findings, path: str, wanted: str, value: Any) -> None:

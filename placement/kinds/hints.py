@@ -64,6 +64,8 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _DATASET = re.compile(r"[a-z0-9]([-a-z0-9._]{0,251}[a-z0-9])?|[a-z][a-z0-9+.-]*://\S{1,2000}")
 _MAX_PRIORITY = 1_000_000_000
+_NO_HINTS = Hints()
+_ORDER = {key: rank for rank, (_, key) in enumerate(DEFAULT_LEVELS)}
 _T = TypeVar("_T")
 _Given = Mapping[str, tuple[str, str]]  # hint -> (value, path)
 
@@ -94,10 +96,14 @@ def given(found: Findings, obj: Object, templates: Sequence[RoleEntry]) -> _Give
 
 
 def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntry], hints: _Given) -> Hints:
-    default = Hints()
+    queue = hints[f"{PREFIX}queue"][0] if f"{PREFIX}queue" in hints else _native_queue(found, rules, obj)
+    priority_class = _priority_class(found, rules, obj, roles)
+    default = _NO_HINTS
+    if not hints:
+        return default if (queue, priority_class) == (default.queue, "") else Hints(queue, priority_class)
     return Hints(
-        queue=hints[f"{PREFIX}queue"][0] if f"{PREFIX}queue" in hints else _native_queue(found, rules, obj),
-        priority_class=_priority_class(found, rules, obj, roles),
+        queue=queue,
+        priority_class=priority_class,
         priority=_parsed(found, hints, "priority", _priority, default.priority),
         clusters=_parsed(found, hints, "clusters", _names, ()),
         excluded_clusters=_parsed(found, hints, "exclude-clusters", _names, ()),
@@ -122,6 +128,8 @@ def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
 
 def data(found: Findings, hints: _Given) -> tuple[DataUse, ...]:
     """What its hints name, each once."""
+    if not hints:
+        return ()
     names: tuple[str, ...] = _parsed(found, hints, "datasets", _datasets, ())
     checkpoints: tuple[str, ...] = _parsed(found, hints, "checkpoint", _datasets, ())
     if len(checkpoints) > 1:
@@ -261,7 +269,7 @@ def _native_queue(found: Findings, rules: KindFile, obj: Object) -> str:
         for key in QUEUE_KEYS:
             if isinstance(holder, dict) and isinstance(name := holder.get(key), str) and name:
                 return name
-    return _first_text(found, obj, rules.queue) or Hints().queue
+    return _first_text(found, obj, rules.queue) or _NO_HINTS.queue
 
 
 def _priority_class(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntry]) -> str:
@@ -288,7 +296,7 @@ def _native_topology(
 ) -> TopologyRequest | None:
     """The strongest wish: required before preferred, then the finest known level, then the greatest weight."""
     wishes: list[tuple[tuple[int, int, int], TopologyRequest]] = []
-    order = {key: rank for rank, (_, key) in enumerate(DEFAULT_LEVELS)}
+    own: Sequence[Mapping[str, str]] | None = None
     for role in roles:
         spec = role.template.get("spec")
         if not isinstance(spec, dict):
@@ -297,7 +305,7 @@ def _native_topology(
         affinity = paths.find(spec, ("affinity", "podAffinity"))
         if not isinstance(affinity, dict):
             continue
-        own = labels()
+        own = labels() if own is None else own
         for mode, weight, term in _terms(affinity):
             key = term.get("topologyKey")
             if not isinstance(key, str) or not key:
@@ -305,7 +313,7 @@ def _native_topology(
                     join(role.template_path, "spec.affinity.podAffinity"), "a term has no topologyKey", "add it"
                 )
             elif any(_selects(term, each) for each in own):
-                strength = (mode is TopologyMode.REQUIRED, order.get(key, -1), weight)
+                strength = (mode is TopologyMode.REQUIRED, _ORDER.get(key, -1), weight)
                 wishes.append((strength, TopologyRequest(key, mode)))
             elif mode is TopologyMode.REQUIRED:
                 found.warn("required pod affinity to pods of other workloads is not kept")

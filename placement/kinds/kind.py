@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from placement.kinds import companions, expressions, podforms
-from placement.kinds.conditions import STRICT, Condition, asks_facts
+from placement.kinds.conditions import STRICT, Condition, Dependencies, asks_facts
 from placement.kinds.emulation import Emulation
 from placement.kinds.paths import Path
+from placement.kinds.tallies import TallyRule
 from placement.lifecycle import Event
 
 
@@ -28,12 +29,16 @@ class Replicas:
     times: tuple[Path, ...] = ()  # multiplied by these, 1 where absent (JobSet: its Jobs × their pods)
     outer: Path | None = None  # form inner: where the entry names none, in the one it lies in
     of_object: Path | None = None  # where none of these names one, in the object
+    less_one: Condition | None = None  # while this holds of the object, one of them is not the role's
+    times_object: tuple[Path, ...] = ()  # multiplied by these too, which begin at the object; 1 where absent
     cel: str = ""  # instead of all that: a whole number, computed from the object
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        if bool(self.cel) == bool(self.path):
+        if bool(self.cel) == bool(self.path or self.times_object):
             raise ValueError("replicas are found by a path, or computed by cel")
+        if asks_facts(self.less_one):
+            raise ValueError("less_one: only the rules of `status` know gang and pods")
         if self.cel:
             expressions.check(self.cel)
             if expressions.asks_facts(self.cel):
@@ -80,16 +85,19 @@ class Resize:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Roles whose pods come only once the others run: room is kept for them, and no gang waits for them.
+    """Roles whose pods come only once others run: room is kept for them, and those others do not wait for them.
 
     Those that have a range of their own count with its least in the gang that is planned for.
     """
 
     __pydantic_config__ = STRICT
     roles: tuple[str, ...] = ()
-    after_first: bool = False  # every role of the place but its first
-    having: Path = ()  # those whose entry has this
-    when: Condition | None = None  # None: always
+    when: Condition | None = None  # for `roles`; None: always
+    together: bool = False  # what comes at one time starts together too; else each pod for itself
+    # With `together`: where `roles` are all there is, the first pod of each group comes before the others of it.
+    leads: bool = False
+    after: Dependencies | None = None  # form list: every entry that waits for another
+    in_order: Condition | None = None  # form list: while this holds, every entry comes after the one before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,7 @@ class Roles:
     name_path: Path = ()
     known: tuple[str, ...] = ()  # form map: the only keys there may be, in rank order
     always: tuple[str, ...] = ()  # roles all of whose pods belong to every gang (Master)
+    single: tuple[str, ...] = ()  # roles that have one pod: their controller takes no other number
     late: Late | None = None  # MPIJob: a launcher that comes after its workers
     replicas: Replicas | None = None  # None: one pod
     minimum: Path | None = None  # Volcano: a task's own minAvailable
@@ -123,10 +132,11 @@ class Roles:
             raise ValueError(f"pods: {self.pods} is no form of pods; known: {', '.join(sorted(podforms.FORMS))}")
         if (self.form == "inner") != bool(self.inner):
             raise ValueError("inner: it belongs to the form of that name")
-        of_spec = (self.unless, self.late.when if self.late else None, self.resize.when if self.resize else None)
+        late, resize = self.late, self.resize
+        of_spec = [self.unless, resize.when if resize else None, *((late.when, late.in_order) if late else ())]
         if any(map(asks_facts, of_spec)):
-            raise ValueError("unless, late.when and resize.when: only the rules of `status` know gang and pods")
-        if self.resize is not None and (self.replicas is None or not self.replicas.path):
+            raise ValueError("unless, late and resize.when: only the rules of `status` know gang and pods")
+        if resize is not None and (self.replicas is None or not self.replicas.path):
             raise ValueError("resize: the role has no path of replicas that could be written")
 
 
@@ -149,6 +159,16 @@ class Gang:
     minimum: Literal["all"] | int  # how many pods start together, unless one of these says more:
     all_when: Condition | None = None
     paths: tuple[Path, ...] = ()  # spec.minAvailable; the first that is there and not 0
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The object is so many gangs that are alike: each has its part of every role, and starts for itself."""
+
+    __pydantic_config__ = STRICT
+    path: Path  # how many
+    default: int = 1
+    domain: Path = ()  # a string: the level in one domain of which each group is to lie
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +214,21 @@ class Divided:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """A small manifest of the kind, and what is read from it: checked whenever the file is loaded."""
+
+    __pydantic_config__ = STRICT
+    manifest: dict[str, Any]  # without apiVersion and kind, which the file knows
+    pods: int
+    gpus: int | None = None
+    gang: int | None = None  # how many pods start together
+    # By event, a status that says it.
+    statuses: dict[Literal[Event.STARTING, Event.RUNNING, Event.SUCCEED, Event.FAIL], dict[str, Any]] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class KindFile:
     __pydantic_config__ = STRICT
     kind: str
@@ -205,9 +240,12 @@ class KindFile:
     roles: Roles | tuple[Roles, ...] = ()
     nested: Nested | None = None  # instead of roles
     companion: str = ""  # one of `companions.FORMS`: roles are read of what it makes of the object and of its runtime
+    progress: TallyRule | None = None  # how much of its work is done
+    retries: TallyRule | None = None  # how many were used, of those that it may
     mistaken_groups: tuple[str, ...] = ()  # groups that people write for this one
     name: Literal["subdomain", "label", "label-1035"] = "subdomain"  # what Kubernetes allows as metadata.name
     elastic: Elastic | None = None
+    groups: Groups | None = None
     queue: tuple[Path, ...] = ()
     priority_class: tuple[Path, ...] = ()
     selector: Path | None = None  # must match the pod template's labels
@@ -218,6 +256,7 @@ class KindFile:
     divided: Divided | None = None  # None: all of it runs in one cluster
     controller: str = "the kube-controller-manager"  # who makes its pods, for the question whether it runs
     emulate: Emulation | None = None  # None: the object is its own pod
+    sample: Sample | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError."""

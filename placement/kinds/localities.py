@@ -21,7 +21,7 @@ from placement.inventory import TIER
 from placement.kinds import fields, paths
 from placement.kinds.fields import Object, join
 from placement.kinds.hints import PREFIX, check_level
-from placement.kinds.kind import KindFile
+from placement.kinds.kind import Groups, KindFile
 from placement.kinds.problems import Findings
 from placement.kinds.roles import RoleEntry
 from placement.workload import SliceRequest, TopologyMode, TopologyRequest
@@ -35,12 +35,14 @@ class Wishes:
     topology: TopologyRequest | None = None
     slices: SliceRequest | None = None
     group: str = ""
+    kueue: TopologyRequest | None = None  # where it is Kueue's
 
 
 @dataclass(frozen=True, slots=True)
 class Localities:
     gang: TopologyRequest | None
     roles: tuple[Wishes, ...]  # as the roles are
+    group: str = ""  # the level in one domain of which each group is to lie, of an object that is several
 
 
 def of_gang(found: Findings, rules: KindFile, obj: Object) -> TopologyRequest | None:
@@ -53,22 +55,62 @@ def of_gang(found: Findings, rules: KindFile, obj: Object) -> TopologyRequest | 
 
 
 def of_roles(
-    found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntry], gang: TopologyRequest | None
+    found: Findings,
+    rules: KindFile,
+    obj: Object,
+    roles: Sequence[RoleEntry],
+    gang: TopologyRequest | None,
+    groups: int = 1,
 ) -> Localities:
     _warn_of_misplaced(found, obj, roles)
     wishes = tuple(_of_role(found, rules, role, own=role.template is not obj) for role in roles)
+    if rules.groups is not None and (level := _level_of_groups(found, rules.groups, obj, wishes)):
+        if groups == 1:
+            return Localities(gang or TopologyRequest(level, TopologyMode.REQUIRED), tuple(map(_elsewhere, wishes)))
+        parts = [SliceRequest(role.replicas // groups, level) if role.replicas > groups else None for role in roles]
+        return Localities(
+            gang,
+            tuple(replace(wish, topology=None, slices=part) for wish, part in zip(wishes, parts, strict=True)),
+            level,
+        )
     if len(wishes) == 1:
         [only] = wishes
         return Localities(gang or only.topology, (replace(only, topology=None if gang is None else only.topology),))
     return _grouped(found, roles, wishes, gang)
 
 
+def _elsewhere(wish: Wishes) -> Wishes:
+    """What the gang as a whole asks for is not asked of the role."""
+    return replace(wish, topology=None)
+
+
+def _level_of_groups(found: Findings, rule: Groups, obj: Object, wishes: Sequence[Wishes]) -> str:
+    """The kind's own field, or Kueue's required topology, which is a group's there; "" where neither says one.
+
+    Slices that are asked for in words of their own go before both.
+    """
+    if any(wish.slices for wish in wishes):
+        return ""
+    given = paths.find(obj, rule.domain) if rule.domain else None
+    if isinstance(given, str) and given:
+        check_level(found, given, paths.shown(rule.domain))
+        return given
+    required = {wish.kueue.level for wish in wishes if wish.kueue and wish.kueue.mode is TopologyMode.REQUIRED}
+    return required.pop() if len(required) == 1 and all(wish.kueue for wish in wishes) else ""
+
+
+_NO_WISHES = Wishes()
+
+
 def _of_role(found: Findings, rules: KindFile, role: RoleEntry, *, own: bool) -> Wishes:
+    if role.rules.partitions is None and not _says_something(role):
+        return _NO_WISHES
     kueue = _Kueue(found, role)
     mine = _Own(found, role) if own else None
-    topology = (mine.topology() if mine else None) or kueue.topology()
+    topology = mine.topology() if mine else None
+    theirs = kueue.topology() if topology is None else None
     slices = (mine.slices() if mine else None) or kueue.slices() or _partition(found, rules, role)
-    return Wishes(topology, slices, kueue.group())
+    return Wishes(topology or theirs, slices, kueue.group(), theirs)
 
 
 # ---- Muster's own ----
@@ -274,6 +316,15 @@ def _texts(role: RoleEntry, prefix: str, parts: Sequence[str]) -> dict[str, _Tex
                 at = join(join(join(role.template_path, "metadata"), part), key)
                 answer[key.removeprefix(prefix)] = value.strip(), at
     return answer
+
+
+def _says_something(role: RoleEntry) -> bool:
+    """Whether its template has words of Muster's or Kueue's: most have none."""
+    metadata = role.template.get("metadata")
+    if not isinstance(metadata, dict):
+        return False
+    given = [holder for part in ("labels", "annotations") if isinstance(holder := metadata.get(part), dict)]
+    return any(isinstance(key, str) and key.startswith((PREFIX, _KUEUE)) for holder in given for key in holder)
 
 
 def _annotation(role: RoleEntry, key: str) -> str:

@@ -1,6 +1,7 @@
 """What an object's own status says of the job's life, by the rules in its kind's file: the first that holds speaks.
 
-Only the status is asked; what pods do that their controller has not noticed yet is for the caller to see.
+Only the status is asked; what pods do that their controller has not noticed yet is for the caller to see. A status that
+no rule is for is not taken for anything: it is said, in its own words, and the job stays as it is.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from placement.kinds import paths, roles
+from placement.kinds import paths, roles, statuses, tallies
 from placement.kinds.conditions import Facts, condition_of, holds
 from placement.kinds.fields import Object
 from placement.kinds.kind import Kind, Reasons
+from placement.kinds.statuses import says_nothing
 from placement.lifecycle import Event
+from placement.tally import Tally
 
 _MAX_REASON = 500
 
@@ -22,17 +25,24 @@ _MAX_REASON = 500
 class Observation:
     event: Event | None  # STARTING, RUNNING, SUCCEED, FAIL; None where the status says nothing (yet)
     reason: str  # for people; "" where there is nothing to say
+    not_understood: str = ""  # for people, with no event: the status says something, and no rule is for that
+    progress: Tally | None = None
+    retries: Tally | None = None
 
 
 def observe(kind: Kind, obj: Object, facts: Facts | None = None) -> Observation:
     """`facts`: those of the object, where its spec is not at hand."""
-    if not obj.get("status"):
+    status = obj.get("status")
+    if not status:
         return Observation(None, "")
     facts = facts or roles.facts(kind, obj)
     for rule in kind.rules.status:
         if holds(rule.when, obj, facts):
-            return Observation(rule.event, _reason(rule.reason, obj))
-    return Observation(None, "")
+            progress, retries = tallies.read(kind.rules.progress, obj), tallies.read(kind.rules.retries, obj)
+            return Observation(rule.event, _reason(rule.reason, obj), progress=progress, retries=retries)
+    if not kind.rules.status or says_nothing(status):
+        return Observation(None, "")
+    return Observation(None, "", f"status not understood: {statuses.words(status)}")
 
 
 def _reason(reasons: Reasons, obj: Object) -> str:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from placement.kinds.fields import join, wrong_type
+from placement.kinds import fields
+from placement.kinds.fields import MAX_INT32, join, wrong_type
 from placement.kinds.problems import Findings
 
 _STEP = re.compile(r'\.?([A-Za-z0-9_*-]+)|\["([^"\]]+)"\]')
@@ -60,6 +61,14 @@ def reach(found: Findings, value: Any, path: tuple[str, ...], root: str = "") ->
             return None
         value = value.get(step)
     return value
+
+
+def count(found: Findings, value: Any, path: tuple[str, ...], root: str = "") -> int | None:
+    """The whole number that is there; None where there is none. Something else is a problem, also on the way to it."""
+    at = reach(found, value, path, root)
+    if at is None or (type(at) is int and 0 <= at <= MAX_INT32):
+        return at
+    return fields.count(found, at, shown(path, root))
 
 
 def numbers(value: Any, path: tuple[str, ...]) -> Iterator[int]:

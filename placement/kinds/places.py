@@ -7,7 +7,7 @@ They matter only where a dataset holds them. What a program makes up at run time
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from placement.data import CLAIM
@@ -43,20 +43,26 @@ def without_claims(uses: Sequence[DataUse], namespace: str, names: Iterable[str]
     return tuple(use for use in uses if use.name not in gone)
 
 
-def _uris(template: Object) -> Iterator[str]:
+def _uris(template: Object) -> list[str]:
     spec = template.get("spec")
     if not isinstance(spec, dict):
-        return
+        return []
+    found: list[str] = []
     for part in ("initContainers", "containers"):
-        for container in fields.dicts(spec.get(part)):
-            for text in _texts(container):
-                yield from (match[0].rstrip("/.:") for match in _URI.finditer(text))
+        if part in spec:
+            for container in fields.dicts(spec[part]):
+                for text in _with_uris(container):
+                    found += [match[0].rstrip("/.:") for match in _URI.finditer(text)]
+    return found
 
 
-def _texts(container: Mapping[str, Any]) -> Iterator[str]:
+def _with_uris(container: Mapping[str, Any]) -> list[str]:
+    """Its texts that may hold some."""
+    texts: list[str] = []
     for part in ("command", "args"):
-        words = container.get(part)
-        yield from (word for word in words if isinstance(word, str)) if isinstance(words, list) else ()
-    for variable in fields.dicts(container.get("env")):
-        if isinstance(value := variable.get("value"), str):
-            yield value
+        if isinstance(words := container.get(part), list):
+            texts += [word for word in words if isinstance(word, str) and "://" in word]
+    if "env" in container:
+        given = [variable.get("value") for variable in fields.dicts(container["env"])]
+        texts += [value for value in given if isinstance(value, str) and "://" in value]
+    return texts

@@ -10,30 +10,31 @@ from placement.kinds.kind import Roles
 from placement.kinds.problems import Findings
 from placement.kinds.roles import RoleEntry
 from placement.resources import Resources
-from placement.workload import Role
+from placement.workload import DeviceNeed, NodeConstraint, Role, SliceRequest, TopologyRequest
 
 _DEFAULT_RESTART_POLICY = "Always"
+_NOTHING = Resources()
+_ANYWHERE = NodeConstraint()
 
 
-def role(found: Findings, entry: RoleEntry) -> Role:
+def role(
+    found: Findings,
+    entry: RoleEntry,
+    topology: TopologyRequest | None = None,
+    slices: SliceRequest | None = None,
+) -> Role:
     """The role; where its pod has problems, what could be read of it."""
     at = join(entry.template_path, "spec")
     spec = entry.template.get("spec")
-    if not isinstance(spec, dict):
-        if entry.template or spec is not None:  # a template that is wholly missing has been said already
-            found.error(join(at, "containers"), "a pod has at least one container", "add the container")
-        return Role(
-            entry.name,
-            entry.replicas,
-            entry.minimum,
-            Resources(),
-            maximum=entry.maximum,
-            late=entry.late,
-            sizes=entry.sizes,
-        )
-    _check(found, entry.rules, spec, at)
-    need, devices = requests.of_pod(found, spec, at)
-    constraint, products = constraints.of_pod(found, spec, at)
+    need, constraint = _NOTHING, _ANYWHERE
+    devices: tuple[DeviceNeed, ...] = ()
+    products: tuple[str, ...] = ()
+    if isinstance(spec, dict):
+        _check(found, entry.rules, spec, at)
+        need, devices = requests.of_pod(found, spec, at)
+        constraint, products = constraints.of_pod(found, spec, at)
+    elif entry.template or spec is not None:  # a template that is wholly missing has been said already
+        found.error(join(at, "containers"), "a pod has at least one container", "add the container")
     return Role(
         name=entry.name,
         replicas=entry.replicas,
@@ -43,7 +44,10 @@ def role(found: Findings, entry: RoleEntry) -> Role:
         constraint=constraint,
         products=products,
         maximum=entry.maximum,
+        topology=topology,
+        slices=slices,
         late=entry.late,
+        stage=entry.stage,
         sizes=entry.sizes,
     )
 

@@ -25,6 +25,8 @@ def amount(resource: str, value: object, *, round_up: bool = True) -> int:
 
     Raises ValueError with a sentence: no quantity, negative, too large, or a fraction of something indivisible.
     """
+    if type(value) is str:
+        return _amount(resource, value.strip(), round_up)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{value!r} is not a quantity")
     return _amount(resource, str(value).strip(), round_up)

@@ -10,7 +10,6 @@ reader does not look at) is found when it is applied.
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,7 +41,7 @@ from placement.kinds.identity import Identity
 from placement.kinds.kind import Kind
 from placement.kinds.problems import Findings, ManifestError, Problem, TooManyProblems
 from placement.kinds.roles import Shape
-from placement.workload import Reference, Workload
+from placement.workload import Reference, Role, SliceRequest, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,18 +238,18 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity, b
     _check_selector(found, kind, obj, shape)
     if spec_holds(rules.suspended, obj):
         found.warn(f"the {rules.kind} is suspended: its controller makes no pods until somebody resumes it")
-    gang = hints.topology(found, shape.roles, given, functools.cache(labels), localities.of_gang(found, rules, obj))
-    wanted = localities.of_roles(found, rules, obj, shape.roles, gang)
+    gang = hints.topology(found, shape.roles, given, labels, localities.of_gang(found, rules, obj))
+    wanted = localities.of_roles(found, rules, obj, shape.roles, gang, shape.groups)
     named = (*_references(shape), *roles.runtimes(kind, obj, beside))
+    placed = tuple(
+        pods.role(found, role, wish.topology, wish.slices) for role, wish in zip(shape.roles, wanted.roles, strict=True)
+    )
     workload = Workload(
         api_version=who.api_version,
         kind=who.kind,
         name=who.name,
         namespace=who.namespace,
-        roles=tuple(
-            replace(pods.role(found, role), topology=wish.topology, slices=wish.slices)
-            for role, wish in zip(shape.roles, wanted.roles, strict=True)
-        ),
+        roles=_in_groups(found, placed, shape.groups, wanted.group) if wanted.group else placed,
         min_pods=shape.min_pods,
         topology=wanted.gang,
         hints=hints.read(found, rules, obj, shape.roles, given),
@@ -260,8 +259,34 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity, b
         if isinstance(rules.long_running, bool)
         else spec_holds(rules.long_running, obj),
         warnings=tuple(found.warnings),
+        awaited=shape.awaited if _follow_others(shape) else None,
+        groups=shape.groups,
     )
-    return _Draft(workload, manifest, labels, tuple(claims.uses(role.template) for role in shape.roles))
+    used = tuple(claims.uses(role.template) for role in shape.roles)
+    return _Draft(workload, manifest, labels, used if len(workload.roles) == len(used) else used[-1:])
+
+
+def _follow_others(shape: Shape) -> bool:
+    return shape.awaited != shape.min_pods or any(role.late for role in shape.roles)
+
+
+def _in_groups(found: Findings, placed: tuple[Role, ...], groups: int, level: str) -> tuple[Role, ...]:
+    """Roles of which each group has a part, to lie in one domain of the level.
+
+    Domains are promised to slices of pods that are alike: so roles that ask for the same count as one here.
+    """
+    if len(placed) == 1:
+        return placed
+    last = placed[-1]
+    asked = {(role.requests, role.devices, role.constraint) for role in placed if role.replicas}
+    if len(asked) > 1:
+        others = ", ".join(role.name for role in placed[:-1])
+        found.warn(f"a group is kept in one {level} where all its pods ask for the same: {others} may lie elsewhere")
+        return placed
+    total = sum(role.replicas for role in placed)
+    first = sum(role.minimum for role in placed if not role.late)
+    whole = replace(last, replicas=total, minimum=first, late=False, stage=0)
+    return (replace(whole, slices=SliceRequest(total // groups, level)),)
 
 
 def _check_selector(found: Findings, kind: Kind, obj: dict[str, Any], shape: Shape) -> None:
@@ -280,7 +305,7 @@ def _check_selector(found: Findings, kind: Kind, obj: dict[str, Any], shape: Sha
 
 
 def _references(shape: Shape) -> tuple[Reference, ...]:
-    return tuple(dict.fromkeys(each for role in shape.roles for each in references.of_template(role.template)))
+    return references.of_templates([role.template for role in shape.roles])
 
 
 def _with_dependencies(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from placement.dra.names import is_counted_by_claim
-from placement.kinds import devices, fields, quantity
+from placement.kinds import devices, fields, quantity, shared
 from placement.kinds.fields import Object, join
 from placement.kinds.problems import Findings, did_you_mean
 from placement.resources import PODS, Resources
@@ -31,9 +31,10 @@ def of_pod(found: Findings, spec: Object, path: str) -> tuple[Resources, tuple[D
         found.error(join(path, "containers"), "a pod has at least one container", "add the container")
     for at, container in containers:
         _add(running, _of_container(found, container, at))
-    starting = _init_containers(found, spec, path, running)
-    for name, peak in starting.items():
-        running[name] = max(running.get(name, 0), peak)
+    if "initContainers" in spec:
+        starting = _init_containers(found, spec, path, running)
+        for name, peak in starting.items():
+            running[name] = max(running.get(name, 0), peak)
     if "resources" in spec:
         whole_pod = _of_container(found, spec, path)
         running.update({name: value for name, value in whole_pod.items() if name in _POD_LEVEL})
@@ -64,11 +65,13 @@ def _of_container(found: Findings, container: Object, path: str) -> dict[str, in
     if given is None:
         return {}
     resources = fields.mapping(found, container, path, "resources")
-    at = join(path, "resources")
+    at = f"{path}.resources"
     limits = fields.mapping(found, resources, at, "limits")
     asked = fields.mapping(found, resources, at, "requests")
-    ceiling = _amounts(found, limits, join(at, "limits"))
-    need = _amounts(found, asked, join(at, "requests"))
+    ceiling = _amounts(found, limits, f"{at}.limits")
+    if asked == limits and len(ceiling) == len(limits) and not any(isinstance(value, bool) for value in asked.values()):
+        return {**ceiling}  # all of it was read, and asking for it again adds nothing
+    need = _amounts(found, asked, f"{at}.requests")
     for name, value in need.items():
         _check_limit(found, name, value, ceiling.get(name), name in limits, at)
     return {**ceiling, **need}
@@ -87,8 +90,10 @@ def _check_limit(found: Findings, name: str, asked: int, limit: int | None, has_
         found.error(at, f"{name}: the request is more than the limit", "raise the limit or lower the request")
 
 
-def _amounts(found: Findings, given: Mapping[str, Any], path: str) -> dict[str, int]:
+def _amounts(found: Findings, given: Mapping[str, Any], path: str) -> Mapping[str, int]:
     amounts: dict[str, int] = {}
+    if not given:
+        return amounts
     for name, value in given.items():
         if not _known_name(found, name, path):
             continue
@@ -128,8 +133,9 @@ def _mend_quantity(name: str) -> str:
 
 
 def _devices(amounts: Mapping[str, int]) -> tuple[DeviceNeed, ...]:
-    known = ((devices.classify(name), value) for name, value in sorted(amounts.items()) if "/" in name and value)
-    return tuple(DeviceNeed(device.resource, value, device.is_share) for device, value in known if device is not None)
+    named = sorted(name for name, value in amounts.items() if value and "/" in name)
+    known = [(device, amounts[name]) for name in named if (device := devices.classify(name)) is not None]
+    return tuple([shared.device(device.resource, amount, device.is_share) for device, amount in known])
 
 
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:

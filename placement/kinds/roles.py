@@ -4,19 +4,22 @@ The reader, `observe`, `render` and `emulate` all begin here, so that they agree
 
 Minima. `min_pods` pods start together, in any mix that leaves each role at least its own minimum: what the object says
 (Volcano's task minAvailable), or all pods of a role that belongs to every gang (PyTorch's Master), or what the other
-roles cannot make up.
+roles cannot make up. Where roles come one after the end of another, `min_pods` is the most that run at one time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-from placement.kinds import companions, expressions, fields, paths, podforms
+from placement.kinds import companions, expressions, fields, lateness, paths, podforms
 from placement.kinds.conditions import Facts, spec_holds
 from placement.kinds.fields import Object, join
-from placement.kinds.kind import Elastic, Kind, KindFile, Nested, Range, Replicas, Roles
+from placement.kinds.kind import Elastic, Groups, Kind, KindFile, Nested, Range, Replicas, Roles
+from placement.kinds.lateness import Lateness
 from placement.kinds.problems import Findings, Problem, did_you_mean
 from placement.workload import Reference, Sizes
 
@@ -38,6 +41,7 @@ class RoleEntry:
     minimum: int
     maximum: int | None = None
     late: bool = False
+    stage: int = 0  # late roles of one stage come at one time, and start together; 0: each pod for itself
     step: int = 1  # pods for each that its replicas count
     sizes: Sizes | None = None
 
@@ -46,11 +50,8 @@ class RoleEntry:
 class Shape:
     roles: tuple[RoleEntry, ...]  # in rank order
     min_pods: int  # with what late roles have at least
-
-    @property
-    def awaited(self) -> int:
-        """Of `min_pods`, those that no others have to make first."""
-        return self.min_pods - sum(role.minimum for role in self.roles if role.late)
+    awaited: int  # those that no others have to make first
+    groups: int = 1  # so many gangs that are alike, each with its part of every role, of `min_pods` and of `awaited`
 
     @property
     def pods(self) -> int:
@@ -71,18 +72,28 @@ def shape(kind: Kind, obj: Object, found: Findings | None = None, beside: Sequen
     entries = tuple(_entries(rules.places, obj, found))
     explicit = {role.name: _own_minimum(role, found) for role in entries}
     entries = _with_elastic(rules.elastic, entries, obj, found)
-    late = _late(entries, obj)
-    later = {name: explicit[name] or 0 for name in late}
-    explicit |= dict.fromkeys(late, 0)
-    waited_for = tuple(role for role in entries if role.name not in late)
+    late = lateness.of(entries, obj, found)
+    groups = _groups(rules.groups, entries, obj, found)
+    explicit |= dict.fromkeys(late.leads, groups)
+    later = {role.name: _later(role, late, explicit[role.name]) for role in entries if role.name in late.stages}
+    explicit |= dict.fromkeys(later, 0)
+    waited_for = tuple(role for role in entries if role.name not in later)
     min_pods, given_by = _min_pods(rules, obj, waited_for, explicit, found)
     total = sum(role.replicas for role in waited_for)
     if min_pods > total:
         mend = f"at most {total}, or more replicas"
         found.error(given_by, f"{min_pods} pods are to start together, there are {total}", mend)
         min_pods = total
-    with_minima = _with_minima(entries, explicit, min_pods, later)
-    return Shape(tuple(_sized(role, obj) for role in with_minima), min_pods + sum(later.values()))
+    awaited = min(min_pods, groups) if late.leads else min_pods
+    shaped = tuple(_sized(role, obj) for role in _with_minima(entries, explicit, awaited, later, late))
+    if late.leads:
+        at_once = total
+    elif late.before:
+        at_once = late.at_once({role.name: role.minimum for role in shaped})
+    else:
+        at_once = min_pods + sum(later.values())
+    divides = groups == 1 or all(pods % groups == 0 for pods in (awaited, at_once, *(r.minimum for r in shaped)))
+    return Shape(shaped, at_once, awaited, groups if divides else 1)
 
 
 def nested(kind: Kind, obj: Object, found: Findings | None = None) -> tuple[Kind, dict[str, Any]] | None:
@@ -112,7 +123,7 @@ def _several(kind: Kind, rule: Nested, obj: Object, found: Findings, beside: Seq
     """The roles of one, as many times as they run at once; the gang is that of one."""
     inside = nested(kind, obj, found)
     if inside is None:
-        return Shape((), 0)
+        return Shape((), 0, 0)
     at, within = paths.shown(rule.at), Findings(found.document)
     one = shape(*inside, within, beside)
     for problem in within.problems:
@@ -136,11 +147,12 @@ def _several(kind: Kind, rule: Nested, obj: Object, found: Findings, beside: Seq
     )
     hinted = _hinted(obj, found)
     if hinted is None:
-        return Shape(several, one.min_pods)
+        return Shape(several, one.min_pods, one.awaited)
     most = sum(role.replicas for role in several)
     if hinted[0] > most:
         found.error(hinted[1], f"{hinted[0]} pods are to start together, there are {most}", f"at most {most}")
-    return Shape(several, max(min(hinted[0], most), one.min_pods))
+    least = max(min(hinted[0], most), one.min_pods)
+    return Shape(several, least, least)
 
 
 def runtimes(kind: Kind, obj: Object, beside: Sequence[Object] = ()) -> tuple[Reference, ...]:
@@ -182,24 +194,18 @@ def facts(kind: Kind, obj: Object) -> Facts:
     return ask
 
 
-def _late(entries: Sequence[RoleEntry], obj: Object) -> frozenset[str]:
-    """The roles for whose pods the gang does not wait: they come once it runs. None where there are no others."""
-    first: dict[Roles, str] = {}
-    for role in entries:
-        if role.replicas:
-            first.setdefault(role.rules, role.name)
-    late = frozenset(
-        role.name
-        for role in entries
-        if (rule := role.rules.late) is not None
-        and (
-            role.name in rule.roles
-            or (rule.after_first and role.name != first.get(role.rules))
-            or (bool(rule.having) and paths.find(role.entry, rule.having) is not None)
-        )
-        and (rule.when is None or spec_holds(rule.when, obj))
-    )
-    return late if any(role.replicas for role in entries if role.name not in late) else frozenset()
+def _groups(rule: Groups | None, entries: Sequence[RoleEntry], obj: Object, found: Findings) -> int:
+    if rule is None:
+        return 1
+    given = paths.count(found, obj, rule.path)
+    groups = rule.default if given is None else given
+    # A gang that cannot be divided is one.
+    return groups if groups > 1 and all(role.replicas % groups == 0 for role in entries) else 1
+
+
+def _later(role: RoleEntry, late: Lateness, explicit: int | None) -> int:
+    """How many of a late role start together, once they come; of those that come each for itself, its own least."""
+    return _least(role, explicit) if late.stages[role.name] else explicit or 0
 
 
 def _entries(places: Sequence[Roles], obj: Object, found: Findings) -> Iterator[RoleEntry]:
@@ -218,9 +224,11 @@ def _entries(places: Sequence[Roles], obj: Object, found: Findings) -> Iterator[
             if template is None:
                 continue
             seen.add(name)
-            times = _times(rules.replicas, entry, path, found)
+            times = _times(rules.replicas, entry, obj, path, found)
             own = podforms.FORMS[rules.pods].replicas(entry) if rules.pods else None
             replicas = _replicas(rules.replicas, entry, outer, obj, path, found) if own is None else own
+            if replicas != 1 and name in rules.single:
+                found.error(path, f"there is one {name} in a {obj.get('kind')}, not {replicas}", "set replicas to 1")
             role = RoleEntry(name, rules, path, entry, template, template_path, replicas, 0)
             yield _ranged(role, obj, times, found)
 
@@ -297,7 +305,7 @@ def _mapped(
 ) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     if not value:
         found.error(at, "is empty: the workload has no pods", f"add {' or '.join(roles.known) or 'a role'}")
-    rank = {name: index for index, name in enumerate(roles.known)}
+    rank = _ranks(roles.known)
     for name in sorted(value, key=lambda name: rank.get(name, len(rank))):
         path = join(at, name)
         if roles.known and name not in rank:
@@ -309,37 +317,43 @@ def _mapped(
             yield name, path, value[name]
 
 
+@lru_cache(maxsize=256)
+def _ranks(known: tuple[str, ...]) -> Mapping[str, int]:
+    return {name: index for index, name in enumerate(known)}
+
+
 def _replicas(rule: Replicas | None, entry: Object, outer: Object, obj: Object, path: str, found: Findings) -> int:
     if rule is None:
         return 1
     if rule.cel:
         counted = expressions.count(rule.cel, obj)
         return rule.default if counted is None else min(max(counted, 0), fields.MAX_INT32)
-    given = fields.count(found, paths.reach(found, entry, rule.path, path), paths.shown(rule.path, path))
+    given = paths.count(found, entry, rule.path, path) if rule.path else None
     if given is None and rule.outer is not None:
         given = fields.count(found, paths.find(outer, rule.outer), paths.shown(rule.outer, path))
     if given is None and rule.of_object is not None:
         given = fields.count(found, paths.find(obj, rule.of_object), paths.shown(rule.of_object))
     replicas = rule.default if given is None else given
     if rule.at_most is not None:
-        most = fields.count(found, paths.reach(found, entry, rule.at_most, path), paths.shown(rule.at_most, path))
+        most = paths.count(found, entry, rule.at_most, path)
         replicas = replicas if most is None else min(replicas, most)
-    return replicas
+    return max(replicas - 1, 0) if rule.less_one is not None and spec_holds(rule.less_one, obj) else replicas
 
 
-def _times(rule: Replicas | None, entry: Object, path: str, found: Findings) -> int:
-    product = 1
-    for each in rule.times if rule is not None else ():
-        factor = fields.count(found, paths.reach(found, entry, each, path), paths.shown(each, path))
-        product *= 1 if factor is None else factor
-    return product
+def _times(rule: Replicas | None, entry: Object, obj: Object, path: str, found: Findings) -> int:
+    if rule is None or not (rule.times or rule.times_object):
+        return 1
+    factors = [paths.count(found, entry, each, path) for each in rule.times]
+    factors += [paths.count(found, obj, each) for each in rule.times_object]
+    return math.prod(1 if factor is None else factor for factor in factors)
 
 
 def _ranged(role: RoleEntry, obj: Object, times: int, found: Findings) -> RoleEntry:
     """With its own elastic range, where it has one, and everything multiplied."""
     replicas = role.replicas
     if role.rules.range is None:
-        return replace(role, replicas=min(replicas * times, fields.MAX_INT32), step=times)
+        pods = min(replicas * times, fields.MAX_INT32)
+        return role if times == 1 else replace(role, replicas=pods, step=times)
     least, most, low = _bounds(role.rules.range, role, obj, found)
     if most is not None and least > most:
         found.error(low, f"{least} is more than the maximum {most}", "swap or correct them")
@@ -361,12 +375,11 @@ def _bounds(rule: Range, role: RoleEntry, obj: Object, found: Findings) -> tuple
         if whole.when is not None and not spec_holds(whole.when, obj):
             return rule.least, None, ""
         holder, prefix, minimum, maximum = obj, "", whole.minimum, whole.maximum
-    low, high = paths.shown(minimum, prefix), paths.shown(maximum, prefix)
-    least = fields.count(found, paths.reach(found, holder, minimum, prefix), low) if minimum else None
-    most = fields.count(found, paths.reach(found, holder, maximum, prefix), high) if maximum else None
+    least = paths.count(found, holder, minimum, prefix) if minimum else None
+    most = paths.count(found, holder, maximum, prefix) if maximum else None
     if most is None and rule.maximum_annotation:
         most = _whole(paths.find(obj, ("metadata", "annotations", rule.maximum_annotation)))
-    return rule.least if least is None else least, most or None, low
+    return rule.least if least is None else least, most or None, paths.shown(minimum, prefix)
 
 
 def _whole(text: Any) -> int | None:
@@ -393,8 +406,8 @@ def _with_elastic(
     """The range counts the pods of the whole workload; what the fixed roles take of it is taken off."""
     if rule is None:
         return entries
-    least = fields.count(found, paths.reach(found, obj, rule.minimum), paths.shown(rule.minimum))
-    most = fields.count(found, paths.reach(found, obj, rule.maximum), paths.shown(rule.maximum))
+    least = paths.count(found, obj, rule.minimum)
+    most = paths.count(found, obj, rule.maximum)
     least = most if least is None else least  # either alone fixes the number
     if least is None:
         return entries
@@ -422,7 +435,7 @@ def _min_pods(
     if hinted is not None:
         return hinted
     for path in rules.gang.paths:
-        given = fields.count(found, paths.reach(found, obj, path), paths.shown(path))
+        given = paths.count(found, obj, path)
         if given:
             return given, paths.shown(path)
     if rules.gang.minimum != "all" and not spec_holds(rules.gang.all_when, obj):
@@ -455,22 +468,40 @@ def _with_minima(
     entries: tuple[RoleEntry, ...],
     explicit: Mapping[str, int | None],
     min_pods: int,
-    late: Mapping[str, int],
+    later: Mapping[str, int],
+    late: Lateness,
 ) -> tuple[RoleEntry, ...]:
-    total = sum(role.replicas for role in entries if role.name not in late)
+    total = sum(role.replicas for role in entries if role.name not in later)
     # Volcano: a gang smaller than the tasks' own minima together sets them aside.
     own = sum(value for value in explicit.values() if value is not None) <= min_pods
-    always = frozenset(role.name for role in entries if role.name in role.rules.always) - late.keys()
+    always = frozenset(role.name for role in entries if role.name in role.rules.always) - later.keys()
     fixed = sum(role.replicas for role in entries if role.name in always)
 
     def minimum(role: RoleEntry) -> int:
-        if role.name in late:
-            return late[role.name]
+        if role.name in later:
+            return later[role.name]
         if role.name in always:
             return role.replicas
         return max(explicit[role.name] or 0 if own else 0, min_pods - max(total - role.replicas, fixed), 0)
 
-    return tuple(replace(role, minimum=minimum(role), late=role.name in late) for role in entries)
+    return tuple(_with_minimum(role, minimum(role), role.name in later, late) for role in entries)
+
+
+def _with_minimum(role: RoleEntry, minimum: int, is_late: bool, late: Lateness) -> RoleEntry:
+    return RoleEntry(  # `replace` takes as long as all the rest
+        role.name,
+        role.rules,
+        role.path,
+        role.entry,
+        role.template,
+        role.template_path,
+        role.replicas,
+        minimum,
+        role.maximum,
+        is_late,
+        late.stages.get(role.name, 0),
+        role.step,
+    )
 
 
 def _sized(role: RoleEntry, obj: Object) -> RoleEntry:

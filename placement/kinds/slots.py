@@ -6,15 +6,19 @@ annotation, so that nothing has to be guessed back from names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
-from placement.kinds import paths
+from placement.kinds import fields, paths
 from placement.kinds.conditions import spec_holds
 from placement.kinds.emulation import Completions, Emulation
 from placement.kinds.fields import Object
 from placement.kinds.roles import RoleEntry, Shape
+
+_RANGES = re.compile(r"[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*")
 
 ANNOTATION = "emulation.muster.dev/slot"  # "Worker/2/0"
 
@@ -62,6 +66,17 @@ def outcome(rules: Emulation, obj: Object, shape: Shape, pods: Sequence[Present]
     if rules.fails == "gang-lost" and shape.pods - failed < shape.min_pods:
         return "failed"
     return "failed" if _retries_used_up(rules, obj, pods, failed) else ""
+
+
+def is_policy_met(rules: Emulation, obj: Object, shape: Shape, pods: Sequence[Present]) -> bool:
+    """Whether the indices that have succeeded suffice by one of the object's own rules, the others left undone."""
+    completions = rules.completions
+    if completions is None or not completions.policy or not shape.roles or not spec_holds(completions.indexed, obj):
+        return False
+    total = number(obj, completions.path)
+    indices = range(shape.roles[0].replicas if total is None else total)
+    done = frozenset(pod.slot.index for pod in pods if pod.phase == "Succeeded" and pod.slot.index in indices)
+    return any(_is_met(rule, done) for rule in fields.dicts(paths.find(obj, completions.policy)))
 
 
 def wanted(rules: Emulation, obj: Object, shape: Shape, pods: Sequence[Present]) -> tuple[Slot, ...]:
@@ -119,6 +134,8 @@ def _succeeded(
     rules: Emulation, obj: Object, shape: Shape, pods: Sequence[Present], succeeded: int, active: int
 ) -> bool:
     if rules.succeeds == "completions" and rules.completions is not None:
+        if is_policy_met(rules, obj, shape, pods):
+            return True
         needed = number(obj, rules.completions.path)
         # Without completions one success means that the work is done; the others end by themselves.
         return (succeeded >= 1 and not active) if needed is None else succeeded >= needed
@@ -130,6 +147,31 @@ def _succeeded(
         done = sum(pod.phase == "Succeeded" for pod in pods if leader and pod.slot.role == leader.name)
         return leader is not None and done >= leader.replicas
     return False
+
+
+def _is_met(rule: Object, done: frozenset[int]) -> bool:
+    """Job's own form: `succeededIndexes`, all of them or `succeededCount` of them; or so many of any."""
+    named, count = rule.get("succeededIndexes"), number(rule, ("succeededCount",))
+    counted = len(done)
+    if named is not None:
+        ranges = _ranges(named)
+        if ranges is None:
+            return False
+        counted = sum(any(first <= index <= last for first, last in ranges) for index in done)
+        wanted = sum(last - first + 1 for first, last in ranges)
+        count = wanted if count is None else count
+    return count is not None and 0 < count <= counted
+
+
+def _ranges(text: Any) -> list[tuple[int, int]] | None:
+    """ "1,3-5": growing, as Kubernetes takes them; None for anything else."""
+    if not isinstance(text, str) or not _RANGES.fullmatch(text):
+        return None
+    pairs = [part.partition("-") for part in text.split(",")]
+    found = [(int(first), int(last or first)) for first, _, last in pairs]
+    ends = [end for each in found for end in each]
+    grows = ends == sorted(ends) and all(before < after for (_, before), (after, _) in pairwise(found))
+    return found if grows else None
 
 
 def _retries_used_up(rules: Emulation, obj: Object, pods: Sequence[Present], failed: int) -> bool:

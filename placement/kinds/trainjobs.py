@@ -27,7 +27,7 @@ API_VERSION = f"{GROUP}/v1alpha1"
 KIND = "TrainJob"
 RUNTIME, CLUSTER_RUNTIME = "TrainingRuntime", "ClusterTrainingRuntime"
 
-JOBS = "jobs"  # of what `expanded` answers: name, template, replicas, waits
+JOBS = "jobs"  # of what `expanded` answers: name, template, replicas, and whom it waits for, as a JobSet says it
 _STEP = f"{GROUP}/trainjob-ancestor-step"
 _TRAINER = "trainer"
 _NODE = "node"  # the Job of nodes, and the container that the TrainJob speaks of
@@ -183,14 +183,15 @@ def _bare(obj: Object) -> list[dict[str, Any]]:
     before = [name for key, name in _INITIALIZERS.items() if isinstance(paths.find(spec, ("initializer", key)), dict)]
     jobs = [{"name": name, "replicas": 1, "template": _filled(obj, name, {})} for name in before]
     nodes = {"name": _NODE, "replicas": _nodes(obj, None), "template": _filled(obj, _NODE, {}, trains=True)}
-    return [*jobs, nodes | ({"waits": before} if before else {})]
+    return [*jobs, nodes | {"waits": [{"name": name, "status": "Complete"} for name in before]}]
 
 
 def _jobs(obj: Object, runtime: Object) -> Iterator[dict[str, Any]]:
     policy = _mapping(paths.find(runtime, ("spec", "mlPolicy")))
     mpi = policy.get("mpi") if isinstance(policy.get("mpi"), dict) else None
     in_order = paths.find(runtime, ("spec", "template", "spec", "startupPolicy", "startupPolicyOrder")) == "InOrder"
-    for number, job in enumerate(fields.dicts(paths.find(runtime, ("spec", "template", "spec", "replicatedJobs")))):
+    last = ""
+    for job in fields.dicts(paths.find(runtime, ("spec", "template", "spec", "replicatedJobs"))):
         name, inner = str(job.get("name")), _mapping(paths.find(job, ("template", "spec")))
         step = _mapping(paths.find(job, ("template", "metadata", "labels"))).get(_STEP)
         as_node = mpi is not None and mpi.get("runLauncherAsNode") is True and name == _NODE
@@ -204,7 +205,8 @@ def _jobs(obj: Object, runtime: Object) -> Iterator[dict[str, Any]]:
             count *= _number(job.get("replicas"), 1)
         trains = step == _TRAINER or as_node
         made = {"name": name, "replicas": count, "template": _filled(obj, name, _pod(inner), trains=trains)}
-        yield made | ({"waits": True} if job.get("dependsOn") or (in_order and number) else {})
+        yield made | {"waits": [{"name": last}] if in_order and last else job.get("dependsOn")}
+        last = name
 
 
 def _nodes(obj: Object, of_runtime: Any) -> Any:

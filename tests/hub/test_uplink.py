@@ -5,10 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from hub.api import present
+from hub.api.schemas import TallyOut
 from hub.link.port import NotWelcome
 from hub.pki import RequestRefused
 from hub.records import Job
 from placement.lifecycle import Event, Phase
+from placement.tally import Tally
 from tests.hub.loops.rig import ADMIN, ANN, START_OF_TIME, FakeSpoke, Hub, manifest
 from wire.orders import CommandAck, JobRef, Report, ReportAck, Start, Stop
 
@@ -318,3 +321,19 @@ async def test_a_job_that_stands_still_is_shown_until_it_goes_on(hub: Hub, spoke
     await hub.uplink.reported("east", [Report(ref, 5, Event.INTERRUPTED, "stalled", since)])
     shown = await show(hub, ref)
     assert (shown.epoch, shown.stalled_since) == (2, None)
+
+
+async def test_progress_and_retries_are_those_of_the_present_attempt(hub: Hub, spoke: FakeSpoke) -> None:
+    ref = await placed(hub)
+    await spoke.obey(hub)
+    some = Report(ref, 1, Event.RUNNING, "", START_OF_TIME, progress=Tally(3, 10), retries=Tally(1))
+    await hub.uplink.reported("east", [some])
+    shown = await show(hub, ref)
+    assert (shown.progress, shown.retries) == (Tally(3, 10), Tally(1))
+    out = present.job(shown)
+    assert (out.progress, out.retries) == (TallyOut(done=3, of=10), TallyOut(done=1, of=None))
+    await hub.uplink.reported("east", [report(ref, 2, Event.RUNNING)])
+    assert (await show(hub, ref)).progress == Tally(3, 10), "a spoke that says nothing of it takes nothing back"
+    await hub.uplink.reported("east", [Report(ref, 3, Event.INTERRUPTED, "a node", START_OF_TIME)])
+    shown = await show(hub, ref)
+    assert (shown.epoch, shown.progress, shown.retries) == (2, None, None)

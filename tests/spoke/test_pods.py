@@ -156,3 +156,27 @@ def test_an_unknown_phase_still_holds_its_place() -> None:
 )
 def test_when_it_last_saved_a_checkpoint(text: object, told: datetime | None) -> None:
     assert pods.read(pod(annotations={"muster.dev/checkpointed-at": text})).checkpoint_at == told
+
+
+JOB_INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+@pytest.mark.parametrize(
+    ("labels", "number"),
+    [
+        ({JOB_INDEX: "3"}, (3, None, None)),
+        (
+            {"leaderworkerset.sigs.k8s.io/group-index": "1", "leaderworkerset.sigs.k8s.io/worker-index": "2"},
+            (2, 1, None),
+        ),
+        (
+            {JOB_INDEX: "2", "jobset.sigs.k8s.io/job-index": "1", "jobset.sigs.k8s.io/replicatedjob-replicas": "4"},
+            (2, 1, 4),
+        ),
+        ({JOB_INDEX: "two", "jobset.sigs.k8s.io/job-index": "x"}, (None, None, None)),
+    ],
+)
+def test_which_number_a_pod_has(labels: dict[str, str], number: tuple[int | None, ...]) -> None:
+    facts = pods.read(pod(labels=labels))
+    assert (facts.index, facts.group, facts.groups) == number
+    assert pods.read(pod(status={"phase": "Running", "containerStatuses": [{"restartCount": 2}, {}]})).restarts == 2

@@ -39,7 +39,8 @@ class FakeBinder:
     def bind(self, job: Job, placings: Sequence[Placing], *, together: bool) -> None:
         self.bound.append((job.ref, list(placings), together))
 
-    def roll_back(self, job: Job, reason: str) -> None:
+    def roll_back(self, job: Job, reason: str, bound: Sequence[PodFacts]) -> None:
+        assert bound
         self.rolled_back.append(job.ref)
         self.resting.add(job.ref)
 
@@ -364,3 +365,19 @@ def check(desk: Desk) -> None:
         assert at.free[GPU] >= 0
         ours = sum(name == at.name for name, _ in taken)
         assert ours <= 8 - at.free[GPU]
+
+
+def test_groups_are_bound_each_for_itself() -> None:
+    desk = Desk(node("n1"), node("n2"))
+    need = Resources({GPU: 8, "cpu": 1000, "pods": 1})
+    role = Role("worker", 4, 4, need, (DeviceNeed(GPU, 8),))
+    workload = Workload("v1", "LeaderWorkerSet", "g", "team", (role,), 4, groups=2)
+    job = Job(JobRef("g", 1), 0, workload, Desired.START, created=True)
+    desk.jobs._jobs["g"] = job
+    desk.pods(job, 0, 1, 2, 3)
+    for i in range(4):
+        job.pods[f"g-{i}"] = replace(job.pods[f"g-{i}"], group=i // 2, index=i % 2)
+    desk.scheduler.decide()
+    ((_, placings, together),) = desk.binder.bound
+    assert ([placing.pod.name for placing in placings], together) == (["g-0", "g-1"], True)
+    assert "needs" in job.shortfall, "the other group waits for room"

@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 
+from placement.inventory import DEFAULT_LEVELS
 from placement.lifecycle import Event
+from placement.tally import Tally
 from spoke.entry import Desired
+from spoke.ingest import Ingest
+from spoke.inventory import Inventory
 from spoke.jobs import Job, Jobs
 from spoke.ledger import Ledger
 from spoke.pods import Life, PodFacts
 from spoke.status import COUNTS_HOLD_BACK_S, FAIL_DOUBT_S, FAIL_HOLD_BACK_S, HOLD_BACK_S, Reporter, assess
-from tests.spoke.stage import NOW, job_yaml, start
+from tests.spoke.stage import CATALOGUE, NOW, job_yaml, start
 
 
 @pytest.fixture
@@ -266,3 +270,70 @@ async def test_a_checkpoint_is_told_with_patience_and_the_latest_counts(job: Job
     assert await told(reporter, 1.0 + COUNTS_HOLD_BACK_S) == [(Event.RUNNING, "")]
     assert job.told.checkpoint_at == NOW + timedelta(seconds=60)
     assert [report.checkpoint_at for report in await reporter.unacked()] == [NOW + timedelta(seconds=60)]
+
+
+def watched(job: Job, jobs: Jobs, status: dict[str, Any]) -> None:
+    """The workload object as the API server shows it, with this status."""
+    assert job.key is not None
+    kind = CATALOGUE.find(job.key.api_version, job.key.kind)
+    assert kind is not None
+    labels = {"muster.dev/job": job.ref.job, "muster.dev/epoch": str(job.ref.epoch)}
+    metadata = {"name": job.key.name, "namespace": job.key.namespace, "uid": "u", "labels": labels}
+    spec = {"parallelism": 2, "completions": 2, "completionMode": "Indexed"}
+    obj = {"apiVersion": job.key.api_version, "kind": job.key.kind, "metadata": metadata, "spec": spec}
+    Ingest(Inventory(DEFAULT_LEVELS), jobs, None).workloads(kind).upsert({**obj, "status": status})
+
+
+ODD = {"conditions": [{"type": "Frozen", "status": "True"}]}
+ODD_WORDS = "status not understood: condition Frozen"
+
+
+@pytest.mark.parametrize(
+    ("before", "event"), [({"active": 2, "ready": 0}, Event.STARTING), ({"active": 2, "ready": 2}, Event.RUNNING)]
+)
+async def test_a_status_that_is_not_understood_is_told_once_and_the_job_stays_as_it_is(
+    job: Job, jobs: Jobs, reporter: Reporter, before: dict[str, Any], event: Event
+) -> None:
+    watched(job, jobs, before)
+    await told(reporter, 0)
+    await told(reporter, HOLD_BACK_S)
+    watched(job, jobs, ODD)
+    assert [*await told(reporter, 10), *await told(reporter, 10 + HOLD_BACK_S)] == [(event, ODD_WORDS)]
+    watched(job, jobs, {**ODD, "since": "2026-01-01T00:00:00Z"})
+    assert await told(reporter, 60) == []
+    watched(job, jobs, before)
+    await told(reporter, 120)
+    assert await told(reporter, 120 + HOLD_BACK_S) == [(event, "")]
+
+
+async def test_an_agent_that_was_started_anew_keeps_a_job_whose_status_it_does_not_understand_as_it_was(
+    job: Job, jobs: Jobs, reporter: Reporter, ledger: Ledger
+) -> None:
+    watched(job, jobs, {"active": 2, "ready": 2})
+    assert [event for event, _ in await told(reporter, 0)] == [Event.RUNNING]
+    after = Jobs()
+    for entry in await ledger.entries():
+        after.put(entry).created = True
+    [job] = after
+    watched(job, after, ODD)
+    found = assess(job)
+    assert found is not None
+    assert (found.event, found.reason) == (Event.RUNNING, ODD_WORDS)
+
+
+async def test_progress_and_retries_are_told_with_patience(job: Job, jobs: Jobs, reporter: Reporter) -> None:
+    watched(job, jobs, {"active": 2, "ready": 2})
+    await told(reporter, 0)
+    watched(job, jobs, {"active": 1, "ready": 1, "succeeded": 1, "failed": 1})
+    assert await told(reporter, 10) == []
+    reporter.poke("j-1")
+    await reporter.round(10 + COUNTS_HOLD_BACK_S)
+    [report] = reporter._outbox
+    assert (report.progress, report.retries) == (Tally(1, 2), Tally(1, 6))
+
+
+def test_containers_that_were_restarted_count_as_retries_where_the_kind_counts_them(job: Job, jobs: Jobs) -> None:
+    watched(job, jobs, {"active": 2, "ready": 2, "failed": 1})
+    pod(job, "train-0", restarts=2)
+    pod(job, "train-1", restarts=5, life=Life.FAILED)  # it is among those that the Job counts
+    assert job.retries == Tally(3, 6)

@@ -16,6 +16,7 @@ from placement.lifecycle import Event
 from placement.resources import Resources
 from placement.safety.levels import Level
 from placement.safety.policy import Exemption, Policy
+from placement.tally import Tally
 from placement.workload import (
     DeviceNeed,
     Hints,
@@ -113,6 +114,7 @@ commands = st.builds(
     st.builds(Start, objects, workloads, st.booleans(), tuples(moves))
     | st.builds(Stop, st.floats(0, 1e9, allow_nan=False), text),
 )
+tallies = st.builds(Tally, st.integers(0, translate.MAX_BYTES), st.none() | st.integers(0, translate.MAX_BYTES))
 reports = st.builds(
     Report,
     ref=refs,
@@ -123,6 +125,8 @@ reports = st.builds(
     roles=tuples(st.builds(RoleCount, text, count, count, count, count)),
     pods=tuples(st.builds(PodPlace, text, text, text, tuples(count))),
     staging=st.none() | st.builds(Staging, st.integers(0, 2**63), st.integers(0, 2**63), tuples(text)),
+    progress=st.none() | tallies,
+    retries=st.none() | tallies,
 )
 device_classes = st.builds(DeviceClass, text, text, text, count, st.sampled_from(DeviceForm), count)
 node_classes = st.builds(
@@ -389,6 +393,21 @@ def test_claims_come_back_and_what_is_none_is_dropped() -> None:
     taken, errors = translate.found_from_wire(message)
     assert taken == found
     assert len(errors) == 5
+
+
+def test_gangs_of_groups_and_stages_arrive_as_they_are() -> None:
+    leader = Role("leader", 2, 2, Resources())
+    worker = Role("worker", 6, 6, Resources(), late=True, stage=1)
+    workload = Workload(
+        "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "l", "n", (leader, worker), 8, awaited=2, groups=2
+    )
+    sent = translate.command_to_wire(Command(1, JobRef("j", 1), Start((), workload))).start.workload
+    assert [role.minimum for role in sent.roles] == [2, 0], "a spoke that knows no stages waits for nobody of theirs"
+    arrived = translate.workload_from_wire(sent)
+    assert arrived == replace(workload, min_pods=2)
+    sent.groups = 4
+    with pytest.raises(ProtocolError, match=r"workload\.groups"):
+        translate.workload_from_wire(sent)
 
 
 def test_a_spoke_is_told_to_wait_for_what_is_there_to_wait_for() -> None:

@@ -13,7 +13,7 @@ from placement.kinds.problems import Findings
 
 class Members:
     def template(self, entry: Object, obj: Object, path: str, found: Findings) -> dict[str, Any]:
-        first = next(fields.dicts(entry.get("pods")), None)
+        first = next(iter(fields.dicts(entry.get("pods"))), None)
         if first is None:
             found.error(join(path, "pods"), "there is no pod", "add at least one")
             return {}

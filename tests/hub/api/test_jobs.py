@@ -109,7 +109,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
                     "sizes": None,
                 },
             ],
-            "gang": {"min_pods": 4, "topology": None},
+            "gang": {"min_pods": 4, "groups": 1, "awaited": None, "topology": None},
             "total_gpus": 32,
             "expected_hours": 1.0,
             "long_running": False,

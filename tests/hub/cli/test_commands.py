@@ -108,8 +108,8 @@ def test_the_plan_of_many_is_a_list(muster: Muster) -> None:
     assert [
         one["workload"]["gang"] for one in yaml.safe_load(muster("plan", "-", "-o", "yaml", stdin=b"many").stdout)
     ] == [
-        {"min_pods": 4, "topology": None},
-        {"min_pods": 4, "topology": None},
+        {"min_pods": 4, "groups": 1, "awaited": None, "topology": None},
+        {"min_pods": 4, "groups": 1, "awaited": None, "topology": None},
     ]
     assert muster("plan", "-", stdin=b"many").stdout.count("✔ placed") == 2
 

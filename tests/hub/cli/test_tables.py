@@ -17,6 +17,7 @@ from hub.records import Explanation, Planned
 from placement.lifecycle import Phase
 from placement.outlook.outlook import Eta, Outlook
 from placement.outlook.usable import GpuUse, NotForIt
+from placement.tally import Tally
 from placement.verdict import Candidate, Decision, RoomMade, Score, Waiting
 from placement.workload import SliceRequest, TopologyMode, TopologyRequest
 from tests.hub.api.fakes import NOW, cluster, decision, event, job, workload
@@ -77,6 +78,16 @@ def test_a_job_that_stands_still_is_marked() -> None:
     still = replace(job(1), stalled_since=NOW - timedelta(minutes=45))
     assert "RUNNING STALLED 45m" in drawn(tables.jobs([present.job(still)], NOW, 120), 120)
     assert "without progress since 45m ago" in drawn(tables.job(present.job_detail(still), NOW, 120), 120)
+
+
+def test_progress_and_retries_are_shown_where_a_kind_tells_them() -> None:
+    told = replace(job(1), progress=Tally(3, 9), retries=Tally(2))
+    lines = [line.split() for line in drawn(tables.job(present.job_detail(told), NOW, 120), 120).splitlines()]
+    assert ["Progress", "3", "of", "9", "(33", "%)"] in lines
+    assert ["Retries", "2"] in lines
+    assert not any(
+        "Retries" in line for line in drawn(tables.job(present.job_detail(job(1)), NOW, 120), 120).splitlines()
+    )
 
 
 def test_a_plan_that_is_placed() -> None:

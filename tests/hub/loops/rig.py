@@ -320,9 +320,8 @@ async def open_hub(
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
     overrides = overriding(copies.federation, copies.backlog)
     presence = Presence(streams, copies.federation, copies.backlog, clock=clock)
-    planning = Planning(
-        planner.Planner().plan, invariants.check, render_manifests if manifests else render, overrides, presence
-    )
+    made_by = render_manifests if manifests else render
+    planning = Planning(planner.Planner().plan, invariants.check, made_by, overrides, presence)
     return Hub(
         store,
         clock,

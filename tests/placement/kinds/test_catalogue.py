@@ -1,7 +1,8 @@
 import pytest
 
-from placement.kinds import observe, reader
+from placement.kinds import observe, podgroups, reader, samples
 from placement.kinds.catalogue import Catalogue, CatalogueError
+from placement.kinds.kind import Kind
 from placement.lifecycle import Event
 
 # A kind that Muster does not come with: a file is all it takes.
@@ -142,6 +143,62 @@ def test_a_file_from_outside_is_read_within_the_limits_of_a_manifest(text: str) 
     with pytest.raises(CatalogueError, match=r"^fleet: "):
         catalogue.replace_added({"fleet": text})
     assert catalogue.kinds == catalogue.own
+
+
+SAMPLE = """
+sample:
+  manifest:
+    spec:
+      quorum: 3
+      squads: [{title: red, size: 4, pod: {spec: {containers: [{name: c, resources: {limits: {nvidia.com/gpu: 2}}}]}}}]
+  pods: 4
+  gpus: 8
+  gang: 3
+  statuses:
+    running: {up: {red: 3}}
+    succeed: {done: true}
+"""
+
+
+# What Muster itself puts together of Pods cannot be written.
+WRITTEN = [kind for kind in Catalogue.builtin().kinds if kind.resource_kind != podgroups.RESOURCE_KIND]
+
+
+@pytest.mark.parametrize("kind", WRITTEN, ids=lambda kind: kind.resource_kind)
+def test_every_kind_has_a_sample_with_a_status_of_each_sort(kind: Kind) -> None:
+    sample = kind.rules.sample
+    assert sample is not None
+    assert None not in (sample.gpus, sample.gang)
+    assert set(sample.statuses) >= {rule.event for rule in kind.rules.status}
+    assert list(samples.problems(kind, Catalogue.builtin().kinds)) == [], "of this version too"
+
+
+def test_a_sample_is_read_by_its_file() -> None:
+    (kind, *_) = Catalogue.loaded({}).read_file("fleet.yaml", FLEET + SAMPLE)
+    assert kind.rules.sample is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("pods: 4", "pods: 5", "sample.pods is 5, and 4 are read"),
+        ("gpus: 8", "gpus: 4", "sample.gpus is 4, and 8 are read"),
+        ("gang: 3", "gang: 4", "sample.gang is 4, and 3 are read"),
+        ("paths: [spec.quorum]", "paths: [spec.qorum]", "sample.gang is 3, and 4 are read"),
+        ("size: 4", "size: many", "sample.manifest cannot be read"),
+        ("running: {up: {red: 3}}", "running: {up: {red: 2}}", "sample.statuses.running: that status says"),
+        ("succeed: {done: true}", "fail: {done: true}", "sample.statuses.fail: that status says succeed"),
+        ("pods: 4", "podds: 4", "podds"),
+        ("  pods: 4\n", "", "pods"),
+    ],
+)
+def test_a_file_that_its_own_sample_contradicts_is_not_taken(old: str, new: str, words: str) -> None:
+    text = FLEET + SAMPLE
+    assert text.count(old) == 1
+    with pytest.raises(CatalogueError, match=words):
+        Catalogue.loaded({}).read_file("fleet.yaml", text.replace(old, new))
+    with pytest.raises(CatalogueError, match=words):
+        Catalogue.loaded({"fleet.yaml": text.replace(old, new)})
 
 
 SWEEP = """

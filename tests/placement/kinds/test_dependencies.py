@@ -97,7 +97,7 @@ def test_every_place_that_names_an_object() -> None:
             "priorityClassName": "high",
         },
     }
-    assert list(references.of_template(template)) == [
+    assert list(references.of_templates([template])) == [
         Reference("NetworkAttachmentDefinition", "rdma", "team"),
         Reference("NetworkAttachmentDefinition", "plain"),
         Reference("PersistentVolumeClaim", "claim"),
@@ -119,9 +119,9 @@ def test_networks_as_json_and_what_kubernetes_itself_has() -> None:
         "metadata": {"annotations": {"k8s.v1.cni.cncf.io/networks": networks}},
         "spec": {"serviceAccountName": "default", "priorityClassName": "system-node-critical"},
     }
-    assert list(references.of_template(template)) == [Reference("NetworkAttachmentDefinition", "rdma", "n")]
+    assert list(references.of_templates([template])) == [Reference("NetworkAttachmentDefinition", "rdma", "n")]
     broken = {"metadata": {"annotations": {"k8s.v1.cni.cncf.io/networks": "[" * 5000}}}
-    assert list(references.of_template(broken)) == []
+    assert list(references.of_templates([broken])) == []
 
 
 def test_monitors_and_datasets_go_along_with_what_they_are_for(catalogue: Catalogue) -> None:

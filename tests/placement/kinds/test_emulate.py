@@ -193,6 +193,53 @@ def test_indexed_job_goes_on_until_all_are_done(load: Callable[..., tuple[Kind, 
     assert len(named(tuple(there))) == 5
 
 
+@pytest.mark.parametrize(
+    ("rules", "done", "met"),
+    [
+        ([{"succeededIndexes": "0"}], [0], True),
+        ([{"succeededIndexes": "0"}], [1], False),
+        ([{"succeededIndexes": "0,2-3"}], [0, 2], False),
+        ([{"succeededIndexes": "0,2-3"}], [0, 2, 3], True),
+        ([{"succeededIndexes": "1-4", "succeededCount": 2}], [0, 1], False),
+        ([{"succeededIndexes": "1-4", "succeededCount": 2}], [1, 4], True),
+        ([{"succeededCount": 2}], [3], False),
+        ([{"succeededCount": 2}], [3, 1], True),
+        ([{"succeededIndexes": "4"}, {"succeededIndexes": "1"}], [1], True),
+        ([{"succeededIndexes": "3-1"}], [1, 2, 3], False),
+        ([{"succeededIndexes": "every"}], [0, 1], False),
+        ([{"succeededIndexes": 1}], [1], False),
+        ([{"succeededCount": 0}], [], False),
+        ([{}], [0], False),
+        ({"succeededCount": 1}, [0], False),
+    ],
+)
+def test_a_success_policy_ends_a_job(
+    load: Callable[..., tuple[Kind, Pod]], rules: Any, done: list[int], met: bool
+) -> None:
+    kind, obj = load(INDEXED, parallelism=5, successPolicy={"rules": rules})
+    pods = emulate.pods(kind, obj)
+    there = [
+        *phased([pods[i] for i in done], "Succeeded"),
+        *phased([p for i, p in enumerate(pods) if i not in done], "Running"),
+    ]
+    assert (event(kind, obj, there) is Event.SUCCEED) is met
+    status = emulate.status(kind, obj, there)
+    assert [each["reason"] for each in status.get("conditions", ())] == ["SuccessPolicy"] * 2 * met
+    assert emulate.pods(kind, obj, there) == ()
+
+
+def test_a_success_policy_is_for_indexed_jobs(load: Callable[..., tuple[Kind, Pod]]) -> None:
+    kind, obj = load(INDEXED, completionMode="NonIndexed", successPolicy={"rules": [{"succeededCount": 1}]})
+    first, second = emulate.pods(kind, obj)
+    assert event(kind, obj, [*phased([first], "Succeeded"), *phased([second], "Running")]) is not Event.SUCCEED
+
+
+def test_without_a_policy_that_is_met_all_completions_are_the_reason(load: Callable[..., tuple[Kind, Pod]]) -> None:
+    kind, obj = load(INDEXED, parallelism=5)
+    status = emulate.status(kind, obj, phased(emulate.pods(kind, obj), "Succeeded"))
+    assert [each["reason"] for each in status["conditions"]] == ["CompletionsReached"] * 2
+
+
 def test_a_failed_index_is_tried_again_under_another_name(load: Callable[..., tuple[Kind, Pod]]) -> None:
     kind, obj = load(INDEXED)
     first = emulate.pods(kind, obj)

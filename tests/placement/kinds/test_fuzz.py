@@ -202,7 +202,13 @@ def check(submission: Submission) -> None:
         assert sum(dict(role.requests).get(each.resource, 0) for each in role.devices) >= sum(
             each.amount for each in role.devices
         )
-    assert sum(role.minimum for role in workload.roles) <= workload.min_pods
+    assert 0 < workload.awaited_pods <= workload.min_pods
+    awaited = sum(role.minimum for role in workload.roles if not role.late)
+    assert awaited <= workload.awaited_pods
+    assert awaited + sum(role.minimum for role in workload.roles if role.late) <= workload.pods
+    ordered = workload.kind in ("JobSet", "TrainJob", "Experiment")  # some of their pods come when others have ended
+    assert ordered or sum(role.minimum for role in workload.roles) <= workload.min_pods
+    assert all(pods % workload.groups == 0 for pods in (workload.awaited_pods, *(r.replicas for r in workload.roles)))
     *others, last = render([*submission.dependencies, submission.manifest], CATALOGUE, job="j-1", epoch=1)
     if (made := pods_made(last)) is not None:
         assert workload.pods == made

@@ -207,3 +207,29 @@ def test_a_template_that_says_nothing_is_none(problems_of: Callable[[str], tuple
     (problem,) = problems_of(yaml.safe_dump(obj))
     assert problem.path == "spec.mpiReplicaSpecs.Worker.template.spec"
     assert problem.message == "there is no pod template"
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "field", "role", "container"),
+    [
+        ("kubeflow.org/v1", "PyTorchJob", "pytorchReplicaSpecs", "Master", "pytorch"),
+        ("kubeflow.org/v1", "XGBoostJob", "xgbReplicaSpecs", "Master", "xgboost"),
+        ("kubeflow.org/v1", "MPIJob", "mpiReplicaSpecs", "Launcher", "mpi"),
+        ("kubeflow.org/v2beta1", "MPIJob", "mpiReplicaSpecs", "Launcher", "mpi"),
+    ],
+)
+@pytest.mark.parametrize("replicas", [0, 2])
+def test_what_operators_take_one_of_is_one(
+    problems_of: Callable[[str], tuple[Problem, ...]],
+    api_version: str,
+    kind: str,
+    field: str,
+    role: str,
+    container: str,
+    replicas: int,
+) -> None:
+    template = {"spec": {"containers": [{"name": container, "image": "i"}]}}
+    specs = {role: {"replicas": replicas, "template": template}, "Worker": {"replicas": 2, "template": template}}
+    body = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": {field: specs}}
+    (found,) = problems_of(yaml.safe_dump(body))
+    assert (found.path, found.message) == (f"spec.{field}.{role}", f"there is one {role} in a {kind}, not {replicas}")

@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
+from placement.kinds import statuses
 from placement.kinds.catalogue import Catalogue
+from placement.kinds.kind import Kind
 from placement.kinds.observe import Observation, observe
 from placement.lifecycle import Event
 
@@ -27,6 +29,14 @@ FAILED = condition("Failed", reason="BackoffLimitExceeded", message="too many fa
         ("batch/v1", "Job", INDEXED, {"active": 4, "ready": 4}, Event.RUNNING, ""),
         ("batch/v1", "Job", INDEXED, {"active": 2, "ready": 2, "succeeded": 6}, Event.RUNNING, ""),
         ("batch/v1", "Job", {"parallelism": 4}, {"active": 4, "ready": 1}, Event.RUNNING, ""),
+        (
+            "batch/v1",
+            "Job",
+            INDEXED,
+            {"succeeded": 1, "conditions": [condition("SuccessCriteriaMet")]},
+            Event.RUNNING,
+            "",
+        ),
         ("batch/v1", "Job", {}, {"conditions": [condition("Complete")]}, Event.SUCCEED, ""),
         ("batch/v1", "Job", {}, {"active": 1, "conditions": [condition("Complete", "False")]}, Event.STARTING, ""),
         ("batch/v1", "Job", {}, {"conditions": [FAILED]}, Event.FAIL, "BackoffLimitExceeded: too many failures"),
@@ -139,7 +149,6 @@ FAILED = condition("Failed", reason="BackoffLimitExceeded", message="too many fa
             Event.STARTING,
             "Unschedulable: no",
         ),
-        ("v1", "Pod", {}, {"phase": "Unknown"}, None, ""),
     ],
 )
 def test_native_statuses(
@@ -154,7 +163,8 @@ def test_native_statuses(
     found = catalogue.find(api_version, kind)
     assert found is not None
     obj = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": spec, "status": status}
-    assert observe(found, obj) == Observation(event, reason)
+    said = observe(found, obj)
+    assert (said.event, said.reason, said.not_understood) == (event, reason, "")
 
 
 def test_the_gang_hint_counts_when_watching_too(catalogue: Catalogue) -> None:
@@ -176,3 +186,43 @@ def test_a_status_that_makes_no_sense_says_nothing(catalogue: Catalogue) -> None
     for kind in catalogue.kinds:
         for status in ([1], "odd", {"conditions": [3], "state": 4, "phase": [], "replicaStatuses": {"Worker": 3}}):
             assert observe(kind, {"spec": 3, "status": status}).event in (None, Event.STARTING)
+
+
+STRANGE = {"phase": "Paused", "conditions": [condition("Frozen"), condition("Thawed", "False")], "since": "2026-01-01"}
+
+
+def every_kind() -> list[Kind]:
+    return [kind for kind in Catalogue.builtin().kinds if kind.rules.status]
+
+
+@pytest.mark.parametrize("kind", every_kind(), ids=lambda kind: kind.resource_kind)
+def test_a_status_that_no_rule_is_for_is_said_and_is_no_event(kind: Kind) -> None:
+    said = observe(kind, {"metadata": {"name": "x"}, "spec": {}, "status": STRANGE})
+    assert said == Observation(None, "", "status not understood: phase Paused, condition Frozen")
+
+
+@pytest.mark.parametrize("kind", every_kind(), ids=lambda kind: kind.resource_kind)
+@pytest.mark.parametrize("status", [None, {}, {"conditions": None}, {"conditions": [], "counts": {"a": 0}, "cpu": "0"}])
+def test_a_status_that_says_nothing_yet_is_not_one_that_is_not_understood(kind: Kind, status: Any) -> None:
+    said = observe(kind, {"metadata": {"name": "x"}, "spec": {}, "status": status})
+    assert (said.event in (None, Event.STARTING), said.not_understood) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"phase": "Unknown"}, "phase Unknown"),
+        ({"state": {"phase": "Odd", "lastTransitionTime": "2026-01-01T00:00:00Z"}, "podName": "x"}, "phase Odd"),
+        ({"replicas": 3, "message": "free text", "hash": "ab12"}, "it has hash, message, replicas"),
+        ({"a": "x" * 100}, f"a {'x' * 59}…"),
+        ({f"k{i}": f"w{i}" for i in range(9)}, "k0 w0, k1 w1, k2 w2, k3 w3, k4 w4, k5 w5 …"),
+        ("odd", "it is odd, and no mapping"),
+    ],
+)
+def test_the_words_of_a_status(status: Any, words: str) -> None:
+    assert statuses.words(status) == words
+
+
+def test_the_words_stay_the_same_while_only_moments_and_counters_change() -> None:
+    before = {"phase": "Odd", "at": "2026-01-01T00:00:00Z", "done": 3, "message": "3 of 9"}
+    assert statuses.words(before) == statuses.words(before | {"at": "2026-01-02T00:00:00Z", "done": 4, "message": "4"})

@@ -22,7 +22,7 @@ def of_kind(kind: str, replicas: int = 2) -> dict[str, Any]:
         "Job": ("batch/v1", {"parallelism": replicas, "template": ONCE}),
         "Deployment": ("apps/v1", {**each, "selector": selector}),
         "StatefulSet": ("apps/v1", {**each, "selector": selector}),
-        "PyTorchJob": ("kubeflow.org/v1", {"pytorchReplicaSpecs": {"Master": each, "Worker": each}}),
+        "PyTorchJob": ("kubeflow.org/v1", {"pytorchReplicaSpecs": {"Master": {"template": TEMPLATE}, "Worker": each}}),
         "VolcanoJob": ("batch.volcano.sh/v1alpha1", {"tasks": [{**each, "name": "a"}, {**each, "name": "b"}]}),
     }
     api_version, spec = specs[kind]

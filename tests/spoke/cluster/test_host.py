@@ -603,6 +603,29 @@ async def test_a_deployment_runs_and_goes_with_everything(cluster: HostCluster) 
     assert not processes("http.server 0 --bind")
 
 
+async def test_a_job_succeeds_by_its_success_policy_and_the_others_are_ended(cluster: HostCluster) -> None:
+    text = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: leader-decides}
+spec:
+  completionMode: Indexed
+  completions: 2
+  parallelism: 2
+  successPolicy: {rules: [{succeededIndexes: "0"}]}
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 1
+      containers: [{name: c, image: x, command: [sh, -c, '[ $JOB_COMPLETION_INDEX = 0 ] && exit 0; sleep 8769']}]
+"""
+    workload = await submit(cluster, text.encode())
+    await bind(cluster, await pods_of(cluster, 2), "0")
+    await outcome(cluster, workload, Event.SUCCEED)
+    await pods_of(cluster, 1)
+    assert not processes("sleep 8769")
+
+
 async def test_a_failed_rank_fails_the_job_and_ends_the_others(cluster: HostCluster) -> None:
     text = """
 apiVersion: batch/v1
