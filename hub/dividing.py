@@ -25,7 +25,10 @@ from placement.verdict import (
     Decision,
     DeviceMissing,
     KindNotServed,
+    LevelUnknown,
     NotAllowed,
+    ObjectsMissing,
+    OverrideRefused,
     PolicyForbids,
     Reason,
     RefusedBySpoke,
@@ -351,16 +354,30 @@ def _shunned(whole: Whole, record: DivisionRecord, asked: Asked, now: datetime) 
         if part.phase is Phase.FAILED:
             found[cluster] = Shunned(part.reason)
         elif part.phase is Phase.QUEUED and now - part.submitted_at >= REFUSED_FOR and cluster not in found:
-            refusals = [one.detail for one in _why(part, asked) if isinstance(one, RefusedBySpoke)]
-            if refusals:
-                found[cluster] = Shunned(refusals[0], now + SHUNNED_FOR)
+            against = [one for one in _why(part, asked) if isinstance(one, _AGAINST_IT)]
+            if against:
+                found[cluster] = Shunned(against[0].message, now + SHUNNED_FOR)
     return found
+
+
+# What a cluster may have against a part besides its room, which is counted anyway, and its queue, which is the same
+# everywhere: by what an override makes of it there, or for want of what it names, too.
+_AGAINST_IT = (
+    RefusedBySpoke,
+    OverrideRefused,
+    ObjectsMissing,
+    ConstraintUnmet,
+    DeviceMissing,
+    KindNotServed,
+    PolicyForbids,
+    LevelUnknown,
+)
 
 
 def _refused_until(whole: Whole, asked: Asked, now: datetime) -> list[datetime | None]:
     """When those that are refused now are to be looked at again."""
     waiting = [part for part in whole.live if part.phase is Phase.QUEUED and now - part.submitted_at < REFUSED_FOR]
-    refused = [part for part in waiting if any(isinstance(one, RefusedBySpoke) for one in _why(part, asked))]
+    refused = [part for part in waiting if any(isinstance(one, _AGAINST_IT) for one in _why(part, asked))]
     return [part.submitted_at + REFUSED_FOR for part in refused]
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 from placement import feasibility, scoring
 from placement.capacity import Capacity, Fit
-from placement.division.values import UNLIMITED, Place
+from placement.division.values import UNLIMITED, LeftOut, Place
 from placement.fleet import Cluster, Fleet, Health, Reservation
 from placement.inventory import JobEpoch
 from placement.members import Member, renewed, same_objects
 from placement.planner import PAID
-from placement.verdict import ClusterNotReady, Reason, RefusedBySpoke, ResourcesShort, TopologyShort
+from placement.verdict import ClusterNotReady, Reason, ResourcesShort, TopologyShort
 from placement.workload import Workload
 
 
@@ -59,7 +59,7 @@ class Rooms:
         holding: Mapping[str, Holding],
         shunned: Mapping[str, str],
     ) -> tuple[Place, ...]:
-        """`holding`: the parts that there are, by cluster; `shunned`: clusters that refused or failed one, and why."""
+        """`holding`: the parts that there are, by cluster; `shunned`: clusters that are left out, and why."""
         single = _with_replicas(workload, 1)
         return tuple(
             self._place(single, fleet, cluster, holding.get(name), shunned.get(name, ""))
@@ -76,7 +76,7 @@ class Rooms:
         usd = 0.0 if capacity is None else _usd_per_hour(single, name, capacity, fleet)
         keeps = has if cluster.health is Health.DISCONNECTED else 0
         if refusal:
-            answer = (RefusedBySpoke(name, refusal),)
+            answer = (LeftOut(name, refusal),)
         if isinstance(answer, tuple):
             no_room = isinstance(answer[0], ResourcesShort | TopologyShort)
             room = _on_nodes(held, has, fleet) if no_room else has

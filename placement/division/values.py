@@ -78,6 +78,19 @@ class RegionShort(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut(Reason):
+    """It refused a part, failed one, or had another reason against one that waited there."""
+
+    code: ClassVar[str] = "left-out"
+    cluster: str
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.cluster} is left out: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
 class NoSuchCluster(Reason):
     code: ClassVar[str] = "no-such-cluster"
     clusters: tuple[str, ...]

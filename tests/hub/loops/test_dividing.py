@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from hub.store import jobs, rows
 from hub.store.wholes import Whole
 from placement.division.division import REST
 from placement.lifecycle import Event, Phase
+from placement.verdict import Candidate, ConstraintUnmet, Decision, Waiting
 from tests.hub.loops.divided import World, a_world, service, training
 from tests.hub.loops.rig import ADMIN, ANN, BOB, FakeSpoke, open_hub
 from wire.orders import ENDPOINTS, LogLines, Scale
@@ -574,3 +577,26 @@ async def test_a_log_is_followed_into_parts_that_come_later(tmp_path: Path) -> N
         await world.settle()
         async with asyncio.timeout(10):
             assert [one async for one in following] == []
+
+
+async def test_what_a_cluster_has_against_a_part_besides_room_leaves_it_out(tmp_path: Path) -> None:
+    """As an override or a missing object does, which the rooms know nothing of."""
+    async with a_world(tmp_path) as world:
+        told = world.hub.copies.backlog.decision
+
+        def against(job: str) -> Decision | None:
+            found = told(job)
+            if found is None or not isinstance(found.verdict, Waiting):
+                return found
+            unmet = ConstraintUnmet("eu-a", "replica", "its override selects no node")
+            return replace(found, candidates=(Candidate("eu-a", (unmet,)),))
+
+        world.spokes["eu-a"].refuses = True
+        world.hub.dividing._backlog = SimpleNamespace(decision=against)  # type: ignore[assignment]
+        id_ = await world.submit(service(divide="weights"))
+        await world.pass_time(31)
+        await world.run_all()
+        assert await world.shares(id_) == {"us-b": 6}
+        work = await world.show(id_)
+        assert work.division is not None
+        assert "its override selects no node" in work.division.shunned["eu-a"].why

@@ -75,7 +75,7 @@ def test_a_cluster_that_refused_takes_no_more() -> None:
     found = places(fleet, refused={"a": "0 of 1 pods fit"})["a"]
     assert found.room == 0
     assert found.why is not None
-    assert found.why.message == "the spoke of a refused it: 0 of 1 pods fit"
+    assert found.why.message == "a is left out: 0 of 1 pods fit"
 
 
 def test_a_queued_part_holds_nothing() -> None:
