@@ -56,8 +56,12 @@ def tables() -> str:
     lines += [_tally_row(rules) for rules in ordered if rules.progress is not None or rules.retries is not None]
     lines += ["", "| runs by a calendar ([cron.md](cron.md)) | apiVersion | each run is |", "|---|---|---|"]
     lines += [f"| {other.kind} | {', '.join(other.versions)} | a Job |" for other in catalogue.others.calendars]
-    lines += ["", "| goes along with the workload that uses it | apiVersion |", "|---|---|"]
-    lines += [f"| {other.kind} | {', '.join(other.versions)} |" for other in catalogue.others.dependencies]
+    lines += ["", "| goes along with the workload that uses it | apiVersion | a cluster that does not serve it |"]
+    lines += ["|---|---|---|"]
+    lines += [
+        f"| {other.kind} | {', '.join(other.versions)} | {_ELSEWHERE[other.installed]} |"
+        for other in catalogue.others.dependencies
+    ]
     for heading, others in (
         ("is read, and not applied", catalogue.others.left_out),
         ("is not submitted", catalogue.others.refused),
@@ -65,6 +69,9 @@ def tables() -> str:
         lines += ["", f"| {heading} | because |", "|---|---|"]
         lines += [f"| {other.kind} ({', '.join(other.versions)}) | {other.because} |" for other in others]
     return "\n".join(lines)
+
+
+_ELSEWHERE = {"": "", "needed": "is left out", "wished": "runs the workload without"}
 
 
 def _shape_row(rules: KindFile) -> str:

@@ -199,12 +199,14 @@ class Federation(ABC):
         return True
 
     def live_jobs(self) -> Sequence[JobOut]:
-        return self.admin.jobs(phases=set(Phase) - TERMINAL, limit=1000).jobs
+        """Of divided works their parts, too."""
+        return self.admin.jobs(phases=set(Phase) - TERMINAL, parts=True, limit=1000).jobs
 
     def clear(self) -> None:
         """Cancels what lives and removes what has ended, so that the next scenario begins with empty clusters."""
         for job in self.live_jobs():
-            self.admin.cancel(job.id)
+            if job.whole in (None, job.id):
+                self.admin.cancel(job.id)
         until("every job to end", lambda: not self.live_jobs(), timeout_s=30)
         for cluster in self.clusters.values():
             wipe(cluster)

@@ -43,6 +43,7 @@ from hub.costs import Costs
 from hub.crons import Crons
 from hub.datasets import Datasets
 from hub.distributions import Distributions
+from hub.endpoints import Endpoints
 from hub.errors import Unauthenticated
 from hub.federation import Federation
 from hub.happenings import Happenings
@@ -53,6 +54,7 @@ from hub.link import server as link_server
 from hub.link.directory import Directory
 from hub.loops.calendar import CalendarLoop
 from hub.loops.distributing import DistributingLoop
+from hub.loops.dividing import DividingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
@@ -157,6 +159,7 @@ class Hub:
         await parts.queues.keep_initial()
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
+        self._run_loop("dividing", parts.dividing.run())
         self._run_loop("health", parts.health.run())
         self._run_loop("distributing", parts.distributing.run())
         self._run_loop("calendar", parts.calendar.run())
@@ -362,6 +365,7 @@ class Hub:
             tunnels=parts.tunnels,
             usages=Usages(parts.jobs, parts.directory),
             happenings=parts.happenings,
+            endpoints=Endpoints(parts.jobs, parts.directory, parts.copies.federation),
             ca_pem=authority.ca_pem,
             last_event=lambda: parts.copies.feed.last,
             grpc_address=settings.grpc_public_address or f":{self.grpc_address.rpartition(':')[2]}",
@@ -409,6 +413,7 @@ class _Parts:
     uplink: Uplink
     presence: Presence
     placing: PlacingLoop
+    dividing: DividingLoop
     health: HealthLoop
     distributing: DistributingLoop
     calendar: CalendarLoop
@@ -470,6 +475,7 @@ def _assemble(
         overriding,
         rendered,
         presence,
+        catalogue,
         clock=clock,
         rng=rng,
     )
@@ -504,6 +510,7 @@ def _assemble(
         ),
         presence=presence,
         placing=PlacingLoop(store, federation, backlog, planning, clock=clock),
+        dividing=DividingLoop(store, federation, backlog, copies.wholes, catalogue, clock=clock, rng=rng),
         health=HealthLoop(store, federation, clock=clock, keep_ended_days=settings.keep_ended_days),
         distributing=DistributingLoop(store, clock=clock),
         calendar=CalendarLoop(store, crons, clock=clock),

@@ -150,15 +150,20 @@ class MusterClient:
         queue: str | None = None,
         name: str | None = None,
         tenant: str | None = None,
+        parts: bool = False,
         limit: int = 100,
         cursor: str | None = None,
     ) -> schemas.JobPageOut:
         wanted = {"cluster": cluster, "queue": queue, "name": name, "tenant": tenant, "cursor": cursor, "limit": limit}
         params: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+        params |= {"parts": True} if parts else {}
         return self._get(schemas.JobPageOut, "/jobs", {**params, "phase": sorted(phases)})
 
     def job(self, ref: str) -> schemas.JobDetailOut:
         return self._get(schemas.JobDetailOut, f"/jobs/{_part(ref)}")
+
+    def endpoints(self, ref: str) -> schemas.EndpointsOut:
+        return self._get(schemas.EndpointsOut, f"/jobs/{_part(ref)}/endpoints")
 
     def cancel(self, ref: str) -> schemas.JobOut:
         return self._model(schemas.JobOut, self._call("POST", f"/jobs/{_part(ref)}/cancel"))

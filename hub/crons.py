@@ -16,12 +16,12 @@ from random import Random
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, Invalid, NotFound
-from hub.jobs import CANCEL_GRACE_S, ID_ALPHABET, ID_LENGTH, Jobs
+from hub.ids import ID_ALPHABET, ID_LENGTH
+from hub.jobs import CANCEL_GRACE_S, Jobs
 from hub.records import Actor, Job, Planned, UserRole
 from hub.roles import no_viewers
-from hub.store import crons, moves, users
+from hub.store import crons, users, wholes
 from hub.store.crons import CronRecord, RunRecord
-from hub.store.moves import Move
 from hub.store.store import Store
 from hub.submits import Asked, Submitted, submit_together
 from placement.calendar import reading, splitting
@@ -32,8 +32,6 @@ from placement.kinds import documents
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.documents import Document
 from placement.kinds.problems import Findings, ManifestError, Problem, TooManyProblems, did_you_mean
-from placement.lifecycle import Event
-from wire.orders import Stop
 
 MAX_CRONS = 1000  # of one tenant
 
@@ -261,8 +259,7 @@ class Crons:
 
 
 def stop_runs(session: Session, jobs: Sequence[str], reason: str, now: datetime) -> None:
-    stop = Stop(CANCEL_GRACE_S, reason)
-    moves.apply(session, [Move(job, Event.CANCEL, reason, now, stop=stop) for job in jobs])
+    wholes.stop(session, jobs, reason, now, CANCEL_GRACE_S)
 
 
 def _done(answers: Sequence[tuple[Submitted, ...] | Exception]) -> tuple[Submitted, ...]:

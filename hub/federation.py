@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -97,6 +97,15 @@ class Federation:
         self._leaving: dict[str, Leaving] = {}  # likewise
         self._emptied: dict[str, datetime] = {}
         self._fleet: Fleet | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Called whenever there may be more room or less, another price, or a cluster that is ready, silent or lost."""
+        self._watchers.append(watcher)
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()
 
     def load(
         self,
@@ -306,6 +315,8 @@ class Federation:
         live.health = health
         if health is Health.READY:
             self._improved()
+        else:
+            self._tell()
         self._fleet = None
 
     def _health_of(self, live: _Live, now: datetime) -> Health:
@@ -322,6 +333,7 @@ class Federation:
         self.improvements += 1
         self._fleet = None
         self.wake.set()
+        self._tell()
 
     # ---- what others ask ----
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from hub.jobs import LogSource
 from hub.link.directory import NotConnected
 from hub.link.log_flow import LogBroken
+from hub.merging import Found, merged
 from hub.records import Actor, Job, JobEvent
 from placement.lifecycle import TERMINAL, Phase
 from wire import capabilities
@@ -41,6 +43,7 @@ class Happening:
 
 class JobEvents(Protocol):
     async def show(self, actor: Actor, ref: str) -> Job: ...
+    async def parts(self, actor: Actor, work: Job) -> Sequence[Job]: ...
     def events(self, actor: Actor, *, after: int | None, job: str | None, follow: bool) -> AsyncIterator[JobEvent]: ...
 
 
@@ -51,8 +54,43 @@ class Happenings:
         self._clock = clock
 
     async def of(self, actor: Actor, ref: str, *, follow: bool) -> AsyncGenerator[Happening, None]:
-        """In the order of time; with `follow` then as they come, until the job has ended. Raises NotFound."""
+        """In the order of time; with `follow` then as they come, until the job has ended. Of a divided work its own
+        and those of its parts, each with its cluster. Raises NotFound."""
         job = await self._jobs.show(actor, ref)
+        source = self._of_whole(actor, job, follow=follow) if job.is_whole else self._of_job(actor, job, follow=follow)
+        async with aclosing(source) as found:
+            async for one in found:
+                yield one
+
+    async def _of_whole(self, actor: Actor, whole: Job, *, follow: bool) -> AsyncGenerator[Happening, None]:
+        told: set[str] = set()
+        past = [one async for one in self._of_job(actor, whole, follow=False)]
+        for part in await self._jobs.parts(actor, whole):
+            past += [_in_cluster(one, part) async for one in self._of_job(actor, part, follow=False)]
+        for one in sorted(past, key=_order):
+            told.add(f"{one.id} {one.count}")
+            yield one
+        if not follow or whole.phase in TERMINAL:
+            return
+
+        async def find() -> Found[str, Happening]:
+            work = await self._jobs.show(actor, whole.id)
+            parts = await self._jobs.parts(actor, work)
+            sources = {part.id: partial(self._of_part, actor, part) for part in parts}
+            sources[work.id] = partial(self._of_job, actor, work, follow=True)
+            return sources, work.phase in TERMINAL
+
+        async with aclosing(merged(find, look_s=_LOOK_S)) as found:
+            async for one in found:
+                if f"{one.id} {one.count}" not in told:
+                    yield one
+
+    async def _of_part(self, actor: Actor, part: Job) -> AsyncGenerator[Happening, None]:
+        async with aclosing(self._of_job(actor, part, follow=True)) as found:
+            async for one in found:
+                yield _in_cluster(one, part)
+
+    async def _of_job(self, actor: Actor, job: Job, *, follow: bool) -> AsyncGenerator[Happening, None]:
         own = [_own(event) async for event in self._jobs.events(actor, after=None, job=job.id, follow=False)]
         last = max((int(one.id.rpartition("-")[2]) for one in own), default=0)
         said = [one async for one in self._of_cluster(job, follow=False)]
@@ -169,6 +207,11 @@ def _told(line: bytes) -> Happening | None:
 def _time(text: str) -> datetime:
     at = datetime.fromisoformat(text)
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _in_cluster(one: Happening, part: Job) -> Happening:
+    cluster = part.workload.hints.clusters[0]
+    return replace(one, object=f"{one.object} in {cluster}" if one.object else cluster)
 
 
 def _own(event: JobEvent) -> Happening:

@@ -14,43 +14,60 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Protocol
 
 from sqlalchemy.orm import Session
 
+from hub import dividing
 from hub.admission import Admitted, Submission, home_of
+from hub.dividing import is_lost
 from hub.errors import ConflictError, Invalid, NotFound, TooLarge
 from hub.federation import Federation
+from hub.ids import new_id
 from hub.link.directory import NotConnected
 from hub.link.log_flow import LogBroken
 from hub.loops.attempt import Planner, Renderer, data_of, served_there
 from hub.loops.backlog import Backlog, with_refusals
+from hub.merging import Found, merged
 from hub.overriding import OverrideRefused, Overriding
 from hub.presence import Presence
-from hub.records import Actor, Explanation, Job, JobEvent, JobFilter, Manifest, Object, Page, Planned
+from hub.records import (
+    Actor,
+    DivisionRecord,
+    Explanation,
+    Job,
+    JobEvent,
+    JobFilter,
+    Manifest,
+    Object,
+    Page,
+    PartState,
+    Planned,
+)
 from hub.roles import no_viewers
-from hub.store import events, jobs, moves
+from hub.store import events, jobs, wholes
 from hub.store.feed import Feed
 from hub.store.jobs import NewJob, name_of
-from hub.store.moves import Move
 from hub.store.store import Store
+from hub.store.wholes import cluster_of
 from hub.submits import Asked, Submitted, content_hash, submit_together
+from placement.division import manifests
 from placement.fleet import Fleet, PendingJob
+from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem, did_you_mean
-from placement.lifecycle import TERMINAL, Event, Phase
+from placement.lifecycle import TERMINAL, Phase
 from placement.outlook.outlook import Outlook, outlook
 from placement.safety.patterns import any_matches
 from placement.safety.secrets import without_data
-from placement.verdict import Decision
+from placement.verdict import Decision, Waiting
 from placement.workload import IfTooLarge, Workload
 from wire import capabilities
-from wire.orders import JobRef, LogLines, LogQuery, Stop
+from wire.orders import JobRef, LogLines, LogQuery
 
 log = logging.getLogger(__name__)
 
-ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-ID_LENGTH = 10
 CANCEL_GRACE_S = 30.0
 MAX_JOBS_PER_SUBMIT = 10_000
 MAX_PAGE = 1000
@@ -93,6 +110,7 @@ class Jobs:
         overriding: Overriding,
         render: Renderer,
         presence: Presence,
+        catalogue: Catalogue,
         *,
         clock: Callable[[], datetime],
         rng: Random,
@@ -108,6 +126,7 @@ class Jobs:
         self._overriding = overriding
         self._render = render
         self._presence = presence
+        self._catalogue = catalogue
         self._clock = clock
         self._rng = rng
 
@@ -221,17 +240,28 @@ class Jobs:
         admitted = self._admitted(actor, submissions)
         now, fleet = self._clock(), self._federation.fleet()
         found = await self._varied(actor, admitted, submissions, fleet)
-        pending = [
+        divided = {
+            number: manifests.replicas_of(workload, (*one.dependencies, one.manifest))
+            for number, (workload, one) in enumerate(zip(found, submissions, strict=True), 1)
+            if workload.hints.divide is not None
+        }
+        everything = [
             self._pending(f"plan-{number}", workload, actor.tenant, fleet, now)
             for number, workload in enumerate(found, 1)
         ]
+        pending = [one for number, one in enumerate(everything, 1) if number not in divided]
         # Room that is kept for others is not offered.
         planned = await asyncio.to_thread(self._plan, fleet, [*self._backlog.heads(), *pending], now)
         decisions = {decision.job: decision for decision in planned.decisions}
+
+        def planned_one(number: int, one: PendingJob) -> Planned:
+            if number in divided:
+                division = dividing.plan(one.workload, divided[number], fleet, now)
+                return Planned(one.workload, Decision(one.job, 1, Waiting(division.made.reasons), ()), None, division)
+            return Planned(one.workload, decisions[one.job], _seen(one, decisions[one.job], fleet, now))
+
         answer = await asyncio.to_thread(
-            lambda: tuple(
-                Planned(one.workload, decisions[one.job], _seen(one, decisions[one.job], fleet, now)) for one in pending
-            )
+            lambda: tuple(planned_one(number, one) for number, one in enumerate(everything, 1))
         )
         return answer, submissions, fleet
 
@@ -294,9 +324,13 @@ class Jobs:
                 yield Problem(number, "muster.dev/queue", message, f"its queues: {', '.join(allowed) or 'none'}")
 
     def _new_job(self, workload: Workload, found: Submission, at: datetime) -> NewJob:
-        id_ = "j-" + "".join(self._rng.choices(ID_ALPHABET, k=ID_LENGTH))
+        id_, objects = new_id(self._rng), (*found.dependencies, found.manifest)
         try:
-            return jobs.new_job(id_, workload, (*found.dependencies, found.manifest), at)
+            if workload.hints.divide is None:
+                return jobs.new_job(id_, workload, objects, at)
+            nature = manifests.nature_of(workload, objects, self._catalogue)
+            asked = DivisionRecord(nature.replicas, nature.scaled, resizes=nature.resizes)
+            return jobs.new_job(id_, workload, objects, at, whole=id_, division=asked)
         except TypeError as error:
             raise Invalid(
                 f"{workload.name} cannot be stored: {error}",
@@ -312,6 +346,26 @@ class Jobs:
         Raises NotFound, ConflictError.
         """
         return await self._store.read(lambda session: _one(session, actor, ref))
+
+    async def parts(self, actor: Actor, work: Job) -> tuple[Job, ...]:
+        """Of a divided work that the actor was shown: all but those that were stopped."""
+        found = await self._store.read(lambda session: wholes.load(session, [work.id]))
+        return tuple(part for whole in found for part in whole.parts)
+
+    async def part_states(self, actor: Actor, work: Job) -> tuple[PartState, ...]:
+        """As `parts`, in the order of their clusters' names."""
+        fleet, regions = self._federation.fleet(), self._federation.members
+        parts = [(cluster_of(part), part) for part in await self.parts(actor, work)]
+        return tuple(
+            PartState(part, cluster, regions.get(cluster, ""), is_lost(cluster, fleet))
+            for cluster, part in sorted(parts, key=lambda one: (one[0], one[1].submitted_at))
+        )
+
+    async def reach(self, actor: Actor, ref: str) -> Job:
+        """As `show`; of a divided work the part that has most replicas ready. Raises NotFound, ConflictError."""
+        job = await self.show(actor, ref)
+        running = [part for part in await self.parts(actor, job) if part.phase is Phase.RUNNING] if job.is_whole else []
+        return max(running, key=lambda part: (sum(one.ready for one in part.roles), part.id), default=job)
 
     async def list(self, actor: Actor, job_filter: JobFilter) -> Page:
         """Newest first. Raises Invalid."""
@@ -377,15 +431,7 @@ class Jobs:
         Raises NotFound, ConflictError (not placed, its cluster is away, or its spoke too old for what is asked).
         """
         job = await self.show(actor, ref)
-        if job.cluster is None or job.phase is Phase.QUEUED:
-            raise ConflictError(
-                f"{job.name} ({job.id}) is {job.phase} and has no pods: {job.reason or 'it is not placed yet'}",
-                code="not-placed",
-                mend=f"muster explain {job.id} says what it waits for"
-                if job.phase not in TERMINAL
-                else f"muster explain {job.id} says why it was never placed",
-            )
-        query = LogQuery(
+        asked = LogQuery(
             JobRef(job.id, job.epoch),
             role,
             follow,
@@ -397,6 +443,14 @@ class Jobs:
             container,
             tuple(sorted((after or {}).items())),
         )
+        source = self._logs_of_parts(actor, job, asked) if job.is_whole else self._logs_of(job, asked)
+        async with aclosing(source) as found:
+            async for lines in found:
+                yield lines
+
+    async def _logs_of(self, job: Job, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        if job.cluster is None or job.phase is Phase.QUEUED:
+            raise _has_no_pods(job)
         try:
             if not query.is_plain and not self._logs.can(job.cluster, capabilities.LOGS_RESUME):
                 raise ConflictError(
@@ -419,6 +473,43 @@ class Jobs:
                 f"the log of {job.name} ended early: {error}", code="log-broken", mend="ask for it again"
             ) from error
 
+    async def _logs_of_parts(self, actor: Actor, whole: Job, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        """Of all of them at once, each pod with its cluster before its name. What cannot be had is told in a line."""
+        if query.rank is not None:
+            raise ConflictError(
+                f"{whole.name} is divided, and each of its parts has a pod of rank {query.rank}",
+                code="divided",
+                mend=f"name a part by its id (muster show {whole.id})",
+            )
+
+        async def find() -> Found[tuple[str, int], LogLines]:
+            work = await self.show(actor, whole.id)
+            parts = await self.parts(actor, work)
+            sources = {
+                (part.id, part.epoch): partial(self._part_of_log, part, query)
+                for part in parts
+                if part.cluster is not None and part.phase is not Phase.QUEUED
+            }
+            return sources, not query.follow or work.phase in TERMINAL
+
+        if not query.follow and not (await find())[0]:
+            raise _has_no_pods(whole)
+        async with aclosing(merged(find)) as found:
+            async for lines in found:
+                yield lines
+
+    async def _part_of_log(self, part: Job, query: LogQuery) -> AsyncGenerator[LogLines, None]:
+        prefix = f"{part.cluster}/"
+        after = tuple((pod.removeprefix(prefix), at) for pod, at in query.after if pod.startswith(prefix))
+        try:
+            async with aclosing(
+                self._logs_of(part, replace(query, ref=JobRef(part.id, part.epoch), after=after))
+            ) as found:
+                async for lines in found:
+                    yield LogLines(prefix + lines.pod, lines.data, lines.position)
+        except ConflictError as error:
+            yield LogLines(prefix + "?", f"{error.message}\n".encode())
+
     # ---- cancel ----
 
     async def cancel(self, actor: Actor, ref: str) -> Job:
@@ -433,7 +524,13 @@ class Jobs:
             job = _one(session, actor, ref)
             if job.phase in TERMINAL or job.phase is Phase.CANCELLING:
                 return job
-            moves.apply(session, [Move(job.id, Event.CANCEL, reason, now, stop=Stop(CANCEL_GRACE_S, reason))])
+            if job.is_part:
+                raise ConflictError(
+                    f"{job.id} is the part of {job.name} in {job.workload.hints.clusters[0]}",
+                    code="is-a-part",
+                    mend=f"cancel the whole (muster cancel {job.whole}), or submit it with other weights",
+                )
+            wholes.stop(session, [job.id], reason, now, CANCEL_GRACE_S)
             return _one(session, actor, job.id)
 
         return await self._store.write(write)
@@ -448,6 +545,16 @@ def _seen(
     except Exception:
         log.exception("the outlook of %s cannot be worked out", job.job)
         return None
+
+
+def _has_no_pods(job: Job) -> ConflictError:
+    return ConflictError(
+        f"{job.name} ({job.id}) is {job.phase} and has no pods: {job.reason or 'it is not placed yet'}",
+        code="not-placed",
+        mend=f"muster explain {job.id} says what it waits for"
+        if job.phase not in TERMINAL
+        else f"muster explain {job.id} says why it was never placed",
+    )
 
 
 def _one(session: Session, actor: Actor, ref: str) -> Job:

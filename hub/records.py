@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
 from placement.costs import Cost
+from placement.division.values import Division, Place
 from placement.lifecycle import Phase
 from placement.outlook.outlook import Outlook
 from placement.tally import Tally
@@ -78,6 +79,28 @@ class CostReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Shunned:
+    """A cluster that takes no part of a divided work for now, or (`until` None) for good."""
+
+    why: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DivisionRecord:
+    """How a work's replicas are divided over clusters, as it was decided last."""
+
+    replicas: int  # what is asked for
+    scaled: bool  # an autoscaler in each cluster says how many there are
+    shares: Mapping[str, int] = field(default_factory=dict)  # by cluster
+    wanted: int = 0  # what the shares were to sum up to
+    reasons: tuple[tuple[str, str], ...] = ()  # (code, message): what the wish could not have
+    changed_at: datetime | None = None  # when the shares were changed last
+    shunned: Mapping[str, Shunned] = field(default_factory=dict)
+    resizes: bool = True  # a part gets another size where it is; else it is stopped, and another takes its place
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     id: str  # "j-" and ten characters of [0-9a-v]
     tenant: str
@@ -105,6 +128,17 @@ class Job:
     stalled_since: datetime | None = None  # while it shows no progress for the time that it named
     progress: Tally | None = None  # of the present attempt, where its kind tells it
     retries: Tally | None = None
+    whole: str | None = None  # of a part: the divided work that it is of; of that work: its own id
+    division: DivisionRecord | None = None  # of a divided work
+
+    @property
+    def is_whole(self) -> bool:
+        """It is divided: what runs are its parts, jobs of their own."""
+        return self.whole == self.id
+
+    @property
+    def is_part(self) -> bool:
+        return self.whole is not None and self.whole != self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +167,25 @@ class JobFilter:
     queue: str | None = None
     name: str | None = None  # substring
     tenant: str | None = None  # admins only; others are held to their own
+    parts: bool = False  # of divided works, too
     limit: int = 100
     cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """A part of a divided work as people see it."""
+
+    job: Job
+    cluster: str  # the one that it may run in
+    region: str
+    away: bool  # that cluster is lost: its replicas do not count
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDivision:
+    made: Division
+    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +195,7 @@ class Planned:
     workload: Workload
     decision: Decision
     outlook: Outlook | None = None
+    division: PlannedDivision | None = None  # of one that is to be divided, instead of a place
 
 
 @dataclass(frozen=True, slots=True)

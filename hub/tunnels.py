@@ -45,7 +45,7 @@ class TunnelSource(Protocol):
 
 
 class Shown(Protocol):
-    async def show(self, actor: Actor, ref: str) -> Job: ...
+    async def reach(self, actor: Actor, ref: str) -> Job: ...
 
 
 class Tunnels:
@@ -72,7 +72,7 @@ class Tunnels:
         action = "exec" if isinstance(to, Process) else "port-forward"
         no_viewers(actor, "reach into the pods of jobs")
         _check(to)
-        job = await self._jobs.show(actor, ref)
+        job = await self._jobs.reach(actor, ref)
         cluster = self._cluster(job, action)
         if self._open[actor.user] >= OPEN_TUNNELS:
             raise ConflictError(

@@ -33,6 +33,7 @@ class UsageSource(Protocol):
 class KnownJobs(Protocol):
     async def list(self, actor: Actor, wanted: JobFilter) -> Page: ...
     async def show(self, actor: Actor, ref: str) -> Job: ...
+    async def parts(self, actor: Actor, work: Job) -> Sequence[Job]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Usages:
 
     async def top(self, actor: Actor, ref: str | None = None) -> Top:
         """Of one job, or of all that run. Raises NotFound, and Invalid for a job that does not run."""
-        jobs = [await self._running(actor, ref)] if ref is not None else await self._all(actor)
+        jobs = await self._running(actor, ref) if ref is not None else await self._all(actor)
         by_cluster: dict[str, list[JobRef]] = defaultdict(list)
         for job in jobs:
             if job.cluster:
@@ -73,23 +74,26 @@ class Usages:
         except (NotConnected, UsageBroken) as error:
             return Usage((), (str(error),))
 
-    async def _running(self, actor: Actor, ref: str) -> Job:
+    async def _running(self, actor: Actor, ref: str) -> list[Job]:
+        """Of a divided work its parts that run."""
         job = await self._jobs.show(actor, ref)
-        if job.phase is not Phase.RUNNING:
+        found = await self._jobs.parts(actor, job) if job.is_whole else [job]
+        running = [one for one in found if one.phase is Phase.RUNNING]
+        if not running:
             raise Invalid(
                 f"{ref} is {job.phase}, and only a job that runs uses anything",
                 code="not-running",
                 mend="muster show says what became of it",
             )
-        return job
+        return running
 
     async def _all(self, actor: Actor) -> list[Job]:
         found: list[Job] = []
         cursor: str | None = None
         while len(found) < MOST_JOBS:
-            wanted = JobFilter(phases=frozenset({Phase.RUNNING}), limit=_PAGE, cursor=cursor)
+            wanted = JobFilter(phases=frozenset({Phase.RUNNING}), parts=True, limit=_PAGE, cursor=cursor)
             page = await self._jobs.list(actor, wanted)
-            found += page.jobs
+            found += [job for job in page.jobs if not job.is_whole]
             cursor = page.next_cursor
             if cursor is None:
                 break

@@ -67,7 +67,13 @@ class Attempt:
     until: datetime  # of one that runs: now
     outcome: Outcome | None  # None: it runs, or ended before outcomes were noted
     runs: bool = False
+    whole: str | None = None  # the divided work that the job is a part of
     part: int = 0  # of one whose size was changed: 0 its last size, the others those before, charged for themselves
+
+    @property
+    def work(self) -> str:
+        """What people submitted."""
+        return self.whole or self.job
 
     @property
     def hours(self) -> float:

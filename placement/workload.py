@@ -146,6 +146,25 @@ class IfTooLarge(StrEnum):
     REJECT = "reject"
 
 
+class DivideBy(StrEnum):
+    """How a workload's replicas are divided over clusters."""
+
+    WEIGHTS = "weights"  # in proportion; equal ones where none are named
+    FREE = "free"  # in proportion to the room that each cluster has
+    PRICE = "price"  # the cheapest cluster is filled first
+    DUPLICATE = "duplicate"  # every cluster has all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Divide:
+    """Its replicas may lie in several clusters at once."""
+
+    by: DivideBy
+    weights: tuple[tuple[str, int], ...] = ()  # (cluster, weight): no others then; () all, and alike
+    min_per_region: int = 0
+    max_clusters: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Hints:
     """What `muster.dev/…` labels and annotations, or the kind's own fields, say about placing."""
@@ -167,6 +186,7 @@ class Hints:
     grace_s: float = 30.0  # from the signal to the end, when it is evicted
     stalled_after_s: float | None = None  # without progress for so long it stands still; None: it does not say
     if_stalled: str = "flag"  # or "restart"
+    divide: Divide | None = None  # None: all of it in one cluster
     grow_after_s: float | None = 300.0  # an elastic one grows when it has kept its size so long; None: never
 
 

@@ -24,6 +24,7 @@ from placement.kinds.kind import Kind
 from placement.presence import ObjectName
 from spoke import (
     claim_facts,
+    endpoints,
     gangs,
     heartbeats,
     job_events,
@@ -43,7 +44,9 @@ from spoke.claims import Claims
 from spoke.cluster.backoff import Backoff
 from spoke.cluster.port import ClusterError, ClusterPort, Object, Selection, Unavailable
 from spoke.crew import Crew
+from spoke.dependencies import SIZED
 from spoke.device_book import DeviceBook
+from spoke.distribution import caring
 from spoke.distribution.caring import Caring
 from spoke.entry import Desired, Entry
 from spoke.gpus import book
@@ -56,7 +59,7 @@ from spoke.heartbeats import Heartbeats
 from spoke.holding import Holding, brings_claims
 from spoke.ingest import POD_KIND, Ingest, Unowned
 from spoke.inventory import Inventory
-from spoke.jobs import Job, Jobs
+from spoke.jobs import Job, Jobs, key_of
 from spoke.kept_logs import KeptLogs
 from spoke.kind_files import KindFiles
 from spoke.ledger import Ledger
@@ -78,6 +81,7 @@ from spoke.volume_claims import FLUID, VolumeClaims
 from spoke.watch import Sink, follow
 from wire.distribution import DistributionAck, DistributionOrder, DistributionRef, DistributionReport
 from wire.orders import (
+    ENDPOINTS,
     EVENTS,
     Command,
     CommandAck,
@@ -128,10 +132,11 @@ class Agent:
         guard: Guard | None = None,
         local_gpus: tuple[str, Callable[[], Sequence[Reading]]] | None = None,
         kind_files: KindFiles | None = None,
+        with_distributions: caring.Patience = caring.PATIENCE,
     ) -> None:
         """`lost_after_s`: how long the hub must have had nothing to command before what it has here and this ledger
-        does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_nodes` and
-        `with_starts`: its patience with them. `tells_claims`: not where claims come into being as they are mounted."""
+        does not know counts as lost. It resends right after its welcome what was not acknowledged. `with_…`: its
+        patience with them. `tells_claims`: not where claims come into being as they are mounted."""
         self._port = port
         self._ledger = ledger
         self._catalogue = catalogue
@@ -191,7 +196,9 @@ class Agent:
         self._log_keeper = LogKeeper(port, kept_logs, self.crew) if kept_logs is not None else None
         self._kinds: frozenset[str] = frozenset()
         self._meter = Meter(port, self._jobs, self._gpus, lambda: self._kinds, clock=_loop_time, local=local_gpus)
-        self._caring = Caring(port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time)
+        self._caring = Caring(
+            port, ledger, self._guard, self.crew, rng, owner, clock=_loop_time, patience=with_distributions
+        )
         self._stall_watch = StallWatch(port, self._jobs, self._meter.busy, clock=clock)
         self._watched: set[str] = set()
         self._live: frozenset[JobRef] | None = None  # what the hub has here, once it has said so
@@ -457,11 +464,13 @@ class Agent:
     def logs(self, query: LogQuery) -> AsyncIterator[LogLines]:
         known = self._jobs.of(query.ref)
         namespace = known.key.namespace if known is not None and known.key is not None else ""
-        if forbidden := self._guard.of_access("events" if query.of == EVENTS else "logs", namespace):
+        if forbidden := self._guard.of_access("events" if query.of in (EVENTS, ENDPOINTS) else "logs", namespace):
             raise KeyError(forbidden)
         kept = self._kept_logs
         if query.of == EVENTS:
             return job_events.of_job(self._port, lambda: self._jobs.of(query.ref), query)
+        if query.of == ENDPOINTS:
+            return endpoints.of_job(self._port, lambda: self._jobs.of(query.ref))
         if known is None and (kept is None or not kept.has(query.ref)):
             raise KeyError(f"job {query.ref.job} is not in this cluster, and nothing of its logs is kept")
         return logs.of_job(self._port, lambda: self._jobs.of(query.ref), kept, query, self._rng)
@@ -579,6 +588,10 @@ class Agent:
         unknown = scale.pods.keys() - {role.name for role in job.workload.roles}
         if unknown:
             return CommandAck(command.id, command.ref, "invalid", f"it has no role called {', '.join(sorted(unknown))}")
+        for key in map(key_of, scale.objects):
+            if key.kind not in SIZED or key not in job.dependencies:
+                message = f"{key.kind} {key.namespace}/{key.name} does not follow its size"
+                return CommandAck(command.id, command.ref, "invalid", message)
         if shortfall := self._holding.more(job, sizes.with_pods(job.workload, scale.pods)):
             return CommandAck(command.id, command.ref, "invalid", shortfall)
         return None

@@ -255,6 +255,10 @@ class Reconciler:
             if job.size == size:
                 job.workload, job.was, job.size_refused = job.was or workload, None, str(error)
                 self.kept_size(job)
+        else:
+            entry = await self._ledger.entry(job.ref.job)
+            for dependency in entry.objects[:-1] if entry is not None and entry.ref == job.ref else ():
+                await self._dependencies.resize(job, dependency)
         job.size_written = size
         self._problem(job, "")
         self._reporter.poke(job.ref.job)

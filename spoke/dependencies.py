@@ -1,9 +1,10 @@
 """What travels along with a workload (ConfigMaps, Secrets, Services, claims …): made where it is missing, else shared.
 
-Nothing that exists is ever written over. An object that somebody else made, or that another job here uses, is used as
-it is where it says what ours would say; otherwise the job fails and its owner is told what to rename. Only what this
-spoke made (its label and `muster.dev/owner` say so) is removed, once no job here uses it any more; where it is in the
-way of a job and nobody uses it, it is removed and made anew.
+Nothing that exists is ever written over, but for the numbers that follow a job's size (`resize`). An object that
+somebody else made, or that another job here uses, is used as it is where it says what ours would say; otherwise the job
+fails and its owner is told what to rename. Only what this spoke made (its label and `muster.dev/owner` say so) is
+removed, once no job here uses it any more; where it is in the way of a job and nobody uses it, it is removed and made
+anew.
 
 A PersistentVolumeClaim is different, because it holds data that outlive a job: one that exists is used as it is, and
 none is ever deleted, whoever made it. Whoever wants its room back deletes it in the cluster.
@@ -12,6 +13,7 @@ none is ever deleted, whoever made it. Whoever wants its room back deletes it in
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,7 +25,13 @@ from spoke.jobs import Job, Jobs, key_of
 from spoke.pods import DEPENDENCIES_ANNOTATION, EPOCH_LABEL, JOB_LABEL, OWNER_ANNOTATION
 from wire.orders import JobRef
 
+log = logging.getLogger(__name__)
+
 _NOT_COMPARED = frozenset({"apiVersion", "kind", "metadata", "status", "stringData"})
+
+
+# What follows a job's size, where the hub says so with it.
+SIZED = frozenset({"HorizontalPodAutoscaler", "PodDisruptionBudget"})
 
 
 class NameTaken(Exception):
@@ -64,9 +72,24 @@ class Dependencies:
         except Conflict as error:
             raise Unavailable(f"{_named(key)} of an earlier job is not gone yet") from error
 
+    async def resize(self, job: Job, wanted: Object) -> None:
+        """What says how many pods there are to be says what the job's new size is. One that this spoke did not make, or
+        that another job here uses, stays as it is."""
+        key = key_of(wanted)
+        if key.kind not in SIZED or any(key in other.dependencies for other in self._others_than(job)):
+            return
+        present = await self._present(key)
+        if present is None or not self._is_made_here(present) or says(present, wanted):
+            return
+        body = {part: value for part, value in wanted.items() if part not in _NOT_COMPARED}
+        try:
+            await self._port.update({**present, **body})
+        except Refused as error:  # the pods are right all the same
+            log.warning("%s: %s does not follow its size: %s", job.ref, _named(key), error)
+
     async def remove(self, job: Job, keys: Iterable[ObjectKey]) -> None:
         """What this spoke made and no other job here uses."""
-        others = [other for other in self._jobs if other is not job and other.uses_dependencies]
+        others = self._others_than(job)
         for key in keys:
             if _outlives_jobs(key) or any(key in other.dependencies for other in others):
                 continue
@@ -76,6 +99,9 @@ class Dependencies:
                 continue
             if present is not None and self._is_made_here(present):
                 await self._port.delete(key, uid=present["metadata"]["uid"])
+
+    def _others_than(self, job: Job) -> list[Job]:
+        return [other for other in self._jobs if other is not job and other.uses_dependencies]
 
     def _is_made_here(self, present: Object) -> bool:
         metadata = present["metadata"]

@@ -30,6 +30,7 @@ from wire.orders import (
     Staging,
     Start,
     Stop,
+    replaced,
 )
 from wire.translate import objects_from_json, objects_to_json
 
@@ -131,7 +132,12 @@ def _resized(entry: Entry, scale: Scale) -> Entry:
     """An order that was sent again, or overtaken by a newer one, changes nothing."""
     if scale.revision <= entry.size or entry.workload is None:
         return entry
-    return replace(entry, size=scale.revision, pods=dict(scale.pods), pods_before=sizes.pods_of(entry.workload))
+    start = entry.start
+    if scale.objects and start is not None:
+        objects = replaced(objects_from_json(start.objects_json, "objects"), scale.objects)
+        start = replace(start, objects_json=objects_to_json(objects))
+    before = sizes.pods_of(entry.workload)
+    return replace(entry, size=scale.revision, pods=dict(scale.pods), pods_before=before, start=start)
 
 
 def kept_size(entry: Entry) -> Entry:

@@ -11,9 +11,12 @@ EXEC = "exec"  # TunnelOpen.process
 PORT_FORWARD = "port-forward"  # TunnelOpen.port
 USAGE = "usage"  # UsageRequest
 EVENTS = "events"  # LogRequest.of
+ENDPOINTS = "endpoints"  # LogRequest.of
 
 KINDS = "kinds"  # KindFiles
 DISTRIBUTE = "distribute"  # DistributionOrders
 PRESENCE = "presence"  # PresenceRequest
 
-OURS: frozenset[str] = frozenset({LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, USAGE, KINDS, DISTRIBUTE, PRESENCE})
+OURS: frozenset[str] = frozenset(
+    {LOGS_RESUME, EXEC, PORT_FORWARD, EVENTS, ENDPOINTS, USAGE, KINDS, DISTRIBUTE, PRESENCE}
+)

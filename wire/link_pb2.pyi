@@ -840,8 +840,11 @@ class Scale(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     PODS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    OBJECTS_JSON_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     reason: _builtins.str
+    objects_json: _builtins.bytes
+    """JSON array: of what travels with it, what says another number now (an autoscaler's range)"""
     @_builtins.property
     def pods(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolePods]: ...
     def __init__(
@@ -850,10 +853,11 @@ class Scale(_message.Message):
         revision: _builtins.int = ...,
         pods: _abc.Iterable[Global___RolePods] | None = ...,
         reason: _builtins.str = ...,
+        objects_json: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pods", b"pods", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects_json", b"objects_json", "pods", b"pods", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1294,7 +1298,7 @@ class LogRequest(_message.Message):
     """"" means each pod's main one"""
     of: _builtins.str
     """"" the pods' logs; "events" (the capability of that name): the cluster's events of the job's objects, each line one
-    as JSON; the chunks' pod is empty.
+    as JSON; the chunks' pod is empty. "endpoints" (likewise): where what travels with the job can be reached.
     """
     @_builtins.property
     def ref(self) -> Global___JobEpoch: ...

@@ -15,6 +15,7 @@ from placement.workload import Workload
 Object = Mapping[str, Any]  # a Kubernetes object as JSON
 
 EVENTS = "events"  # LogQuery.of: the cluster's events of a job's objects, as lines of JSON
+ENDPOINTS = "endpoints"  # LogQuery.of: where what travels with the job can be reached, as lines of JSON
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,6 +41,17 @@ class Stop:
     reason: str
 
 
+def replaced(objects: Sequence[Object], by: Sequence[Object]) -> tuple[Object, ...]:
+    """Each in the place of the one that it has the name of; one that has no namesake is none of them."""
+    new = {_named(one): one for one in by}
+    return tuple(new.get(_named(one), one) for one in objects)
+
+
+def _named(obj: Object) -> tuple[object, ...]:
+    metadata = obj.get("metadata") or {}
+    return obj.get("apiVersion"), obj.get("kind"), metadata.get("namespace"), metadata.get("name")
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Another number of pods, while it runs."""
@@ -47,6 +59,7 @@ class Scale:
     revision: int  # of its size, from 1: an older one changes nothing
     pods: Mapping[str, int]  # of each role
     reason: str
+    objects: tuple[Object, ...] = ()  # of what travels with it, what says another number now: an autoscaler's range
 
 
 Order = Start | Stop | Scale
@@ -137,7 +150,7 @@ class LogQuery:
     timestamps: bool = False
     container: str = ""  # "" means each pod's main one
     after: tuple[tuple[str, str], ...] = ()  # (pod, position of what was read last)
-    of: str = ""  # "" the pods' logs; EVENTS
+    of: str = ""  # "" the pods' logs; EVENTS; ENDPOINTS
 
     @property
     def is_plain(self) -> bool:

@@ -111,6 +111,8 @@ def _stop_to_wire(command: Command, stop: Stop) -> pb.Command:
 def _scale_to_wire(command: Command, scale: Scale) -> pb.Command:
     pods = [pb.RolePods(role=role, pods=count) for role, count in scale.pods.items()]
     body = pb.Scale(revision=scale.revision, pods=pods, reason=scale.reason)
+    if scale.objects:
+        body.objects_json = objects_to_json(scale.objects)
     return pb.Command(id=command.id, ref=ref_to_wire(command.ref), scale=body)
 
 
@@ -144,7 +146,8 @@ def _scale_from_wire(message: pb.Scale) -> Scale:
     pods = {each.role: each.pods for each in message.pods}
     if not pods or "" in pods or len(pods) < len(message.pods):
         raise ProtocolError("scale.pods", "names no role, or one without a name, or one twice")
-    return Scale(message.revision, pods, message.reason)
+    objects = objects_from_json(message.objects_json, "scale.objects_json") if message.objects_json else ()
+    return Scale(message.revision, pods, message.reason, objects)
 
 
 def _move_from_wire(message: pb.DataMove, where: str) -> DataMove:

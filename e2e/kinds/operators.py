@@ -422,7 +422,8 @@ def _mpi_pods(obj: Object) -> Iterator[Planned]:
     for index in range(workers):
         yield Planned(f"{name}-worker-{index}", specs["Worker"]["template"])
     waits = obj["spec"].get("launcherCreationPolicy") == "WaitForWorkersReady"
-    yield Planned(f"{name}-launcher", specs["Launcher"]["template"], after=workers if waits else 0)
+    for _ in range(specs["Launcher"].get("replicas", 1)):  # one, in any that is taken
+        yield Planned(f"{name}-launcher", specs["Launcher"]["template"], after=workers if waits else 0)
 
 
 def _mpi_status(obj: Object, pods: Sequence[Object]) -> Object:

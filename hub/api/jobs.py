@@ -21,8 +21,8 @@ from hub.api.schemas import (
     PlanOut,
     SubmitOut,
 )
-from hub.api.services import MadeCron, Services
-from hub.records import Actor, JobFilter
+from hub.api.services import JobsPort, MadeCron, Services
+from hub.records import Actor, Job, JobFilter, PartState
 from placement.calendar import splitting
 from placement.lifecycle import Phase
 
@@ -57,6 +57,7 @@ class ListQuery(BaseModel):
     queue: str | None = None
     name: str | None = Field(default=None, description="Part of the name.")
     tenant: str | None = Field(default=None, description="Admins only.")
+    parts: bool = Field(default=False, description="Of divided works, too.")
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
@@ -133,6 +134,7 @@ async def list_jobs(served: Served, actor: Caller, query: Annotated[ListQuery, Q
         queue=query.queue,
         name=query.name,
         tenant=query.tenant,
+        parts=query.parts,
         limit=query.limit,
         cursor=query.cursor,
     )
@@ -142,7 +144,8 @@ async def list_jobs(served: Served, actor: Caller, query: Annotated[ListQuery, Q
 
 @router.get("/jobs/{ref}")
 async def show(ref: str, served: Served, actor: Caller) -> JobDetailOut:
-    return present.job_detail(await served.jobs.show(actor, ref))
+    job = await served.jobs.show(actor, ref)
+    return present.job_detail(job, await _parts(served.jobs, actor, job))
 
 
 @router.post("/jobs/{ref}/cancel")
@@ -153,7 +156,12 @@ async def cancel(ref: str, served: Served, actor: Caller) -> JobOut:
 
 @router.get("/jobs/{ref}/explain")
 async def explain(ref: str, served: Served, actor: Caller) -> ExplanationOut:
-    return present.explanation(await served.jobs.explain(actor, ref))
+    found = await served.jobs.explain(actor, ref)
+    return present.explanation(found, await _parts(served.jobs, actor, found.job))
+
+
+async def _parts(jobs: JobsPort, actor: Actor, job: Job) -> Sequence[PartState]:
+    return await jobs.part_states(actor, job) if job.is_whole else ()
 
 
 async def _plans(served: Services, actor: Actor, text: bytes, namespace: str | None) -> list[PlanOut]:

@@ -8,7 +8,19 @@ from typing import Any
 
 from hub.api import schemas
 from hub.api.services import KnownQueue, KnownUser, PodLines, SubmittedJob
-from hub.records import Actor, ClusterState, CostReport, Explanation, Job, JobEvent, Manifest, Page, Planned
+from hub.records import (
+    Actor,
+    ClusterState,
+    CostReport,
+    Explanation,
+    Job,
+    JobEvent,
+    Manifest,
+    Page,
+    PartState,
+    Planned,
+    PlannedDivision,
+)
 from placement.costs import Cost
 from placement.data import DataMove, Dataset
 from placement.elastic.sizes import pods_of
@@ -18,11 +30,13 @@ from placement.queues.tree import Queue
 from placement.rebalance.proposals import Proposal
 from placement.tally import Tally
 from placement.verdict import Candidate, Decision, Placed, Reason, Rejected, Score, Verdict, Waiting
-from placement.workload import DeviceNeed, Role, TopologyRequest, Workload
+from placement.workload import DeviceNeed, DivideBy, Role, TopologyRequest, Workload
 
 
 def plan(planned: Planned) -> schemas.PlanOut:
     workload, verdict = planned.workload, planned.decision.verdict
+    if planned.division is not None:
+        return _planned_division(planned, planned.division)
     chosen = _chosen(verdict)
     candidates = _candidates(planned.decision.candidates, workload)
     return schemas.PlanOut(
@@ -37,6 +51,36 @@ def plan(planned: Planned) -> schemas.PlanOut:
         room=_room(verdict),
         outlook=_outlook(planned.outlook),
         starts_with=_starts_with(verdict, workload),
+    )
+
+
+def _planned_division(planned: Planned, found: PlannedDivision) -> schemas.PlanOut:
+    workload, made = planned.workload, found.made
+    divided = workload.hints.divide
+    reasons = _reasons(made.reasons)
+    return schemas.PlanOut(
+        workload=_workload(workload),
+        verdict="placed" if made.total >= made.wanted else "waiting",
+        chosen=None,
+        candidates=[],
+        reasons=reasons,
+        warnings=list(workload.warnings),
+        division=schemas.PlannedDivisionOut(
+            by=divided.by if divided is not None else DivideBy.WEIGHTS,
+            wanted=made.wanted,
+            reasons=reasons,
+            shares=[
+                schemas.ShareOut(
+                    cluster=one.cluster,
+                    region=one.region,
+                    replicas=made.shares.get(one.cluster, 0),
+                    room=one.room,
+                    usd_per_hour=one.usd_per_hour,
+                    reason=None if one.why is None else _reasons([one.why])[0],
+                )
+                for one in found.places
+            ],
+        ),
     )
 
 
@@ -97,21 +141,53 @@ def job(one: Job) -> schemas.JobOut:
         progress=_tally(one.progress),
         retries=_tally(one.retries),
         client_key=one.client_key,
+        whole=one.whole,
+        shares=None if one.division is None else dict(one.division.shares),
     )
 
 
-def job_detail(one: Job) -> schemas.JobDetailOut:
+def job_detail(one: Job, parts: Iterable[PartState] = ()) -> schemas.JobDetailOut:
     return schemas.JobDetailOut(
         **dict(job(one)),
         workload=_workload(one.workload),
         pods=[schemas.PodOut(pod=p.pod, role=p.role, node=p.node, gpus=list(p.gpus)) for p in one.pods],
         warnings=list(one.workload.warnings),
+        division=_division(one, parts),
     )
 
 
-def explanation(found: Explanation) -> schemas.ExplanationOut:
+def _division(one: Job, parts: Iterable[PartState]) -> schemas.DivisionOut | None:
+    record, divided = one.division, one.workload.hints.divide
+    if record is None or divided is None:
+        return None
+    return schemas.DivisionOut(
+        by=divided.by,
+        replicas=record.replicas,
+        wanted=record.wanted,
+        shares=dict(record.shares),
+        reasons=[schemas.ReasonOut(code=code, message=message) for code, message in record.reasons],
+        left_out={cluster: shunned.why for cluster, shunned in record.shunned.items()},
+        changed_at=record.changed_at,
+        parts=[
+            schemas.PartOut(
+                job=part.job.id,
+                cluster=part.cluster,
+                region=part.region,
+                replicas=part.job.workload.pods,
+                ready=sum(role.ready for role in part.job.roles),
+                phase=part.job.phase,
+                reason=part.job.reason,
+                usd_per_hour=part.job.usd_per_hour,
+                away=part.away,
+            )
+            for part in parts
+        ],
+    )
+
+
+def explanation(found: Explanation, parts: Iterable[PartState] = ()) -> schemas.ExplanationOut:
     return schemas.ExplanationOut(
-        job=job_detail(found.job),
+        job=job_detail(found.job, parts),
         decision=_decision(found.decision, found.job.workload) if found.decision is not None else None,
         history=[event(one) for one in found.history],
         outlook=_outlook(found.outlook),

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from placement import sizes
 from placement.lifecycle import Phase
-from placement.workload import TopologyMode
+from placement.workload import DivideBy, TopologyMode
 
 API_PREFIX = "/v1"
 MAX_MANIFEST_BYTES = 1 << 20
@@ -214,6 +214,24 @@ class OutlookOut(Wire):
     ahead: list[str] = Field(description="The first of those before it.")
 
 
+class ShareOut(Wire):
+    """What one cluster would get of a work that is to be divided."""
+
+    cluster: str
+    region: str
+    replicas: int
+    room: int = Field(description="Replicas that it could hold.")
+    usd_per_hour: float = Field(description="Of one replica.")
+    reason: ReasonOut | None = Field(default=None, description="Why it has no more room.")
+
+
+class PlannedDivisionOut(Wire):
+    by: DivideBy
+    wanted: int
+    shares: list[ShareOut]
+    reasons: list[ReasonOut]
+
+
 class PlanOut(Wire):
     workload: WorkloadOut
     verdict: PlanVerdict
@@ -225,6 +243,7 @@ class PlanOut(Wire):
     start: StartOut | None = None
     room: RoomOut | None = None
     outlook: OutlookOut | None = None
+    division: PlannedDivisionOut | None = None
     starts_with: dict[str, int] | None = Field(
         default=None, description="Pods by role, where there is room for fewer than it asks for."
     )
@@ -276,6 +295,33 @@ class PodOut(Wire):
     gpus: list[int]
 
 
+class PartOut(Wire):
+    """A part of a divided work: a job of its own in one cluster."""
+
+    job: str = Field(description="Its id: what `logs` and `explain` take.")
+    cluster: str
+    region: str
+    replicas: int
+    ready: int
+    phase: Phase
+    reason: str
+    usd_per_hour: float | None
+    away: bool = Field(description="Its cluster is lost: its replicas lie elsewhere now, and these do not count.")
+
+
+class DivisionOut(Wire):
+    """How a work's replicas are divided over clusters."""
+
+    by: DivideBy
+    replicas: int = Field(description="What is asked for.")
+    wanted: int = Field(description="What the shares were to sum up to: more, where every cluster has all of them.")
+    shares: dict[str, int]
+    reasons: list[ReasonOut] = Field(description="What the wish could not have.")
+    left_out: dict[str, str] = Field(description="Clusters that refused or failed a part, and why.")
+    changed_at: datetime | None
+    parts: list[PartOut]
+
+
 class JobOut(Wire):
     id: str
     tenant: str
@@ -304,6 +350,8 @@ class JobOut(Wire):
     stalled_since: datetime | None = Field(
         default=None, description="While it shows no progress for the time that it names in muster.dev/stalled-after."
     )
+    whole: str | None = Field(default=None, description="Of a part: the divided work; of that work: its own id.")
+    shares: dict[str, int] | None = Field(default=None, description="Of a divided work: how many replicas where.")
     progress: TallyOut | None = Field(
         default=None, description="How much of its work is done, where its kind tells it."
     )
@@ -314,6 +362,26 @@ class JobDetailOut(JobOut):
     workload: WorkloadOut
     pods: list[PodOut]
     warnings: list[str]
+    division: DivisionOut | None = None
+
+
+class EndpointOut(Wire):
+    """Where a job can be reached in one cluster."""
+
+    cluster: str
+    region: str
+    job: str = Field(description="The job there: of a divided work, the part.")
+    kind: str = Field(description="Service, Ingress, or the workload's own kind where it tells an address itself.")
+    name: str
+    namespace: str
+    type: str = Field(default="", description="Of a Service: ClusterIP, NodePort, LoadBalancer …")
+    addresses: list[str] = Field(description="From outside of the cluster; none: it is reached within it alone.")
+    ports: list[str] = Field(description="`http 80/TCP`, `80:30080/TCP` with the port of every node.")
+
+
+class EndpointsOut(Wire):
+    endpoints: list[EndpointOut]
+    notes: list[str] = Field(default=[], description="What could not be asked, and why.")
 
 
 class SubmittedOut(Wire):

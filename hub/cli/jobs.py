@@ -1,4 +1,4 @@
-"""muster jobs, show, explain, cancel: what became of what was submitted."""
+"""muster jobs, show, explain, endpoints, cancel: what became of what was submitted."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def jobs(
     queue: Annotated[str | None, typer.Option("-q", "--queue")] = None,
     name: Annotated[str | None, typer.Option(help="Part of the name.")] = None,
     all_: Annotated[bool, typer.Option("-a", "--all", help="Those that have ended, too.")] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="The parts of divided works, too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep it up to date.")] = False,
     output: screen.Output = screen.Format.TABLE,
@@ -41,7 +42,7 @@ def jobs(
     phases = _phases(phase, all_)
     hides_ended = not phase and not all_
     with connect(ctx) as muster:
-        fetch = partial(_fetch, muster, phases, cluster, queue, name, limit)
+        fetch = partial(_fetch, muster, phases, cluster, queue, name, limit, parts=parts)
         if watch:
             from hub.cli import watching
 
@@ -71,6 +72,16 @@ def explain(ctx: typer.Context, ref: Ref, output: screen.Output = screen.Format.
     from hub.cli import tables
 
     screen.show(output, found, tables.explanation(found, screen.now(), screen.console().width))
+
+
+@app.command(epilog=exits.HELP)
+def endpoints(ctx: typer.Context, ref: Ref, output: screen.Output = screen.Format.TABLE) -> None:
+    """List where a job can be reached: its services and ingresses, of all clusters that it is in."""
+    with connect(ctx) as muster:
+        found = muster.endpoints(ref)
+    from hub.cli import division_tables
+
+    screen.show(output, found, division_tables.endpoints(found))
 
 
 @app.command(epilog=exits.HELP)
@@ -111,14 +122,27 @@ def _phases(given: list[str] | None, everything: bool) -> list[Phase]:
 
 
 def _fetch(
-    muster: MusterClient, phases: list[Phase], cluster: str | None, queue: str | None, name: str | None, limit: int
+    muster: MusterClient,
+    phases: list[Phase],
+    cluster: str | None,
+    queue: str | None,
+    name: str | None,
+    limit: int,
+    *,
+    parts: bool = False,
 ) -> schemas.JobPageOut:
     """As many pages as the limit asks for, as one."""
     found: list[schemas.JobOut] = []
     cursor = None
     while True:
         page = muster.jobs(
-            phases=phases, cluster=cluster, queue=queue, name=name, limit=min(limit - len(found), 1000), cursor=cursor
+            phases=phases,
+            cluster=cluster,
+            queue=queue,
+            name=name,
+            parts=parts,
+            limit=min(limit - len(found), 1000),
+            cursor=cursor,
         )
         found += page.jobs
         cursor = page.next_cursor

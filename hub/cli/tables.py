@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hub.api import schemas
 from hub.api.schemas import OWN_KEY
-from hub.cli import outlooks
+from hub.cli import division_tables, outlooks
 from hub.cli.data_tables import move
 from hub.cli.grid import column as _column
 from hub.cli.grid import cut as _cut
@@ -42,7 +42,8 @@ def jobs(found: Sequence[schemas.JobOut], now: datetime, width: int) -> Renderab
     for job in found:
         row: list[RenderableType] = [job.id, _cut(job.name)]
         row += [Text(job.kind)] if width >= _WIDER else []
-        row += [_phase(job, now), _cut(job.cluster or "–"), str(job.total_gpus), pods(job), age(job.submitted_at, now)]
+        row += [_phase(job, now), _cut(division_tables.place(job))]
+        row += [str(job.total_gpus), pods(job), age(job.submitted_at, now)]
         row += [_cut(job.reason, "dim")] if width >= _WITH_WHY else []
         table.add_row(*row)
     return table
@@ -77,6 +78,8 @@ def plan(one: schemas.PlanOut) -> RenderableType:
     parts.append(Text(f"  {gpus}; {_gang(one.workload)}; {_duration(one.workload)}", "dim"))
     parts += [Text(f"  ! {warning}", "yellow") for warning in one.warnings]
     parts += [Text(f"  {near}", "dim") for near in _nearness(one.workload)]
+    if one.division is not None:
+        return Group(*parts, "", division_tables.planned(one.division))
     parts += ["", _verdict(one.verdict, one.chosen, one.domain, one.reasons, one.candidates)]
     if one.starts_with:
         asked = sum(role.replicas for role in one.workload.roles)
@@ -157,7 +160,7 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
         *([("Why", Text(one.reason))] if one.reason else []),
         *([("Progress", Text(f"{_tally(one.progress)}{_share(one.progress)}"))] if one.progress else []),
         *([("Retries", Text(_tally(one.retries)))] if one.retries and one.retries.done else []),
-        ("Cluster", Text(one.cluster or "–")),
+        ("Cluster", Text(division_tables.place(one))),
         ("Gang", Text(f"{counted(one.min_pods, 'pod')} at least, {counted(one.total_gpus, 'GPU')} in all{_size(one)}")),
         ("Price", Text(f"{usd(one.usd_per_hour)}/h{' spot' if one.spot else ''}" if one.usd_per_hour else "–")),
         ("Queue", Text(f"{one.queue}, priority {one.priority}")),
@@ -168,6 +171,8 @@ def job(one: schemas.JobDetailOut, now: datetime, width: int) -> RenderableType:
     parts: list[RenderableType] = [_facts(facts), *(Text(f"! {warning}", "yellow") for warning in one.warnings)]
     if one.workload.roles:
         parts += ["", _role_counts(one)]
+    if one.division is not None:
+        parts += ["", division_tables.division(one.division)]
     if one.pods:
         parts += ["", _pods(one.pods)]
     return Group(*parts)
@@ -195,7 +200,9 @@ def explanation(one: schemas.ExplanationOut, now: datetime, width: int) -> Rende
     parts: list[RenderableType] = [
         Text.assemble((one.job.name, "bold"), f"  {one.job.id}  ", _phase(one.job, now), why)
     ]
-    if one.decision is None:
+    if one.job.division is not None:
+        parts += ["", division_tables.division(one.job.division)]
+    elif one.decision is None:
         parts += ["", Text("Nothing was decided about it yet: the hub looks at it in its next cycle.", "dim")]
     else:
         made = one.decision

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from hub.federation import Federation
 from hub.loops.backlog import Backlog
+from hub.loops.wholes import WholeBook
 from hub.records import JobEvent
 from hub.store import (
     attempts,
@@ -26,6 +27,7 @@ from hub.store import (
     prices,
     queues,
     tenants,
+    wholes,
 )
 from hub.store.changes import Change, ClusterRecord, Spent
 from hub.store.feed import TAIL, Feed
@@ -52,10 +54,11 @@ class Copies:
     backlog: Backlog
     outbox: Outbox
     feed: Feed
+    wholes: WholeBook
 
     @staticmethod
     def empty(federation: Federation) -> Copies:
-        return Copies(federation, Backlog(federation.wake), Outbox(), Feed())
+        return Copies(federation, Backlog(federation.wake), Outbox(), Feed(), WholeBook())
 
 
 async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) -> None:
@@ -79,12 +82,14 @@ async def resume(store: Store, copies: Copies, clock: Callable[[], datetime]) ->
     copies.backlog.load(found.pending)
     copies.outbox.load(found.commands)
     copies.feed.load(found.events)
+    copies.wholes.load(found.wholes)
 
     def on_change(change: Change) -> None:
         copies.federation.on_change(change, clock())
         copies.backlog.on_change(change)
         copies.outbox.on_change(change)
         copies.feed.on_change(change)
+        copies.wholes.on_change(change)
 
     store.subscribe(on_change)
 
@@ -105,6 +110,7 @@ class _Found:
     leaving: dict[str, Leaving]
     commands: tuple[tuple[str, Command], ...]
     events: list[JobEvent]
+    wholes: tuple[str, ...]
 
 
 def _everything(session: Session, now: datetime) -> _Found:
@@ -124,4 +130,5 @@ def _everything(session: Session, now: datetime) -> _Found:
         leaving=leaving,
         commands=commands.open_commands(session),
         events=events.latest(session, TAIL),
+        wholes=wholes.live_ids(session),
     )

@@ -62,6 +62,7 @@ def attempt_of(row: Any, *, until: datetime | None = None) -> Attempt:
         outcome=Outcome(row.outcome) if until is None and row.outcome else None,
         runs=until is not None,
         part=row.part if until is None else 0,
+        whole=row.whole,
     )
 
 
@@ -108,4 +109,5 @@ def _row(one: Attempt) -> dict[str, object]:
         "cpu_usd_per_hour": one.cpu_usd_per_hour,
         "foreseen_usd": one.foreseen_usd,
         "egress_usd": one.egress_usd,
+        "whole": one.whole,
     }

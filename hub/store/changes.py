@@ -54,6 +54,15 @@ class Unqueued:
 
 
 @dataclass(frozen=True, slots=True)
+class Divided:
+    """Of a divided work something is new: it was submitted (`part` is its own id), or a part was made, moved or told
+    how it stands."""
+
+    whole: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reserved:
     reservation: Reservation
 
@@ -161,6 +170,7 @@ Change = (
     Happened
     | Queued
     | Unqueued
+    | Divided
     | Reserved
     | Released
     | Progressed

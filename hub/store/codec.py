@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import orjson
 
-from hub.records import Object
+from hub.records import DivisionRecord, Object, Shunned
 from placement.data import DataMove, Dataset, Replica
 from placement.elastic import sizes
 from placement.fleet import Reservation
@@ -31,6 +31,8 @@ from placement.workload import (
     Brought,
     DataUse,
     DeviceNeed,
+    Divide,
+    DivideBy,
     Hints,
     IfTooLarge,
     LabelRequirement,
@@ -82,6 +84,29 @@ def role_counts_of(text: str) -> tuple[RoleCount, ...]:
 
 def pod_places_of(text: str) -> tuple[PodPlace, ...]:
     return tuple(PodPlace(row["pod"], row["role"], row["node"], tuple(row["gpus"])) for row in load(text))
+
+
+# ---- divided works ----
+
+
+def division_of(text: str | None) -> DivisionRecord | None:
+    if text is None:
+        return None
+    row = load(text)
+    return DivisionRecord(
+        replicas=row["replicas"],
+        scaled=row["scaled"],
+        shares=row["shares"],
+        wanted=row["wanted"],
+        reasons=tuple((code, message) for code, message in row["reasons"]),
+        changed_at=_moment(row["changed_at"]),
+        shunned={name: Shunned(one["why"], _moment(one["until"])) for name, one in row["shunned"].items()},
+        resizes=row["resizes"],
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 # ---- reservations ----
@@ -219,7 +244,14 @@ def _hints(row: Json) -> Hints:
     known: Json = {name: _untupled(value) for name, value in row.items() if name in _HINTS}
     if "if_too_large" in known:
         known["if_too_large"] = IfTooLarge(known["if_too_large"])
+    if known.get("divide"):
+        known["divide"] = _divide(known["divide"])
     return Hints(**known)
+
+
+def _divide(row: Json) -> Divide:
+    weights = tuple((cluster, weight) for cluster, weight in row["weights"])
+    return Divide(DivideBy(row["by"]), weights, row["min_per_region"], row["max_clusters"])
 
 
 _HINTS = frozenset(field.name for field in fields(Hints))

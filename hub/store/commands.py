@@ -125,7 +125,8 @@ def _payload(order: Order) -> str:
             said | ({"workload": order.workload} if order.varied else {"pods": sizes.pods_of(order.workload)})
         )
     if isinstance(order, Scale):
-        return codec.dump({"revision": order.revision, "pods": order.pods, "reason": order.reason})
+        size = {"revision": order.revision, "pods": order.pods, "reason": order.reason}
+        return codec.dump({**size, "objects": list(order.objects)} if order.objects else size)
     return codec.dump({"grace_s": order.grace_s, "reason": order.reason})
 
 
@@ -134,7 +135,7 @@ def _order(kind: str, payload: str, workload: str) -> Order:
     if kind == STOP:
         return Stop(row["grace_s"], row["reason"])
     if kind == SCALE:
-        return Scale(row["revision"], row["pods"], row["reason"])
+        return Scale(row["revision"], row["pods"], row["reason"], tuple(row.get("objects", ())))
     varied = row.get("workload")
     submitted = codec.workload_of(workload) if varied is None else codec.workload_from(varied)
     placed = sizes.with_pods(submitted, row.get("pods", {}))

@@ -85,7 +85,7 @@ def _by_days(session: Session, actor: Actor, query: CostQuery, column: str) -> d
 def _running(session: Session, actor: Actor, query: CostQuery, now: datetime, end: datetime) -> Iterator[Attempt]:
     held, job = rows.reservations.c, rows.jobs.c
     wanted: Select[Any] = (
-        select(rows.reservations, job.name, job.queue, job.tenant, job.owner)
+        select(rows.reservations, job.name, job.queue, job.tenant, job.owner, job.whole)
         .join_from(rows.reservations, rows.jobs, job.id == held.job)
         .where(held.since <= now, held.since < end)
         .order_by(held.job)

@@ -19,7 +19,8 @@ from hub.store.pieces import in_pieces
 from placement import costs
 from placement.costs import LOST, Attempt, Cost, Outcome
 
-Job = tuple[str, str]  # id and name
+Job = tuple[str, str]  # id and name of what people submitted: of parts, the divided work
+_WORK = func.coalesce(rows.attempts.c.whole, rows.attempts.c.job)
 _CHUNK = 10_000  # attempts in memory at once
 
 
@@ -51,13 +52,13 @@ def job_costs(
     cut_ended = costs.total(cut.values())
     for one in running:
         _add(cut, one, begin, end)
-    found = dict(_grouped(session, _by_job(inside).order_by(_usd().desc(), attempt.job).limit(at_most + len(cut))))
+    found = dict(_grouped(session, _by_job(inside).order_by(_usd().desc(), _WORK).limit(at_most + len(cut))))
     for piece in in_pieces(job for job, _ in cut):
-        found |= dict(_grouped(session, _by_job(and_(inside, attempt.job.in_(piece)))))
+        found |= dict(_grouped(session, _by_job(and_(inside, _WORK.in_(piece)))))
     alone = sum(job not in found for job in cut)
     for job, cost in cut.items():
         found[job] = found.get(job, Cost()) + cost
-    whole = session.connection().execute(select(func.count(attempt.job.distinct()), *_sums()).where(inside)).one()
+    whole = session.connection().execute(select(func.count(_WORK.distinct()), *_sums()).where(inside)).one()
     ended = _cost(whole[1:]) + cut_ended
     dearest = sorted(found.items(), key=lambda one: (-one[1].usd, -one[1].gpu_hours, one[0]))[:at_most]
     return JobCosts(tuple(dearest), whole[0] + alone, ended, _cost(whole[1:]) + costs.total(cut.values()))
@@ -65,7 +66,7 @@ def job_costs(
 
 def _by_job(condition: ColumnElement[bool]) -> Select[Any]:
     attempt = rows.attempts.c
-    return select(attempt.job, func.max(attempt.name), *_sums()).where(condition).group_by(attempt.job)
+    return select(_WORK, func.max(attempt.name), *_sums()).where(condition).group_by(_WORK)
 
 
 def _grouped(session: Session, query: Select[Any]) -> Iterator[tuple[Job, Cost]]:
@@ -107,5 +108,5 @@ def _attempts(session: Session, condition: ColumnElement[bool]) -> Iterator[Atte
 
 
 def _add(found: dict[Job, Cost], attempt: Attempt, begin: datetime, end: datetime) -> None:
-    job = attempt.job, attempt.name
+    job = attempt.work, attempt.name
     found[job] = found.get(job, Cost()) + costs.cost(attempt, begin, end)

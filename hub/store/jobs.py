@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from hub.records import Actor, Job, JobEvent, JobFilter, Object, Page
+from hub.records import Actor, DivisionRecord, Job, JobEvent, JobFilter, Object, Page
 from hub.store import codec, moves, rows
+from hub.store.changes import Divided, announce
 from hub.store.pieces import in_pieces
 from placement.fleet import Leaving, Progress, Reservation
 from placement.lifecycle import HOLDING, Phase
@@ -35,11 +36,24 @@ class NewJob:
     submitted_at: datetime  # grows within a submit, so that its jobs keep the order they were written in
     workload_json: str
     objects_json: str
+    whole: str | None = None  # of a part: the divided work; of that work: its own id
+    division: DivisionRecord | None = None
+    said: str = ""  # of its first event; else who submitted it
 
 
-def new_job(id_: str, workload: Workload, objects: Sequence[Object], submitted_at: datetime) -> NewJob:
+def new_job(
+    id_: str,
+    workload: Workload,
+    objects: Sequence[Object],
+    submitted_at: datetime,
+    *,
+    whole: str | None = None,
+    division: DivisionRecord | None = None,
+    said: str = "",
+) -> NewJob:
     """Encoded here and not in the transaction. Raises TypeError where a number has more than 64 bits."""
-    return NewJob(id_, workload, objects, submitted_at, codec.dump(workload), codec.dump(list(objects)))
+    encoded = codec.dump(workload), codec.dump(list(objects))
+    return NewJob(id_, workload, objects, submitted_at, *encoded, whole, division, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +96,15 @@ def insert_many(session: Session, new: Sequence[tuple[Actor, str | None, NewJob]
             epoch=1,
             phase=Phase.QUEUED,
             event=SUBMIT,
-            message=f"by {actor.user}",
+            message=one.said or f"by {actor.user}",
             at=one.submitted_at,
         )
         for actor, _, one in new
     ]
     moves.record_submits(session, events, [one.workload for _, _, one in new])
+    for _, _, one in new:
+        if one.whole is not None:
+            announce(session, Divided(one.whole, one.id))
 
 
 def _row(actor: Actor, one: NewJob, client_key: str | None) -> dict[str, object]:
@@ -110,6 +127,8 @@ def _row(actor: Actor, one: NewJob, client_key: str | None) -> dict[str, object]
         "submitted_at": one.submitted_at,
         "spot": False,
         "client_key": client_key,
+        "whole": one.whole,
+        "division_json": None if one.division is None else codec.dump(one.division),
     }
 
 
@@ -139,6 +158,8 @@ def fresh(actor: Actor, one: NewJob, client_key: str | None) -> Job:
         usd_per_hour=None,
         spot=False,
         client_key=client_key,
+        whole=one.whole,
+        division=one.division,
     )
 
 
@@ -146,7 +167,7 @@ def live_names(session: Session, names: Set[tuple[str, Name]]) -> dict[tuple[str
     """The ids of live jobs that have one of these (tenant, name)s."""
     job = rows.jobs.c
     query = select(job.tenant, job.kind, job.namespace, job.name, job.id).where(
-        job.finished_at.is_(None), job.tenant.in_(sorted({tenant for tenant, _ in names}))
+        job.finished_at.is_(None), rows.is_no_part(), job.tenant.in_(sorted({tenant for tenant, _ in names}))
     )
     found = {
         (row.tenant, Name(row.kind, row.namespace, row.name)): row.id
@@ -218,13 +239,27 @@ def by_ref(session: Session, actor: Actor, ref: str) -> tuple[Job, ...]:
     if found:
         return found
     job = rows.jobs.c
-    named = _visible(_SELECT, actor).where(job.name == ref).order_by(job.submitted_at.desc(), job.id.desc())
+    named = _visible(_SELECT, actor).where(job.name == ref, rows.is_no_part())
+    named = named.order_by(job.submitted_at.desc(), job.id.desc())
     live = tuple(
         _job(row) for row in session.connection().execute(named.where(job.finished_at.is_(None)).limit(MAX_NAMESAKES))
     )
     if live:
         return live
     return tuple(_job(row) for row in session.connection().execute(named.limit(1)))
+
+
+def of_wholes(session: Session, ids: Sequence[str]) -> tuple[Job, ...]:
+    """These divided works and their parts, oldest first, but for parts that were stopped. For the hub itself: of every
+    tenant."""
+    job = rows.jobs.c
+    told = or_(job.whole == job.id, job.phase != Phase.CANCELLED.value)
+    query = _SELECT.where(told).order_by(job.submitted_at, job.id)
+    return tuple(
+        _job(row)
+        for piece in in_pieces(ids)
+        for row in session.connection().execute(query.where(rows.jobs.c.whole.in_(piece)))
+    )
 
 
 MAX_NAMESAKES = 20
@@ -258,13 +293,22 @@ def _conditions(actor: Actor, wanted: JobFilter) -> list[Any]:
         conditions.append(job.tenant == wanted.tenant)
     if wanted.phases:
         conditions.append(job.phase.in_([phase.value for phase in wanted.phases]))
+    if not wanted.parts:
+        conditions.append(rows.is_no_part())
     if wanted.cluster is not None:
-        conditions.append(job.cluster == wanted.cluster)
+        conditions.append(_on(wanted.cluster))
     if wanted.queue is not None:
         conditions.append(job.queue == wanted.queue)
     if wanted.name is not None:
         conditions.append(job.name.contains(wanted.name, autoescape=True))
     return conditions
+
+
+def _on(cluster: str) -> Any:
+    """The jobs there, and the divided works that have a part there."""
+    part = rows.jobs.alias("part").c
+    there = select(part.whole).where(part.cluster == cluster, part.whole.is_not(None))
+    return or_(rows.jobs.c.cluster == cluster, rows.jobs.c.id.in_(there))
 
 
 _DAWN = datetime(1970, 1, 1, tzinfo=UTC)
@@ -321,7 +365,7 @@ def standing(session: Session) -> tuple[dict[str, Progress], dict[str, Leaving]]
     job = rows.jobs.c
     query = select(
         job.id, job.epoch, job.phase, job.started_at, job.checkpoint_at, job.pods_json, job.evicted_for
-    ).where(job.phase.in_([phase.value for phase in HOLDING]))
+    ).where(job.phase.in_([phase.value for phase in HOLDING]), rows.is_placed_itself())
     progress: dict[str, Progress] = {}
     leaving: dict[str, Leaving] = {}
     for id_, epoch, phase, started_at, checkpoint_at, pods, evicted_for in session.connection().execute(query):
@@ -408,6 +452,8 @@ def _job(row: Row[Any]) -> Job:
         client_key=row.client_key,
         checkpoint_at=row.checkpoint_at,
         stalled_since=row.stalled_since,
+        whole=row.whole,
+        division=codec.division_of(row.division_json),
         progress=codec.tally_of(row.progress_done, row.progress_of),
         retries=codec.tally_of(row.retries_done, row.retries_of),
     )

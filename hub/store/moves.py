@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from hub.records import JobEvent
 from hub.store import attempts, codec, commands, rows, secrets
-from hub.store.changes import Happened, Leaves, Progressed, Queued, Released, Reserved, Unqueued, announce
+from hub.store.changes import Divided, Happened, Leaves, Progressed, Queued, Released, Reserved, Unqueued, announce
 from hub.store.commands import NewCommand
 from hub.store.numbers import next_number
 from hub.store.pieces import in_pieces
@@ -105,6 +105,7 @@ class _Job:
     promised: str | None
     owner: str = ""
     name: str = ""
+    whole: str | None = None
     held_uses: tuple[tuple[str, float], ...] = ()
     held_usd_per_hour: float = 0.0
     held_cpu_usd_per_hour: float = 0.0
@@ -142,14 +143,20 @@ def apply(session: Session, moves: Sequence[Move]) -> tuple[Outcome, ...]:
     write_events(session, batch.events)
     commands.append(session, batch.orders)
     secrets.blank(session, [job.id for job in touched if job.phase in TERMINAL])
+    for job in touched:
+        if job.whole is not None:
+            announce(session, Divided(job.whole, job.id))
     return tuple(outcomes)
 
 
 def record_submits(session: Session, events: Sequence[JobEvent], workloads: Sequence[Workload]) -> None:
-    """The one way into the lifecycle: jobs that were just inserted, queued. `workloads` go with `events`."""
+    """The one way into the lifecycle: jobs that were just inserted, queued. `workloads` go with `events`.
+
+    A divided work is never placed itself; its parts are."""
     write_events(session, events)
     for event, workload in zip(events, workloads, strict=True):
-        announce(session, Queued(PendingJob(event.job, event.epoch, workload, event.tenant, event.at)))
+        if workload.hints.divide is None:
+            announce(session, Queued(PendingJob(event.job, event.epoch, workload, event.tenant, event.at)))
 
 
 def event_number(session: Session) -> int:
@@ -189,6 +196,7 @@ def _load(session: Session, ids: Iterable[str]) -> dict[str, _Job]:
         *_HOT,
         rows.jobs.c.queue,
         rows.jobs.c.owner,
+        rows.jobs.c.whole,
         rows.jobs.c.name,
         held.c.epoch.label("held_epoch"),
         held.c.cluster.label("held_cluster"),
@@ -230,6 +238,7 @@ def _job(row: Row[Any]) -> _Job:
         queued_at=row.queued_at,
         owner=row.owner,
         name=row.name,
+        whole=row.whole,
         checkpoint_at=row.checkpoint_at,
         stalled_since=row.stalled_since,
         progress=codec.tally_of(row.progress_done, row.progress_of),
@@ -507,6 +516,7 @@ def _charge(session: Session, released: Sequence[_Job]) -> None:
             since=job.held_since,
             until=max(at, job.held_since),
             outcome=ending,
+            whole=job.whole,
         )
         ended.append(attempt)
     attempts.record(session, ended)
@@ -556,7 +566,7 @@ def pending_jobs(session: Session, ids: Sequence[str] | None = None) -> tuple[Pe
     query = (
         select(job.id, job.epoch, job.tenant, job.submitted_at, job.queued_at, job.promised, spec.workload_json)
         .join_from(rows.jobs, rows.job_specs, spec.job == job.id)
-        .where(job.phase == Phase.QUEUED.value)
+        .where(job.phase == Phase.QUEUED.value, rows.is_placed_itself())
         .order_by(job.submitted_at, job.id)
     )
     if ids is not None:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
-from hub.records import JobEvent
+from hub.records import JobEvent, Object
 from hub.store import attempts, codec, commands, moves, rows
 from hub.store.changes import Reserved, announce
 from hub.store.commands import NewCommand
@@ -23,7 +23,7 @@ from placement.elastic import sizes
 from placement.elastic.uses import Uses, scaled
 from placement.fleet import Reservation
 from placement.lifecycle import Phase
-from wire.orders import JobRef, Scale
+from wire.orders import JobRef, Scale, replaced
 
 EVENT = "resize"
 _MAY = frozenset({Phase.STARTING, Phase.RUNNING})
@@ -40,6 +40,7 @@ class Resize:
     reason: str
     grows: Uses | None = None  # what the pods beyond the present ones use and cost; None: as the present ones do
     for_job: str = ""  # that gets the room
+    objects: tuple[Object, ...] = ()  # of what travels with it, what says another number then
 
 
 def begin(session: Session, wanted: Sequence[Resize], now: datetime) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ def begin(session: Session, wanted: Sequence[Resize], now: datetime) -> tuple[st
             continue
         held = codec.reservation_of(row)
         target = sizes.with_pods(held.workload, one.pods)
-        if target == held.workload:
+        if target == held.workload and not one.objects:
             continue
         revision, pods = held.revision + 1, sizes.pods_of(target)
         changed: dict[str, Any] = {
@@ -69,7 +70,8 @@ def begin(session: Session, wanted: Sequence[Resize], now: datetime) -> tuple[st
             changed |= _paid(_uses(row) + one.grows if one.grows else scaled(_uses(row), held.workload, target))
             changed["pods_json"] = codec.dump(pods)
         _save(session, row, changed)
-        orders.append(NewCommand(one.cluster, JobRef(one.job, one.epoch), Scale(revision, pods, one.reason), now))
+        order = Scale(revision, pods, one.reason, one.objects)
+        orders.append(NewCommand(one.cluster, JobRef(one.job, one.epoch), order, now))
         events.append(_event(session, row, one.reason, now))
         begun.append(one.job)
     commands.append(session, orders)
@@ -109,8 +111,17 @@ def refused(
     moves.write_events(session, [_event(session, row, f"its size stays as it is: {message}", now)])
 
 
-def resize(session: Session, job: str, pods: Mapping[str, int], *, reason: str, now: datetime) -> bool:
-    """What the job asks for from now on, in this attempt and in those to come, elastic or not.
+def resize(
+    session: Session,
+    job: str,
+    pods: Mapping[str, int],
+    *,
+    reason: str,
+    now: datetime,
+    objects: tuple[Object, ...] = (),
+) -> bool:
+    """What the job asks for from now on, in this attempt and in those to come, elastic or not. `objects` take the place
+    of those of their names that travel with it.
 
     False where it cannot be done now: it is being placed, changed or stopped, or has ended.
     """
@@ -118,7 +129,7 @@ def resize(session: Session, job: str, pods: Mapping[str, int], *, reason: str, 
     state = (
         session.connection()
         .execute(
-            select(rows.jobs.c.phase, spec.workload_json)
+            select(rows.jobs.c.phase, spec.workload_json, spec.objects_json)
             .join_from(rows.jobs, rows.job_specs, spec.job == rows.jobs.c.id)
             .where(rows.jobs.c.id == job)
         )
@@ -130,10 +141,14 @@ def resize(session: Session, job: str, pods: Mapping[str, int], *, reason: str, 
     wanted = sizes.with_pods(codec.workload_of(state.workload_json), pods)
     if row is not None:
         held = codec.reservation_of(row).workload
-        differs = sizes.with_pods(held, pods) != held
-        if differs and not begin(session, [Resize(job, row.epoch, row.cluster, pods, reason)], now):
+        differs = bool(objects) or sizes.with_pods(held, pods) != held
+        asked = Resize(job, row.epoch, row.cluster, pods, reason, objects=objects)
+        if differs and not begin(session, [asked], now):
             return False
-    session.connection().execute(update(rows.job_specs).where(spec.job == job).values(workload_json=codec.dump(wanted)))
+    changed = {"workload_json": codec.dump(wanted)}
+    if objects:
+        changed["objects_json"] = codec.dump(list(replaced(codec.objects_of(state.objects_json), objects)))
+    session.connection().execute(update(rows.job_specs).where(spec.job == job).values(**changed))
     if row is None:
         moves.requeue(session, [job])
     return True
@@ -143,7 +158,7 @@ def _row(session: Session, job: str) -> Row[Any] | None:
     """The reservation with what belongs to it."""
     one, spec = rows.jobs.c, rows.job_specs.c
     query = (
-        select(rows.reservations, one.phase, one.name, one.queue, one.tenant, one.owner, spec.workload_json)
+        select(rows.reservations, one.phase, one.name, one.queue, one.tenant, one.owner, one.whole, spec.workload_json)
         .join_from(rows.reservations, rows.jobs, one.id == rows.reservations.c.job)
         .join(rows.job_specs, spec.job == one.id)
         .where(rows.reservations.c.job == job)

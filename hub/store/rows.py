@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    or_,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -103,6 +105,10 @@ class JoinTokenRow(Row, table=True):
     used_at: datetime | None = Field(sa_column=Column(Utc))
 
 
+# Parts of a divided work bear its name, each in a cluster of its own.
+_LIVE_NAME = "finished_at IS NULL AND (whole IS NULL OR whole = id)"
+
+
 class JobRow(Row, table=True):
     __tablename__ = "jobs"
     # One live job per name: two of one name would write the same object in a member cluster.
@@ -114,8 +120,8 @@ class JobRow(Row, table=True):
             "namespace",
             "name",
             unique=True,
-            sqlite_where=text("finished_at IS NULL"),
-            postgresql_where=text("finished_at IS NULL"),
+            sqlite_where=text(_LIVE_NAME),
+            postgresql_where=text(_LIVE_NAME),
         ),
         Index("ix_jobs_by_age", "submitted_at", "id"),
         Index(
@@ -129,6 +135,7 @@ class JobRow(Row, table=True):
         Index("ix_jobs_by_phase", "phase", "submitted_at", "id"),
         Index("ix_jobs_by_cluster", "cluster", "submitted_at", "id"),
         Index("ix_jobs_by_queue", "queue", "submitted_at", "id"),
+        Index("ix_jobs_whole", "whole"),
     )
     id: str = text_key(16)
     tenant: str = Field(sa_column=Column(String(253), nullable=False))
@@ -161,6 +168,8 @@ class JobRow(Row, table=True):
     retries_of: int | None = Field(sa_column=Column(BigInteger))
     evicted_for: str | None = Field(sa_column=Column(String(16)))  # while it is stopped: who gets its room
     promised: str | None = Field(sa_column=Column(String(253)))  # while it waits: where room was made for it
+    whole: str | None = Field(sa_column=Column(String(16)))  # a part's divided work; that work's own id; else none
+    division_json: str | None = Field(sa_column=Column(Text))  # of a divided work
 
 
 class JobSpecRow(Row, table=True):
@@ -247,6 +256,7 @@ class AttemptRow(Row, table=True):
     cpu_usd_per_hour: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))  # of usd_per_hour
     foreseen_usd: float | None = Field(sa_column=Column(Float))
     egress_usd: float = Field(sa_column=Column(Float, nullable=False, server_default="0"))
+    whole: str | None = Field(sa_column=Column(String(16)))  # the divided work that the job is a part of
 
 
 class CostDayRow(Row, table=True):
@@ -515,3 +525,13 @@ distribution_orders = table_of(DistributionOrderRow)
 crons = table_of(CronRow)
 cron_runs = table_of(CronRunRow)
 overrides = table_of(OverrideRow)
+
+
+def is_placed_itself() -> ColumnElement[bool]:
+    """Not a divided work, whose parts are placed instead."""
+    return or_(jobs.c.whole.is_(None), jobs.c.whole != jobs.c.id)
+
+
+def is_no_part() -> ColumnElement[bool]:
+    """What people submitted."""
+    return or_(jobs.c.whole.is_(None), jobs.c.whole == jobs.c.id)

@@ -7,11 +7,11 @@ the Dataset. What nobody uses stays behind, and every workload says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import paths, places, references
+from placement.kinds import fields, paths, places, references
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.identity import Identity
@@ -87,7 +87,7 @@ def _used_by(user: User, others: Sequence[Dependency]) -> list[Dependency]:
             named.update(references.of_service_account(each.obj))
     home = user.workload.namespace
     near = [each for each in others if each.identity.namespace == home]
-    meant = {id(each) for each in near if _is_named(each.identity, named, home) or _reaches(each, user)}
+    meant = {id(each) for each in near if _is_named(each.identity, named, home) or _reaches(each, user, others)}
     used = [each for each in near if id(each) in meant]
     datasets = {each.identity.name for each in used if each.identity.kind == DATASET}
     services = [each.obj for each in used if each.identity.kind == "Service"]
@@ -116,7 +116,7 @@ def _watches(dependency: Dependency, services: Sequence[Mapping[str, Any]]) -> b
     )
 
 
-def _reaches(dependency: Dependency, user: User) -> bool:
+def _reaches(dependency: Dependency, user: User, others: Sequence[Dependency]) -> bool:
     """Whether an object that names its workload, and not the other way round, means this one."""
     obj = dependency.obj
     match dependency.identity.kind:
@@ -124,6 +124,13 @@ def _reaches(dependency: Dependency, user: User) -> bool:
             selector = paths.find(obj, ("spec", "selector"))
             by_name = paths.find(user.manifest, ("spec", "serviceName")) == dependency.identity.name
             return by_name or (bool(selector) and _selects({"matchLabels": selector}, user))
+        case "Ingress":
+            behind = set(_services_of(obj))
+            return any(
+                one.identity.kind == "Service" and one.identity.name in behind and _reaches(one, user, others)
+                for one in others
+                if one.identity.namespace == dependency.identity.namespace
+            )
         case "PodDisruptionBudget" | "PodMonitor":
             return _selects(paths.find(obj, ("spec", "selector")), user)
         case "NetworkPolicy":
@@ -134,6 +141,17 @@ def _reaches(dependency: Dependency, user: User) -> bool:
             return isinstance(target, dict) and (target.get("kind"), target.get("name")) == wanted
         case _:
             return False
+
+
+def _services_of(ingress: Mapping[str, Any]) -> Iterator[str]:
+    """Those that an Ingress leads to."""
+    spec = ingress.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    rules = fields.dicts(spec.get("rules"))
+    found = [path for rule in rules for path in fields.dicts(paths.find(rule, ("http", "paths")))]
+    backends = [spec.get("defaultBackend"), *(path.get("backend") for path in found)]
+    names = (paths.find(one, ("service", "name")) for one in backends)
+    yield from (name for name in names if isinstance(name, str))
 
 
 def _selects(selector: Any, user: User) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from placement import marks
 from placement.inventory import DEFAULT_LEVELS
-from placement.kinds import durations, fields, paths
+from placement.kinds import dividing, durations, fields, paths
 from placement.kinds.constraints import label_selector_matches
 from placement.kinds.fields import Object, join
 from placement.kinds.kind import KindFile
@@ -45,6 +45,10 @@ KNOWN = (
     "muster.dev/grace-seconds",
     "muster.dev/stalled-after",
     "muster.dev/if-stalled",
+    "muster.dev/divide",
+    "muster.dev/divide-weights",
+    "muster.dev/divide-min-per-region",
+    "muster.dev/divide-max-clusters",
     "muster.dev/grow-after",
 )
 # A role's own, on its pod template: see `localities`.
@@ -117,6 +121,7 @@ def read(found: Findings, rules: KindFile, obj: Object, roles: Sequence[RoleEntr
         grace_s=_parsed(found, hints, "grace-seconds", _grace, default.grace_s),
         stalled_after_s=_parsed(found, hints, "stalled-after", durations.seconds, default.stalled_after_s),
         if_stalled=_if_stalled(found, hints),
+        divide=dividing.wish(found, rules, obj, roles, hints),
         grow_after_s=_parsed(found, hints, "grow-after", _duration_or_never, default.grow_after_s),
     )
 

@@ -201,6 +201,19 @@ class StatusRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Divided:
+    """Its replicas may be divided over clusters (`muster.dev/divide`): each gets an object with its share.
+
+    The one role's replicas are divided, its elastic range, and the whole numbers at `also`.
+    """
+
+    __pydantic_config__ = STRICT
+    also: tuple[Path, ...] = ()
+    unless: Condition | None = None
+    because: str = ""  # why not then
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A small manifest of the kind, and what is read from it: checked whenever the file is loaded."""
 
@@ -240,6 +253,7 @@ class KindFile:
     scheduler: tuple[Path, ...] = ()  # set to Muster's scheduler besides the pod templates
     suspended: Condition | None = None  # no pods come up while this holds
     long_running: bool | Condition = False
+    divided: Divided | None = None  # None: all of it runs in one cluster
     controller: str = "the kube-controller-manager"  # who makes its pods, for the question whether it runs
     emulate: Emulation | None = None  # None: the object is its own pod
     sample: Sample | None = None
@@ -250,7 +264,12 @@ class KindFile:
             raise ValueError("roles: it has pods of its own, or is made of others (nested): give one of the two")
         if self.companion and self.companion not in companions.FORMS:
             raise ValueError(f"companion: {self.companion} is none; known: {', '.join(sorted(companions.FORMS))}")
-        of_spec = {"gang.all_when": self.gang.all_when, "suspended": self.suspended, "long_running": self.long_running}
+        of_spec = {
+            "gang.all_when": self.gang.all_when,
+            "suspended": self.suspended,
+            "long_running": self.long_running,
+            "divided.unless": None if self.divided is None else self.divided.unless,
+        }
         for path, condition in of_spec.items():
             if asks_facts(condition):
                 raise ValueError(f"{path} asks for gang or pods, which only the rules of `status` know")

@@ -113,6 +113,16 @@ def pods(obj: Object) -> tuple[dict[str, Any], ...]:
     )
 
 
+def as_written(obj: Object) -> tuple[Object, ...]:
+    """What a user could have written for an object that stands for a group: it reads as the same job. Any other object
+    as it is."""
+    if (obj.get("apiVersion"), obj.get("kind")) != (API_VERSION, KIND):
+        return (obj,)
+    of_group = {key: value for key, value in _mapping(obj.get("spec")).items() if key != "roles"}
+    group = {"apiVersion": "scheduling.volcano.sh/v1beta1", "kind": KIND, "metadata": obj.get("metadata")}
+    return {**group, "spec": of_group}, *pods(obj)
+
+
 def _said(found: Findings, pod: Object, key: str) -> Iterator[tuple[str, str]]:
     metadata = fields.mapping(found, pod, "", "metadata")
     for part in ("labels", "annotations"):

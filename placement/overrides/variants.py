@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from placement.kinds import reader
+from placement.kinds import podgroups, reader
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.documents import Document
 from placement.kinds.problems import ManifestError
@@ -78,7 +78,8 @@ def _made(
     if problem := _beyond_its_rights(objects, changed):
         return OverrideRefusal(name, *problem)
     try:
-        documents = [Document(number, obj) for number, obj in enumerate(changed, 1)]
+        written = [dict(one) for obj in changed for one in podgroups.as_written(obj)]
+        documents = [Document(number, obj) for number, obj in enumerate(written, 1)]
         (submission,) = reader.read_documents(documents, judge.catalogue, namespace=workload.namespace)
     except ManifestError as error:
         first = error.problems[0]

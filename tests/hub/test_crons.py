@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,14 +18,25 @@ from hub.errors import ConflictError, Forbidden, Invalid, NotFound
 from hub.jobs import Jobs
 from hub.loops.calendar import CalendarLoop
 from hub.loops.placing import PlacingLoop, Planning
-from hub.records import Actor, JobFilter, Object, UserRole
+from hub.records import Actor, JobFilter, UserRole
 from hub.store import rows
 from hub.store.store import StoreClosed
 from placement import invariants, planner
-from placement.data import DataPlace
-from placement.kinds import reader, render
+from placement.kinds import reader
 from placement.lifecycle import Event, Phase
-from tests.hub.loops.rig import ADMIN, ANN, BOB, CATALOGUE, EVE, Clock, FakeSpoke, Hub, a_hub, open_hub
+from tests.hub.loops.rig import (
+    ADMIN,
+    ANN,
+    BOB,
+    CATALOGUE,
+    EVE,
+    Clock,
+    FakeSpoke,
+    Hub,
+    a_hub,
+    open_hub,
+    render_manifests,
+)
 
 THREE = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -84,17 +94,17 @@ def stand_on(hub: Hub, seed: int = 5) -> Stand:
         lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
         planner.plan_fully,
         hub.streams,
+        hub.overriding,
+        render_manifests,
+        hub.presence,
+        CATALOGUE,
         clock=hub.clock,
         rng=Random(seed),
     )
     crons = Crons(hub.store, jobs, CATALOGUE, clock=hub.clock, rng=Random(6))
-    planning = Planning(planner.Planner().plan, invariants.check, rendered)
+    planning = Planning(planner.Planner().plan, invariants.check, render_manifests, hub.overriding, hub.presence)
     placing = PlacingLoop(hub.store, copies.federation, copies.backlog, planning, clock=hub.clock)
     return Stand(hub, crons, CalendarLoop(hub.store, crons, clock=hub.clock), placing, FakeSpoke("east"))
-
-
-def rendered(objects: Sequence[Object], *, job: str, epoch: int, data: Sequence[DataPlace] = ()) -> Sequence[Object]:
-    return render.render(objects, CATALOGUE, job=job, epoch=epoch, data=data)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from spoke import heartbeats, lost_nodes, stuck
 from spoke.agent import Agent
 from spoke.cluster.fake import DEFAULT_KINDS, FakeCluster
 from spoke.cluster.port import Object, ObjectKey
+from spoke.distribution import caring
 from spoke.kept_logs import KeptLogs
 from spoke.ledger import Ledger
 from spoke.policy import Guard
@@ -124,6 +125,7 @@ class Stage:
     look_at_nodes_s: float = lost_nodes.INTERVAL_S
     with_nodes: heartbeats.Patience = heartbeats.PATIENCE
     with_starts: stuck.Patience = stuck.PATIENCE
+    with_distributions: caring.Patience = caring.PATIENCE
     stager: Stager | None = None
     keeps_logs: bool = False
     guard: Guard | None = None
@@ -149,6 +151,7 @@ class Stage:
             look_at_nodes_s=self.look_at_nodes_s,
             with_nodes=self.with_nodes,
             with_starts=self.with_starts,
+            with_distributions=self.with_distributions,
             stager=self.stager,
             kept_logs=KeptLogs(self.directory / "logs") if self.keeps_logs else None,
             guard=self.guard,

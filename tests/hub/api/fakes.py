@@ -13,6 +13,7 @@ from typing import Any
 from hub.api.services import Services
 from hub.crons import Cron, Made, Taken
 from hub.distributions import DistributionState
+from hub.endpoints import Reachable
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
 from hub.happenings import Happening
 from hub.link.directory import NotConnected
@@ -30,6 +31,7 @@ from hub.records import (
     JobFilter,
     Manifest,
     Page,
+    PartState,
     Planned,
     UserRole,
 )
@@ -232,6 +234,13 @@ class FakeJobs:
         self.jobs[made.id] = made
         return made
 
+    async def part_states(self, actor: Actor, work: Job) -> Sequence[PartState]:
+        parts = [job for job in self.jobs.values() if job.is_part and job.whole == work.id]
+        return [PartState(part, part.cluster or "", "eu", False) for part in parts]
+
+    async def parts(self, actor: Actor, work: Job) -> Sequence[Job]:
+        return [one.job for one in await self.part_states(actor, work)]
+
     async def plan(self, actor: Actor, text: bytes, *, namespace: str | None = None) -> Sequence[Planned]:
         self.calls.append(("plan", text, namespace))
         names = ["one", "two"] if _name(text) == "many" else [_name(text)]
@@ -328,6 +337,14 @@ class EchoTunnel(Tunnel):
 
     async def resize(self, columns: int, rows: int) -> None:
         self.sizes.append((columns, rows))
+
+
+@dataclass
+class FakeEndpoints:
+    found: Reachable = Reachable((), ())
+
+    async def of(self, actor: Actor, ref: str) -> Reachable:
+        return self.found
 
 
 class FakeHappenings:
@@ -881,6 +898,7 @@ class FakeHub:
     tunnels: FakeTunnels = field(default_factory=lambda: FakeTunnels())
     usages: FakeUsages = field(default_factory=lambda: FakeUsages())
     happenings: FakeHappenings = field(default_factory=lambda: FakeHappenings())
+    endpoints: FakeEndpoints = field(default_factory=lambda: FakeEndpoints())
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     store_error: Exception | None = None
 
@@ -902,6 +920,7 @@ class FakeHub:
             tunnels=self.tunnels,
             usages=Usages(self.jobs, self.usages),
             happenings=self.happenings,
+            endpoints=self.endpoints,
             ca_pem=PEM,
             last_event=lambda: max((one.seq for one in self.jobs.happened), default=0),
             grpc_address=":8444",

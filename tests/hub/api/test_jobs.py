@@ -174,6 +174,7 @@ async def test_the_plan_of_one_workload_has_exactly_this_form(as_: As) -> None:
         "start": None,
         "room": None,
         "outlook": None,
+        "division": None,
         "starts_with": None,
     }
 

@@ -33,6 +33,7 @@ GET /v1/events
 GET /v1/healthz
 GET /v1/jobs
 GET /v1/jobs/{ref}
+GET /v1/jobs/{ref}/endpoints
 GET /v1/jobs/{ref}/events
 GET /v1/jobs/{ref}/explain
 GET /v1/jobs/{ref}/logs

@@ -14,6 +14,7 @@ from hub.api.app import create_api
 from hub.api.services import Services
 from hub.crons import Crons
 from hub.distributions import Distributions
+from hub.endpoints import Endpoints
 from hub.happenings import Happenings
 from hub.kinds import KindBook
 from hub.link.directory import Directory
@@ -61,6 +62,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         tunnels=Tunnels(hub.store, hub.jobs, hub.streams, clock=hub.clock),
         usages=Usages(hub.jobs, Directory()),
         happenings=Happenings(hub.jobs, hub.streams, clock=hub.clock),
+        endpoints=Endpoints(hub.jobs, hub.streams, hub.federation),
         ca_pem=b"CA",
         last_event=lambda: 0,
         grpc_address=":8443",

@@ -21,6 +21,7 @@ from hub.jobs import Jobs
 from hub.link.directory import NotConnected
 from hub.link.tunnel_failed import TunnelFailed
 from hub.loops.backlog import Backlog
+from hub.loops.dividing import DividingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
@@ -38,6 +39,8 @@ from hub.uplink import Uplink
 from placement import invariants, planner
 from placement.data import DataPlace
 from placement.inventory import DeviceClass, DeviceForm, Gpu, Node, Summary
+from placement.kinds import reader
+from placement.kinds import render as real_render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError, Problem
 from placement.lifecycle import Event
@@ -254,6 +257,7 @@ class Hub:
     datasets: Datasets
     uplink: Uplink
     placing: PlacingLoop
+    dividing: DividingLoop
     health: HealthLoop
     streams: FakeStreams
     overriding: Overriding
@@ -281,8 +285,30 @@ def a_store(database: str) -> Store:
     return Store(database, term=leadership.take(engine, seen, Candidate("test", "", 10.0)))
 
 
-async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authority: FakeAuthority | None = None) -> Hub:
-    """`database`: a URL, or SQLite's file."""
+def read_manifests(text: bytes, *, namespace: str) -> Sequence[reader.Submission]:
+    return reader.read(text, CATALOGUE, namespace=namespace)
+
+
+def render_manifests(
+    objects: Sequence[Object],
+    *,
+    job: str,
+    epoch: int,
+    data: Sequence[DataPlace] = (),
+    pods: Mapping[str, int] | None = None,
+) -> Sequence[Object]:
+    return real_render.render(objects, CATALOGUE, job=job, epoch=epoch, data=data, pods=pods)
+
+
+async def open_hub(
+    database: Path | str,
+    clock: Clock,
+    *,
+    seed: int = 0,
+    authority: FakeAuthority | None = None,
+    manifests: bool = False,
+) -> Hub:
+    """`database`: a URL, or SQLite's file. `manifests`: it reads and renders Kubernetes' own, and not those above."""
     store = a_store(database if isinstance(database, str) else f"sqlite:///{database}")
     await store.open()
     copies = Copies.empty(
@@ -294,7 +320,8 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
     clusters = Clusters(store, copies.federation, signer, streams, clock=clock)
     overrides = overriding(copies.federation, copies.backlog)
     presence = Presence(streams, copies.federation, copies.backlog, clock=clock)
-    planning = Planning(planner.Planner().plan, invariants.check, render, overrides, presence)
+    made_by = render_manifests if manifests else render
+    planning = Planning(planner.Planner().plan, invariants.check, made_by, overrides, presence)
     return Hub(
         store,
         clock,
@@ -304,13 +331,14 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
             copies.federation,
             copies.backlog,
             copies.feed,
-            read,
+            read_manifests if manifests else read,
             lambda submission, actor: admission.admit(submission, actor, copies.federation.tenants, CATALOGUE),
             planner.plan_fully,
             streams,
             overrides,
             render,
             presence,
+            CATALOGUE,
             clock=clock,
             rng=Random(seed),
         ),
@@ -322,6 +350,15 @@ async def open_hub(database: Path | str, clock: Clock, *, seed: int = 0, authori
         Datasets(store, copies.federation),
         Uplink(store, copies.federation, copies.backlog, copies.outbox, clusters, b"CA", clock=clock),
         PlacingLoop(store, copies.federation, copies.backlog, planning, clock=clock),
+        DividingLoop(
+            store,
+            copies.federation,
+            copies.backlog,
+            copies.wholes,
+            CATALOGUE,
+            clock=clock,
+            rng=Random(seed + 1000),
+        ),
         HealthLoop(store, copies.federation, clock=clock),
         streams,
         overrides,
@@ -370,6 +407,8 @@ class FakeSpoke:
         self.started: list[JobRef] = []
         self.revision = 0
         self.invalid: set[str] = set()
+        self.refuses = False  # whatever its summary says
+        self.resizes = True
         self.clock = Clock()
 
     async def join(self, hub: Hub, **described: str) -> None:
@@ -394,12 +433,12 @@ class FakeSpoke:
         bound = [(ref.job, ref.epoch) for ref, job in self.live.items() if job.nodes]
         found = summarise(
             [self._node(index, amount) for index, amount in enumerate(free)],
-            {KIND},
+            {KIND, "apps/v1/Deployment"},
             revision=self.revision,
             counted=bound,
         )
         resized = frozenset((ref.job, ref.epoch, job.size) for ref, job in self.live.items() if job.size)
-        return replace(found, resized=resized, resizes=True)
+        return replace(found, resized=resized, resizes=self.resizes)
 
     def _free(self) -> list[int]:
         free = [self.gpus - self.taken_elsewhere] * self.nodes
@@ -445,7 +484,7 @@ class FakeSpoke:
             return CommandAck(id_, ref)
         if order.workload.name in self.invalid:
             return CommandAck(id_, ref, "invalid", "spec.template is required")
-        nodes = self._fit(order.workload)
+        nodes = None if self.refuses else self._fit(order.workload)
         if nodes is None:
             return CommandAck(id_, ref, "no-room", "0 of 1 pods fit")
         self.started.append(ref)
@@ -457,7 +496,7 @@ class FakeSpoke:
         job = self.live.get(ref)
         if job is None:
             return CommandAck(id_, ref, "older-epoch", "it does not run here")
-        wanted = scale.pods["worker"]
+        (wanted,) = scale.pods.values()
         more = wanted - len(job.nodes)
         if scale.revision <= job.size:
             return CommandAck(id_, ref)

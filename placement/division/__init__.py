@@ -1,0 +1,1 @@
+"""Replicas of one workload divided over clusters: how many where, kept so as capacity comes and goes."""
