@@ -37,7 +37,7 @@ class ClaimUse:
 def uses(template: Object) -> tuple[ClaimUse, ...]:
     """Of a pod template. Wrong entries are passed over."""
     spec = template.get("spec")
-    return of_pod(spec) if isinstance(spec, dict) else ()
+    return of_pod(spec) if isinstance(spec, dict) and "resourceClaims" in spec else ()
 
 
 def of_pod(spec: Object) -> tuple[ClaimUse, ...]:

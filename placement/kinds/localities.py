@@ -63,7 +63,7 @@ def of_roles(
     groups: int = 1,
 ) -> Localities:
     _warn_of_misplaced(found, obj, roles)
-    wishes = tuple(_of_role(found, rules, role, own=role.template is not obj) for role in roles)
+    wishes = tuple([_of_role(found, rules, role, own=role.template is not obj) for role in roles])
     if rules.groups is not None and (level := _level_of_groups(found, rules.groups, obj, wishes)):
         if groups == 1:
             return Localities(gang or TopologyRequest(level, TopologyMode.REQUIRED), tuple(map(_elsewhere, wishes)))

@@ -53,14 +53,24 @@ def find(value: Any, path: tuple[str, ...]) -> Any:
 
 def reach(found: Findings, value: Any, path: tuple[str, ...], root: str = "") -> Any:
     """As `find`, but something on the way that is no mapping is a problem."""
+    reached = value
+    for step in path:
+        if isinstance(reached, dict):
+            reached = reached.get(step)
+        elif reached is None:
+            return None
+        else:
+            return _barred(found, value, path, root)
+    return reached
+
+
+def _barred(found: Findings, value: Any, path: tuple[str, ...], root: str) -> None:
+    """Says where on the way there is something that is no mapping."""
     for at, step in enumerate(path):
-        if value is None:
-            return None
         if not isinstance(value, dict):
-            wrong_type(found, shown(path[:at], root), "a mapping", value)
-            return None
+            return wrong_type(found, shown(path[:at], root), "a mapping", value)
         value = value.get(step)
-    return value
+    return None
 
 
 def count(found: Findings, value: Any, path: tuple[str, ...], root: str = "") -> int | None:

@@ -241,9 +241,8 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity, b
     gang = hints.topology(found, shape.roles, given, labels, localities.of_gang(found, rules, obj))
     wanted = localities.of_roles(found, rules, obj, shape.roles, gang, shape.groups)
     named = (*_references(shape), *roles.runtimes(kind, obj, beside))
-    placed = tuple(
-        pods.role(found, role, wish.topology, wish.slices) for role, wish in zip(shape.roles, wanted.roles, strict=True)
-    )
+    each = zip(shape.roles, wanted.roles, strict=True)
+    placed = tuple([pods.role(found, role, wish.topology, wish.slices) for role, wish in each])
     workload = Workload(
         api_version=who.api_version,
         kind=who.kind,
@@ -254,7 +253,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity, b
         topology=wanted.gang,
         hints=hints.read(found, rules, obj, shape.roles, given),
         references=named,
-        data=places.of_pods((role.template for role in shape.roles), named, who.namespace, hints.data(found, given)),
+        data=places.of_pods([role.template for role in shape.roles], named, who.namespace, hints.data(found, given)),
         long_running=rules.long_running
         if isinstance(rules.long_running, bool)
         else spec_holds(rules.long_running, obj),
@@ -262,7 +261,7 @@ def _workload(found: Findings, kind: Kind, obj: dict[str, Any], who: Identity, b
         awaited=shape.awaited if _follow_others(shape) else None,
         groups=shape.groups,
     )
-    used = tuple(claims.uses(role.template) for role in shape.roles)
+    used = tuple([claims.uses(role.template) for role in shape.roles])
     return _Draft(workload, manifest, labels, used if len(workload.roles) == len(used) else used[-1:])
 
 

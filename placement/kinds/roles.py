@@ -19,7 +19,7 @@ from placement.kinds import companions, expressions, fields, lateness, paths, po
 from placement.kinds.conditions import Facts, spec_holds
 from placement.kinds.fields import Object, join
 from placement.kinds.kind import Elastic, Groups, Kind, KindFile, Nested, Range, Replicas, Roles
-from placement.kinds.lateness import Lateness
+from placement.kinds.lateness import NOT_LATE, Lateness
 from placement.kinds.problems import Findings, Problem, did_you_mean
 from placement.workload import Reference, Sizes
 
@@ -74,10 +74,13 @@ def shape(kind: Kind, obj: Object, found: Findings | None = None, beside: Sequen
     entries = _with_elastic(rules.elastic, entries, obj, found)
     late = lateness.of(entries, obj, found)
     groups = _groups(rules.groups, entries, obj, found)
-    explicit |= dict.fromkeys(late.leads, groups)
-    later = {role.name: _later(role, late, explicit[role.name]) for role in entries if role.name in late.stages}
-    explicit |= dict.fromkeys(later, 0)
-    waited_for = tuple(role for role in entries if role.name not in later)
+    later: dict[str, int] = {}
+    waited_for = entries
+    if late is not NOT_LATE:
+        explicit |= dict.fromkeys(late.leads, groups)
+        later = {role.name: _later(role, late, explicit[role.name]) for role in entries if role.name in late.stages}
+        explicit |= dict.fromkeys(later, 0)
+        waited_for = tuple(role for role in entries if role.name not in later)
     min_pods, given_by = _min_pods(rules, obj, waited_for, explicit, found)
     total = sum(role.replicas for role in waited_for)
     if min_pods > total:
@@ -471,7 +474,9 @@ def _with_minima(
     later: Mapping[str, int],
     late: Lateness,
 ) -> tuple[RoleEntry, ...]:
-    total = sum(role.replicas for role in entries if role.name not in later)
+    total = sum([role.replicas for role in entries if role.name not in later])
+    if min_pods == total and not later:  # all of all roles: as what follows would have it
+        return tuple([_with_minimum(role, role.replicas, False, late) for role in entries])
     # Volcano: a gang smaller than the tasks' own minima together sets them aside.
     own = sum(value for value in explicit.values() if value is not None) <= min_pods
     always = frozenset(role.name for role in entries if role.name in role.rules.always) - later.keys()
