@@ -52,6 +52,8 @@ from hub.link.directory import Directory
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
+from hub.models.catalogue import Models
+from hub.models.storage import Storage
 from hub.pki import Authority, DamagedAuthority, GivenRefused
 from hub.prices import Prices
 from hub.queues import Queues
@@ -74,6 +76,7 @@ from placement.kinds import reader, render
 from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError
 from placement.queues.tree import Queue, QueueTree
+from registry.blobs import Blobs, open_blobs
 from wire import private_file, service_loop
 
 log = logging.getLogger(__name__)
@@ -143,13 +146,15 @@ class Hub:
         store = await self._store(term)
         copies = Copies.empty(_federation(settings))
         await resume(store, copies, clock)
-        parts = _assemble(store, copies, authority, clock, self._rng, settings)
+        parts = _assemble(store, copies, authority, clock, self._rng, settings, self._blobs())
+        self._resources.push_async_callback(parts.models.storage.close)
         await parts.kinds.load()
         await self._set_prices(parts.prices)
         await parts.queues.keep_initial()
         self.admin_token = await self._first_admin(parts.access)
         self._run_loop("placing", parts.placing.run())
         self._run_loop("health", parts.health.run())
+        self._run_loop("collecting", parts.models.storage.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -246,6 +251,14 @@ class Hub:
             raise _no_database(error) from error
         self._resources.push_async_callback(store.close)
         return store
+
+    def _blobs(self) -> Blobs:
+        try:
+            return open_blobs(self.settings.models)
+        except (ValueError, OSError) as error:
+            raise CannotStart(
+                f"the store of models {self.settings.models} cannot be used: {error}", "give another --models-store"
+            ) from error
 
     async def _set_prices(self, prices: Prices) -> None:
         path = self.settings.price_book
@@ -344,6 +357,7 @@ class Hub:
             kinds=parts.kinds,
             costs=parts.costs,
             datasets=parts.datasets,
+            models=parts.models,
             rebalancing=parts.rebalancing,
             tunnels=parts.tunnels,
             usages=Usages(parts.jobs, parts.directory),
@@ -386,6 +400,7 @@ class _Parts:
     kinds: KindBook
     costs: Costs
     datasets: Datasets
+    models: Models
     rebalancing: Rebalancing
     tunnels: Tunnels
     happenings: Happenings
@@ -406,7 +421,13 @@ def _federation(settings: HubSettings) -> Federation:
 
 
 def _assemble(
-    store: Store, copies: Copies, authority: Authority, clock: Clock, rng: Random, settings: HubSettings
+    store: Store,
+    copies: Copies,
+    authority: Authority,
+    clock: Clock,
+    rng: Random,
+    settings: HubSettings,
+    blobs: Blobs,
 ) -> _Parts:
     directory, catalogue = Directory(), Catalogue.builtin()
     federation, backlog = copies.federation, copies.backlog
@@ -448,6 +469,7 @@ def _assemble(
         kinds=kinds,
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
+        models=Models(store, Storage(store, blobs, clock=clock)),
         rebalancing=Rebalancing(federation, backlog, clock=clock),
         uplink=Uplink(
             store,

@@ -18,9 +18,11 @@ from hub.api import (
     datasets,
     failures,
     happenings,
+    huggingface,
     jobs,
     kinds,
     logs,
+    models,
     people,
     probes,
     queues,
@@ -42,6 +44,7 @@ _TAGS = [
     {"name": "users", "description": "Who may call, in which tenant and role."},
     {"name": "queues", "description": "Where jobs wait: quota, shares and budgets."},
     {"name": "datasets", "description": "Where named data lies, and where it may go."},
+    {"name": "models", "description": "Models in and out, by version, alias and variant."},
     {"name": "prices", "description": "What a GPU-hour costs where."},
     {"name": "costs", "description": "What attempts did cost."},
     {"name": "health", "description": "For supervisors; no token needed."},
@@ -75,6 +78,7 @@ def create_api(services: Services) -> FastAPI:
         tenants,
         queues,
         datasets,
+        models,
         costs,
         rebalancing,
         tunnels,
@@ -85,6 +89,7 @@ def create_api(services: Services) -> FastAPI:
         root.include_router(part.router)
     app.include_router(root)
     app.include_router(probes.root)
+    app.include_router(huggingface.root)  # last: names of models are its paths
     app.openapi = partial(_described, app, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 

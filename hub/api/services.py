@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
+from hub.models.catalogue import Models
 from hub.records import (
     Actor,
     ClusterState,
@@ -315,6 +316,7 @@ class Services:
     kinds: KindsPort
     costs: CostsPort
     datasets: DatasetsPort
+    models: Models
     rebalancing: RebalancingPort
     tunnels: TunnelsPort
     usages: UsagesPort

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from hub.api.services import Services
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
 from hub.happenings import Happening
 from hub.link.directory import NotConnected
+from hub.models.catalogue import Models
 from hub.queues import DeviceUse, QueueState
 from hub.records import (
     Actor,
@@ -706,6 +707,7 @@ class FakeHub:
             kinds=self.kinds,
             costs=self.costs,
             datasets=self.datasets,
+            models=cast(Models, None),  # has tests of its own
             rebalancing=self.rebalancing,
             tunnels=self.tunnels,
             usages=Usages(self.jobs, self.usages),

@@ -12,6 +12,9 @@ ROUTES = """
 DELETE /v1/clusters/{name}
 DELETE /v1/datasets/{name}
 DELETE /v1/kinds/{name}
+DELETE /v1/models/{name}
+DELETE /v1/models/{name}/-/aliases/{alias}
+DELETE /v1/models/{name}/-/versions/{number}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
 DELETE /v1/users/{name}
@@ -31,6 +34,11 @@ GET /v1/jobs/{ref}/explain
 GET /v1/jobs/{ref}/logs
 GET /v1/kinds
 GET /v1/kinds/{name}
+GET /v1/model-storage
+GET /v1/models
+GET /v1/models/{name}
+GET /v1/models/{name}/-/files/{revision}/{path}
+GET /v1/models/{name}/-/manifests/{revision}
 GET /v1/prices
 GET /v1/queues
 GET /v1/queues/{name}
@@ -51,11 +59,15 @@ POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
 POST /v1/jobs/{ref}/logs
 POST /v1/join
+POST /v1/models/{name}/-/versions
 POST /v1/plan
 POST /v1/queues
 POST /v1/users
 PUT /v1/datasets/{name}
 PUT /v1/kinds/{name}
+PUT /v1/model-chunks/{blake3}
+PUT /v1/model-files/{sha256}
+PUT /v1/models/{name}/-/aliases/{alias}
 PUT /v1/prices
 PUT /v1/queues/{name}
 PUT /v1/tenants/{name}

@@ -1,0 +1,96 @@
+"""Models on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from hub.api import model_schemas
+from hub.cli import grid, screen
+from placement import sizes
+
+
+def models(found: Sequence[model_schemas.ModelOut], now: datetime) -> RenderableType:
+    table = grid.grid()
+    grid.column(table, "MODEL", cut=True)
+    grid.column(table, "TENANT", cut=True)
+    grid.column(table, "VERSIONS", right=True)
+    grid.column(table, "NEWEST", right=True)
+    grid.column(table, "SIZE", right=True)
+    grid.column(table, "ALIASES", cut=True)
+    grid.column(table, "PUSHED", right=True)
+    for one in found:
+        newest = one.versions[-1] if one.versions else None
+        last = max((each.pushed_at for each in newest.variants), default=None) if newest else None
+        table.add_row(
+            grid.cut(one.name),
+            grid.cut(one.tenant or "(everybody)"),
+            str(len(one.versions)),
+            str(newest.number) if newest else "–",
+            sizes.words(sum(each.size for each in newest.variants)) if newest else "–",
+            grid.cut(", ".join(f"{alias}={number}" for alias, number in one.aliases.items()) or "–"),
+            screen.age(last, now),
+        )
+    return table
+
+
+def model(one: model_schemas.ModelOut, now: datetime) -> RenderableType:
+    facts: list[tuple[str, RenderableType]] = [
+        ("Model", Text(one.name, "bold")),
+        ("Tenant", one.tenant or "(everybody)"),
+        ("Aliases", ", ".join(f"{alias} = {number}" for alias, number in one.aliases.items()) or "none"),
+        ("Made", f"{screen.age(one.created_at, now)} ago by {one.created_by}"),
+    ]
+    table = grid.grid()
+    grid.column(table, "VERSION", right=True)
+    grid.column(table, "VARIANT", cut=True)
+    grid.column(table, "SIZE", right=True)
+    grid.column(table, "FILES", right=True)
+    grid.column(table, "NEEDS", cut=True)
+    grid.column(table, "MEASURED", cut=True)
+    grid.column(table, "DIGEST")
+    grid.column(table, "PUSHED", right=True)
+    grid.column(table, "")
+    for version in reversed(one.versions):
+        for at, variant in enumerate(version.variants):
+            table.add_row(
+                str(version.number) if not at else "",
+                grid.cut(variant.name),
+                sizes.words(variant.size),
+                str(variant.files),
+                grid.cut(_needs(variant.requires)),
+                grid.cut(", ".join(f"{name} {value}" for name, value in variant.measured.items()) or "–"),
+                variant.digest.removeprefix("sha256:")[:12],
+                screen.age(variant.pushed_at, now),
+                Text("runs code", "yellow") if variant.pickles else "",
+            )
+    return Group(grid.facts(facts), "", table)
+
+
+def storage(one: model_schemas.ModelStorageOut) -> RenderableType:
+    shared = f", {one.named / one.stored:.1f} times what is stored" if one.stored else ""
+    return grid.facts(
+        [
+            ("Models", f"{one.models:,}"),
+            ("Versions", f"{sizes.words(one.named)}{shared}"),
+            ("Stored", f"{sizes.words(one.stored)} in {screen.counted(one.chunks, 'chunk')}"),
+            ("Unused", f"{sizes.words(one.unused)}: unfinished pushes, and what is to go"),
+            ("Garbage", screen.counted(one.garbage, "object")),
+        ]
+    )
+
+
+def _needs(requires: dict[str, str]) -> str:
+    """`nvidia ≥ 8.0, vllm >=0.6, 16 GB`"""
+    words = dict(requires)
+    if "accelerator" in words or "compute-capability" in words:
+        parts = (words.pop("accelerator", ""), "≥ " + words.pop("compute-capability", ""))
+        words["accelerator"] = " ".join(part for part in parts if part.strip("≥ "))
+    if "runtime" in words:
+        words["runtime"] = " ".join(filter(None, (words["runtime"], words.pop("runtime-versions", ""))))
+    if "vram" in words:
+        words["vram"] = f"{sizes.words(int(words['vram']))} of VRAM"
+    return ", ".join(words.values()) or "anything"

@@ -1,0 +1,278 @@
+"""A directory pushed to the real hub and read again: by `muster`, by plain HTTP, by Hugging Face's own client."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.programs import MUSTER, ROOT, HubProgram
+from hub import model_pull, model_push
+from hub.client import ApiError, MusterClient
+from hub.model_push import Did, Label
+from registry.references import Revision
+from tests.hub.models import samples
+
+
+def muster(program: HubProgram, *args: str, token: str = "") -> subprocess.CompletedProcess[str]:
+    env = os.environ | {
+        "MUSTER_URL": program.url,
+        "MUSTER_TOKEN": token or program.admin_token,
+        "MUSTER_CA": str(program.ca),
+        "COLUMNS": "160",
+    }
+    return subprocess.run([*MUSTER, *args], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def pushed(program: HubProgram, directory: Path, label: Label) -> dict[Did, int]:
+    counted = dict.fromkeys(Did, 0)
+
+    def tell(did: Did, count: int) -> None:
+        counted[did] += count
+
+    with program.client() as client:
+        model_push.push(client, model_push.look(directory), label, tell)
+    return counted
+
+
+def test_what_is_pushed_is_pulled(program: HubProgram, sample: Path, tmp_path: Path) -> None:
+    (sample / ".hidden").write_text("no")
+    flags = ["--alias", "champion", "--require", "accelerator=nvidia", "--require", "vram=16GiB"]
+    done = muster(program, "model", "push", str(sample), "--name", "org/llama", *flags, "--measured", "quality=0.71")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("org/llama:1 (default) pushed: 5 files, ")
+    assert "left out: .hidden" in done.stderr
+    again = muster(program, "model", "push", str(sample), "--name", "org/llama", *flags, "--measured", "quality=0.71")
+    assert again.stdout.startswith("org/llama:1 (default) is this already: ")
+    assert "0 B sent" in again.stdout
+
+    there = tmp_path / "pulled"
+    done = muster(program, "model", "pull", "org/llama@champion", str(there))
+    assert done.returncode == 0, done.stderr
+    assert samples.files(there) == {k: v for k, v in samples.files(sample).items()}
+    assert not (there / model_pull.PARTS).exists()
+    (there / "README.md").write_text("changed")
+    done = muster(program, "model", "pull", "org/llama:1", str(there))
+    assert "7 B fetched" in done.stdout
+    assert samples.files(there) == samples.files(sample)
+
+    listed = muster(program, "model", "list").stdout
+    assert "org/llama" in listed
+    assert "champion=1" in listed
+    shown = muster(program, "model", "show", "org/llama").stdout
+    assert "nvidia, 17.2 GB of VRAM" in shown
+    assert "quality 0.71" in shown
+    assert "Stored" in muster(program, "model", "status").stdout
+
+
+def test_a_second_version_sends_what_changed(program: HubProgram, sample: Path) -> None:
+    weights = samples.tensors(2)
+    samples.write(sample, weights)
+    first = pushed(program, sample, Label("tuned"))
+    weights["layers.3.weight"] = samples.tensors(3)["layers.3.weight"]
+    samples.write(sample, weights)
+    second = pushed(program, sample, Label("tuned"))
+    assert first[Did.SENT] > 10_000_000
+    one = weights["layers.3.weight"].nbytes
+    assert one <= second[Did.SENT] <= one + 600_000  # the tensor, the header with what was gathered around it
+    with program.client() as client:
+        assert [version.number for version in client.models.show("tuned").versions] == [1, 2]
+
+
+def test_a_push_that_is_killed_goes_on(program: HubProgram, tmp_path: Path) -> None:
+    directory = samples.write(tmp_path / "large", samples.tensors(9, count=24, rows=1024))
+    env = os.environ | {"MUSTER_URL": program.url, "MUSTER_TOKEN": program.admin_token, "MUSTER_CA": str(program.ca)}
+    before = _stored(program)
+    killed = subprocess.Popen(
+        [*MUSTER, "model", "push", str(directory), "--name", "large"], env=env, cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    while _stored(program) < before + 12 * 4 * 1024 * 1024:
+        assert killed.poll() is None, "it was too quick to be killed"
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    kept = _stored(program) - before
+    total = sum(len(data) for data in samples.files(directory).values())
+    again = pushed(program, directory, Label("large"))
+    assert 0 < kept < total
+    # What was on its way when it was killed may have arrived after the count.
+    assert again[Did.SENT] <= total - kept
+    assert again[Did.SENT] + kept >= total - 4 * 4 * 1024 * 1024
+    with program.client() as client:
+        wanted = model_pull.look(client, "large", Revision())
+        model_pull.pull(client, wanted, tmp_path / "there", lambda count, came: None)
+    assert samples.files(tmp_path / "there") == samples.files(directory)
+
+
+def test_a_pull_goes_on_where_it_stopped(program: HubProgram, sample: Path, tmp_path: Path) -> None:
+    pushed(program, sample, Label("pulled"))
+    there = tmp_path / "there"
+
+    class Stop(Exception): ...
+
+    def stop(count: int, came: bool) -> None:
+        seen.append(count if came else 0)
+        if sum(seen) > 4_000_000:
+            raise Stop
+
+    seen: list[int] = []
+    with program.client() as client:
+        wanted = model_pull.look(client, "pulled", Revision())
+        with pytest.raises(Stop):
+            model_pull.pull(client, wanted, there, stop)
+        assert not (there / "model.safetensors").exists()
+        came: list[int] = []
+        model_pull.pull(client, wanted, there, lambda count, fetched: came.append(count if fetched else 0))
+    assert samples.files(there) == samples.files(sample)
+    assert sum(came) <= wanted.manifest.size - 4_000_000
+
+
+def test_plain_http_with_ranges(program: HubProgram, sample: Path) -> None:
+    pushed(program, sample, Label("plain", aliases=("champion",)))
+    data = (sample / "model.safetensors").read_bytes()
+    url = f"{program.url}/v1/models/plain/-/files/champion/model.safetensors"
+    headers = {"Authorization": f"Bearer {program.admin_token}"}
+    with httpx.Client(headers=headers, verify=_tls(program)) as http:
+        whole = http.get(url)
+        assert whole.content == data
+        etag = whole.headers["etag"]
+        assert etag == f'"{hashlib.sha256(data).hexdigest()}"'
+        for asked, part in (
+            ("bytes=0-0", data[:1]),
+            ("bytes=1000000-5000000", data[1_000_000:5_000_001]),
+            ("bytes=-7", data[-7:]),
+            (f"bytes={len(data) - 3}-", data[-3:]),
+        ):
+            answer = http.get(url, headers={"Range": asked})
+            assert (answer.status_code, answer.content) == (206, part)
+            assert answer.headers["content-range"].endswith(f"/{len(data)}")
+        assert http.get(url, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
+        assert http.get(url, headers={"Range": "bytes=0-4", "If-Range": '"other"'}).content == data
+        assert http.get(url, headers={"If-None-Match": etag}).status_code == 304
+        head = http.head(url)
+        assert (head.headers["content-length"], head.content) == (str(len(data)), b"")
+        assert http.get(url.replace("model.safetensors", "empty.txt")).content == b""
+        assert http.get(url.replace("model.safetensors", "../../../secrets")).status_code in (404, 422)
+        assert http.get(url, headers={"Authorization": "Bearer no"}).status_code == 401
+
+
+def test_hugging_face_reads_it(
+    program: HubProgram, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(program, sample, Label("org/hugging", aliases=("champion",)))
+    script = """
+import sys, json
+from huggingface_hub import HfApi, snapshot_download, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+endpoint, token, cache, local = sys.argv[1:]
+told = {"newest": snapshot_download("org/hugging", endpoint=endpoint, token=token, cache_dir=cache)}
+told["again"] = snapshot_download("org/hugging", revision="champion", endpoint=endpoint, token=token, cache_dir=cache)
+told["local"] = snapshot_download("org/hugging", revision="1+default", endpoint=endpoint, token=token, local_dir=local)
+told["one"] = hf_hub_download("org/hugging", "tokenizer/vocab.json", endpoint=endpoint, token=token, cache_dir=cache)
+told["sha"] = HfApi(endpoint, token=token).model_info("org/hugging").sha
+told["files"] = HfApi(endpoint, token=token).list_repo_files("org/hugging")
+told["refused"] = []
+for what in (dict(repo_id="org/none"), dict(repo_id="org/hugging", revision="none")):
+    try:
+        snapshot_download(endpoint=endpoint, token=token, cache_dir=cache, **what)
+    except Exception as error:
+        told["refused"].append(type(error).__name__)
+try:
+    hf_hub_download("org/hugging", "none.bin", endpoint=endpoint, token=token, cache_dir=cache)
+except Exception as error:
+    told["refused"].append(type(error).__name__)
+print(json.dumps(told))
+"""
+    arguments = [program.url, program.admin_token, str(tmp_path / "cache"), str(tmp_path / "local")]
+    env = os.environ | {"SSL_CERT_FILE": str(program.ca), "HF_HOME": str(tmp_path / "home")}
+    done = subprocess.run([MUSTER[0], "-c", script, *arguments], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert samples.files(Path(told["newest"])) == samples.files(sample)
+    assert told["newest"] == told["again"]
+    assert Path(told["newest"]).name == told["sha"]
+    assert samples.files(tmp_path / "local") == samples.files(sample)
+    assert Path(told["one"]).read_bytes() == (sample / "tokenizer/vocab.json").read_bytes()
+    assert set(told["files"]) == set(samples.files(sample))
+    assert told["refused"] == ["RepositoryNotFoundError", "RevisionNotFoundError", "RemoteEntryNotFoundError"]
+
+
+def test_tenants_see_their_own_and_everybodys(program: HubProgram, sample: Path) -> None:
+    with program.client() as admin:
+        red, blue, viewer = (
+            admin.add_user(name, tenant, role).token
+            for name, tenant, role in (
+                ("rita", "red", "submitter"),
+                ("bob", "blue", "submitter"),
+                ("vera", "red", "viewer"),
+            )
+        )
+    found = model_push.look(sample)
+    with program.client(red) as client:
+        model_push.push(client, found, Label("secret"), lambda did, count: None)
+        with pytest.raises(ApiError, match="pushes no models of everybody"):
+            model_push.push(client, found, Label("common", tenant=""), lambda did, count: None)
+    with program.client() as admin:
+        model_push.push(admin, found, Label("common", tenant=""), lambda did, count: None)
+    with program.client(blue) as client:
+        assert [one.name for one in client.models.list()] == ["common"]
+        for attempt in (
+            lambda: client.models.show("secret"),
+            lambda: client.models.show("secret", tenant="red"),
+            lambda: client.models.manifest("secret", Revision()),
+            lambda: client.models.set_alias("secret", "mine", 1),
+            lambda: client.models.delete("secret", tenant="red"),
+        ):
+            with pytest.raises(ApiError, match="there is no model 'secret'"):
+                attempt()
+        with pytest.raises(ApiError, match="is everybody's"):
+            client.models.delete("common")
+        # The same bytes of another tenant are not there for this one.
+        counted = dict.fromkeys(Did, 0)
+
+        def tell(did: Did, count: int) -> None:
+            counted[did] += count
+
+        model_push.push(client, found, Label("mine"), tell)
+        assert counted[Did.SENT] == found.size
+    with program.client(viewer) as client:
+        assert client.models.show("secret").tenant == "red"
+        with pytest.raises(ApiError, match="is a viewer"):
+            client.models.set_alias("secret", "x", 1)
+        with pytest.raises(ApiError, match="is a viewer"):
+            client.models.put_chunk("0" * 64, b"x")
+
+
+def test_aliases_move_and_versions_go(program: HubProgram, sample: Path) -> None:
+    pushed(program, sample, Label("moving", aliases=("champion",)))
+    (sample / "README.md").write_text("another")
+    pushed(program, sample, Label("moving"))
+    refused = muster(program, "model", "delete", "moving:1")
+    assert refused.returncode == 1
+    assert "version 1 of moving is champion" in refused.stderr
+    assert muster(program, "model", "alias", "moving", "champion", "2").stdout == "moving@champion is version 2\n"
+    assert muster(program, "model", "delete", "moving:1").returncode == 0
+    assert muster(program, "model", "pull", "moving:1", str(sample / "no")).returncode == 3
+    pushed(program, sample, Label("moving"))  # the newest is this already
+    (sample / "README.md").write_text("a third")
+    pushed(program, sample, Label("moving", variant="int8"))
+    with program.client() as client:
+        assert [version.number for version in client.models.show("moving").versions] == [2, 3]
+    assert muster(program, "model", "delete", "moving").returncode == 0
+    assert muster(program, "model", "show", "moving").returncode == 3
+
+
+def _stored(program: HubProgram) -> int:
+    with program.client() as client:
+        return client.models.storage().stored
+
+
+def _tls(program: HubProgram) -> object:
+    return MusterClient(program.url, ca=program.ca).tls
