@@ -84,13 +84,13 @@ def storage(one: model_schemas.ModelStorageOut) -> RenderableType:
 
 
 def _needs(requires: dict[str, str]) -> str:
-    """`nvidia ≥ 8.0, vllm >=0.6, 16 GB`"""
-    words = dict(requires)
-    if "accelerator" in words or "compute-capability" in words:
-        parts = (words.pop("accelerator", ""), "≥ " + words.pop("compute-capability", ""))
-        words["accelerator"] = " ".join(part for part in parts if part.strip("≥ "))
-    if "runtime" in words:
-        words["runtime"] = " ".join(filter(None, (words["runtime"], words.pop("runtime-versions", ""))))
-    if "vram" in words:
-        words["vram"] = f"{sizes.words(int(words['vram']))} of VRAM"
-    return ", ".join(words.values()) or "anything"
+    """`nvidia ≥ 8.0, 17.2 GB of VRAM, vllm >=0.6, fp16, amd64`"""
+    capability, vram = requires.get("compute-capability", ""), requires.get("vram", "")
+    parts = (
+        " ".join(filter(None, (requires.get("accelerator", ""), capability and f"≥ {capability}"))),
+        vram and f"{sizes.words(int(vram))} of VRAM",
+        " ".join(filter(None, (requires.get("runtime", ""), requires.get("runtime-versions", "")))),
+        requires.get("precision", ""),
+        requires.get("architecture", ""),
+    )
+    return ", ".join(filter(None, parts)) or "anything"
