@@ -20,7 +20,7 @@ from registry import chunk_lists, cutting, digests, file_names
 from registry.cutting import Chunk, CutFile
 from registry.manifest import MAX_FILES
 
-CHUNKS_AT_ONCE = 4
+CHUNKS_AT_ONCE = 8
 FILES_AT_ONCE = 2
 _FORMATS = {".safetensors": "safetensors", ".gguf": "gguf", ".onnx": "onnx", ".pt": "pytorch", ".tflite": "tflite"}
 

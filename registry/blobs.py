@@ -59,14 +59,25 @@ class ObstoreBlobs:
         """`directory`: of a local store, which itself does not wait for the disk."""
         self._store = store
         self._directory = directory
+        self._synced: set[Path] = set()  # directories whose own entries are on the disk
 
     async def put(self, name: str, data: bytes) -> None:
         try:
             await obstore.put_async(self._store, name, data, use_multipart=False)
             if self._directory is not None:
-                await asyncio.to_thread(_sync, self._directory, self._directory / name)
+                await asyncio.to_thread(self._sync, self._directory, self._directory / name)
         except (exceptions.BaseError, OSError) as error:
             raise BlobsUnavailable(_words(error)) from error
+
+    def _sync(self, top: Path, file: Path) -> None:
+        """The file, its name in its directory, and the directories on the way that may be new."""
+        _sync(file)
+        _sync(file.parent)
+        above = file.parent
+        while above != top and above not in self._synced:
+            _sync(above.parent)
+            self._synced.add(above)
+            above = above.parent
 
     async def get(self, name: str) -> bytes:
         try:
@@ -85,17 +96,12 @@ class ObstoreBlobs:
                 raise BlobsUnavailable(_words(error)) from error
 
 
-def _sync(top: Path, path: Path) -> None:
-    """The file, and the directories that lead to it."""
-    while True:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if path == top:
-            return
-        path = path.parent
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _words(error: Exception) -> str:
