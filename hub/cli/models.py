@@ -16,6 +16,7 @@ from hub.cli.context import connect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hub import model_push
     from registry.references import Revision
 
 app = typer.Typer(no_args_is_help=True, help="Models, by version, alias and variant.")
@@ -49,7 +50,12 @@ def show(ctx: typer.Context, name: Name, tenant: Tenant = None, output: screen.O
 @app.command(epilog=exits.HELP)
 def push(
     ctx: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="All its files but hidden ones.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR|URL", help="All its files but hidden ones. s3://, gs:// and az:// are fetched to TMPDIR first."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="The model's: llama, or org/llama.")],
     variant: Annotated[str, typer.Option(help="These files among others of the version.")] = "default",
     version: Annotated[int, typer.Option(min=0, help="Add a variant to this one; else a new version.")] = 0,
@@ -72,11 +78,13 @@ def push(
 
     Only what the hub lacks is sent; a push that was stopped goes on when it is begun again.
     """
-    from hub import model_push
-    from registry import variants
+    from contextlib import ExitStack
+
+    from hub import model_push, model_sources
+    from placement import sizes
+    from registry import references, variants
 
     try:
-        found = model_push.look(directory)
         label = model_push.Label(
             name,
             variant,
@@ -86,45 +94,53 @@ def push(
             variants.pairs(measured or (), "--measured"),
             tenant,
         )
-        variants.requirements(label.requires)
-        variants.measured(label.measured)
-        with connect(ctx) as muster, _progress("pushing", found.size) as bar:
-            sent = 0
+        _check(label)
+        with ExitStack() as stack:
+            directory = Path(source)
+            if model_sources.is_url(source):
+                fetching = stack.enter_context(_progress("fetching", None))
+                directory = stack.enter_context(model_sources.fetched(source, fetching))
+            found = model_push.look(directory)
+            muster = stack.enter_context(connect(ctx))
+            bar = stack.enter_context(_progress("pushing", found.size))
+            sent: list[int] = []
 
             def tell(did: model_push.Did, count: int) -> None:
-                nonlocal sent
-                if did is model_push.Did.CUT:
-                    return
-                sent += count if did is model_push.Did.SENT else 0
-                bar(count)
+                if did is model_push.Did.SENT:
+                    sent.append(count)
+                if did is not model_push.Did.CUT:
+                    bar(count)
 
             done = model_push.push(muster, found, label, tell)
     except model_push.PushRefused as error:
         exits.stop(str(error), error.mend, exits.FAILED)
-    except variants.VariantRefused as error:
+    except (variants.VariantRefused, references.NameRefused) as error:
         exits.stop(str(error), "mend the flag", exits.USAGE)
     if output is not screen.Format.TABLE:
         screen.emit(output, done)
         return
-    from placement import sizes
-
     typer.echo(
-        f"{name}:{done.version} ({done.variant}) "
-        + ("pushed" if done.created else "is this already")
-        + f": {screen.counted(len(found.files), 'file')}, {sizes.words(found.size)}, {sizes.words(sent)} sent"
+        f"{name}:{done.version} ({done.variant}) {'pushed' if done.created else 'is this already'}: "
+        f"{screen.counted(len(found.files), 'file')}, {sizes.words(found.size)}, {sizes.words(sum(sent))} sent"
         + "".join(f"; it is {one}" for one in alias or ())
     )
     if found.left_out:
         typer.echo(f"  → left out: {', '.join(found.left_out[:5])}{' …' if len(found.left_out) > 5 else ''}", err=True)
-    stored = next(
-        one
-        for each in done.model.versions
-        if each.number == done.version
-        for one in each.variants
-        if one.name == done.variant
-    )
-    if stored.pickles:
-        typer.echo("  → it has a pickle, which runs code when it is loaded: sites refuse such models", err=True)
+    version_out = next(one for one in done.model.versions if one.number == done.version)
+    if any(one.pickles for one in version_out.variants if one.name == done.variant):
+        typer.echo("  → it runs code when it is loaded (a pickle): sites may refuse it", err=True)
+
+
+def _check(label: model_push.Label) -> None:
+    """What can be told before anything is sent. Raises VariantRefused, NameRefused."""
+    from registry import references, variants
+
+    references.check_model(label.name)
+    references.check_label(label.variant, "variant")
+    for alias in label.aliases:
+        references.check_alias(alias)
+    variants.requirements(label.requires)
+    variants.measured(label.measured)
 
 
 @app.command(epilog=exits.HELP)
@@ -225,7 +241,7 @@ def _parsed(reference: str) -> tuple[str, Revision]:
 
 
 @contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """On a terminal a bar; else nothing. What it yields may be called by several threads."""
     import threading
 

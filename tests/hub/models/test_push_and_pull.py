@@ -267,6 +267,20 @@ def test_aliases_move_and_versions_go(program: HubProgram, sample: Path) -> None
     assert muster(program, "model", "show", "moving").exit_code == 3
 
 
+def test_a_model_in_an_object_store(program: HubProgram, sample: Path, tmp_path: Path) -> None:
+    done = muster(program, "model", "push", f"file://{sample}", "--name", "fetched", "-o", "json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["version"] == 1
+    assert muster(program, "model", "pull", "fetched", str(tmp_path / "there")).exit_code == 0
+    assert samples.files(tmp_path / "there") == samples.files(sample)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused = muster(program, "model", "push", f"file://{empty}", "--name", "fetched")
+    assert (refused.exit_code, "there is nothing below" in refused.stderr) == (1, True)
+    assert "ftp:// is nothing" in muster(program, "model", "push", "ftp://host/a", "--name", "fetched").stderr
+    assert "is no model's name" in muster(program, "model", "push", str(sample), "--name", "a/b/c").stderr
+
+
 def _stored(program: HubProgram) -> int:
     with program.client(program.admin_token) as client:
         return client.models.storage().stored
