@@ -17,7 +17,6 @@ def models(found: Sequence[model_schemas.ModelOut], now: datetime) -> Renderable
     table = grid.grid()
     grid.column(table, "MODEL", cut=True)
     grid.column(table, "TENANT", cut=True)
-    grid.column(table, "VERSIONS", right=True)
     grid.column(table, "NEWEST", right=True)
     grid.column(table, "SIZE", right=True)
     grid.column(table, "ALIASES", cut=True)
@@ -28,7 +27,6 @@ def models(found: Sequence[model_schemas.ModelOut], now: datetime) -> Renderable
         table.add_row(
             grid.cut(one.name),
             grid.cut(one.tenant or "(everybody)"),
-            str(len(one.versions)),
             str(newest.number) if newest else "–",
             sizes.words(sum(each.size for each in newest.variants)) if newest else "–",
             grid.cut(", ".join(f"{alias}={number}" for alias, number in one.aliases.items()) or "–"),
@@ -46,26 +44,20 @@ def model(one: model_schemas.ModelOut, now: datetime) -> RenderableType:
     ]
     table = grid.grid()
     grid.column(table, "VERSION", right=True)
-    grid.column(table, "VARIANT", cut=True)
+    grid.column(table, "VARIANT", at_most=24)
     grid.column(table, "SIZE", right=True)
-    grid.column(table, "FILES", right=True)
-    grid.column(table, "NEEDS", cut=True)
-    grid.column(table, "MEASURED", cut=True)
-    grid.column(table, "DIGEST")
     grid.column(table, "PUSHED", right=True)
-    grid.column(table, "")
+    grid.column(table, "DIGEST")
+    table.add_column("NEEDS, AND WHAT WAS MEASURED", overflow="fold")  # what is shown for its details loses none
     for version in reversed(one.versions):
         for at, variant in enumerate(version.variants):
             table.add_row(
                 str(version.number) if not at else "",
-                grid.cut(variant.name),
+                variant.name,
                 sizes.words(variant.size),
-                str(variant.files),
-                grid.cut(_needs(variant.requires)),
-                grid.cut(", ".join(f"{name} {value}" for name, value in variant.measured.items()) or "–"),
-                variant.digest.removeprefix("sha256:")[:12],
                 screen.age(variant.pushed_at, now),
-                Text("runs code", "yellow") if variant.pickles else "",
+                variant.digest.removeprefix("sha256:")[:12],
+                _details(variant),
             )
     return Group(grid.facts(facts), "", table)
 
@@ -81,6 +73,19 @@ def storage(one: model_schemas.ModelStorageOut) -> RenderableType:
             ("Garbage", screen.counted(one.garbage, "object")),
         ]
     )
+
+
+def _details(variant: model_schemas.VariantOut) -> Text:
+    text = Text(_needs(variant.requires))
+    if variant.measured:
+        text.append("; " + ", ".join(f"{name} {_value(name, value)}" for name, value in variant.measured.items()))
+    if variant.pickles:
+        text.append("; runs code when loaded", "yellow")
+    return text
+
+
+def _value(name: str, value: str) -> str:
+    return sizes.words(int(value)) if name == "memory" else value
 
 
 def _needs(requires: dict[str, str]) -> str:
