@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from registry.references import Revision
 
 FILES_AT_ONCE = 4
 PARTS = ".muster-pull"
-_TRIES = 5  # in a row that brought nothing
+_TRIES = 7  # in a row that brought nothing: the hub may be starting anew
+_FIRST_WAIT_S = 0.2  # doubled each time
 _READ = 4 << 20
 
 
@@ -57,11 +59,13 @@ def look(muster: MusterClient, name: str, revision: Revision, tenant: str | None
     return Wanted(name, told.version, told.variant, told.digest, read, tenant)
 
 
-def pull(muster: MusterClient, wanted: Wanted, directory: Path, tell: Tell) -> None:
+def pull(
+    muster: MusterClient, wanted: Wanted, directory: Path, tell: Tell, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
     """Raises PullRefused, OSError, and what the client raises."""
     parts = directory / PARTS
     parts.mkdir(parents=True, exist_ok=True)
-    pulling = _Pulling(muster, wanted, directory, parts, tell)
+    pulling = _Pulling(muster, wanted, directory, parts, tell, sleep)
     with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="pull") as pool:
         ordered = sorted(wanted.manifest.files, key=lambda file: -file.size)
         tasks = [pool.submit(pulling.fetch, file) for file in ordered]
@@ -77,13 +81,22 @@ def pull(muster: MusterClient, wanted: Wanted, directory: Path, tell: Tell) -> N
 
 
 class _Pulling:
-    def __init__(self, muster: MusterClient, wanted: Wanted, directory: Path, parts: Path, tell: Tell) -> None:
+    def __init__(
+        self,
+        muster: MusterClient,
+        wanted: Wanted,
+        directory: Path,
+        parts: Path,
+        tell: Tell,
+        sleep: Callable[[float], None],
+    ) -> None:
         self.stopped = threading.Event()
         self._muster = muster
         self._wanted = wanted
         self._directory = directory
         self._parts = parts
         self._tell = tell
+        self._sleep = sleep
         # By digest: an alias may move meanwhile.
         self._revision = Revision(commit=wanted.digest.removeprefix("sha256:")[:40], variant=wanted.variant)
 
@@ -138,6 +151,7 @@ class _Pulling:
                     tries = 0 if done > before else tries + 1
                     if tries >= _TRIES:
                         raise
+                    self._sleep(_FIRST_WAIT_S * 2**tries)
                 else:
                     if done == before:
                         raise PullRefused(f"{file.path}: nothing came", "try again")

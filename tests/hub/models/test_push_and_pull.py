@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from e2e.programs import MUSTER, ROOT, HubProgram
+from e2e.programs import MUSTER, ROOT, HubProgram, HubSettings
 from hub import model_pull, model_push
 from hub.cli.main import app
 from hub.client import ApiError, MusterClient
@@ -278,6 +279,51 @@ def test_a_model_in_an_object_store(program: HubProgram, sample: Path, tmp_path:
     assert (refused.exit_code, "there is nothing below" in refused.stderr) == (1, True)
     assert "ftp:// is nothing" in muster(program, "model", "push", "ftp://host/a", "--name", "fetched").stderr
     assert "is no model's name" in muster(program, "model", "push", str(sample), "--name", "a/b/c").stderr
+
+
+def test_a_hub_that_is_killed_under_a_push_and_a_pull(tmp_path: Path) -> None:
+    model = samples.write(tmp_path / "model", samples.tensors(21, count=16, rows=1024))
+    program = HubProgram(tmp_path / "hub", HubSettings())
+    program.start()
+
+    class Killing:
+        """After so many bytes the hub is killed, and started again."""
+
+        def __init__(self, after: int) -> None:
+            self.left, self.lock = after, threading.Lock()
+            self.thread: threading.Thread | None = None
+
+        def __call__(self, count: int) -> None:
+            with self.lock:
+                self.left -= count
+                if self.left < 0 and self.thread is None:
+                    self.thread = threading.Thread(target=self.again)
+                    self.thread.start()
+
+        def again(self) -> None:
+            program.kill()
+            program.start()
+
+    try:
+        with MusterClient(program.url, program.admin_token, ca=program.ca, patience_s=60) as client:
+            pushing = Killing(20_000_000)
+            model_push.push(
+                client,
+                model_push.look(model),
+                Label("survivor"),
+                lambda did, count: pushing(count if did is Did.SENT else 0),
+            )
+            assert pushing.thread is not None
+            pushing.thread.join()
+            pulling = Killing(20_000_000)
+            wanted = model_pull.look(client, "survivor", Revision())
+            model_pull.pull(client, wanted, tmp_path / "there", lambda count, came: pulling(count))
+            assert pulling.thread is not None
+            pulling.thread.join()
+            assert [version.number for version in client.models.show("survivor").versions] == [1]
+    finally:
+        program.stop()
+    assert samples.files(tmp_path / "there") == samples.files(model)
 
 
 def _stored(program: HubProgram) -> int:
