@@ -37,6 +37,8 @@ MOST_MISSING = 10_000  # chunks named in one answer
 PATIENCE_S = 20.0  # how long one request waits for a file to be proved
 COLLECT_EVERY_S = 60.0
 _AT_ONCE = 2  # files that are proved
+_MOST_PROOFS = 64  # those that wait for it too
+_BUSY_S = 1.0
 _AHEAD = 2  # chunks that are read before they are asked for
 _WINDOW = 32  # chunks whose objects are looked up together
 
@@ -134,6 +136,9 @@ class Storage:
             return FileState(stored=True)
         key = (tenant, sha256)
         proof = self._proofs.get(key)
+        if proof is None and len(self._proofs) >= _MOST_PROOFS:
+            await asyncio.sleep(_BUSY_S)
+            return FileState(stored=False)
         if proof is None:
             proof = self._proofs[key] = _Proof(asyncio.create_task(self._prove(tenant, sha256, chunks)))
             proof.task.add_done_callback(lambda task: self._proofs.pop(key, None))

@@ -30,6 +30,7 @@ class SlowBlobs(MemoryBlobs):
         super().__init__()
         self.may_read = asyncio.Event()
         self.full = False
+        self.reads = 0
 
     async def put(self, name: str, data: bytes) -> None:
         if self.full:
@@ -37,6 +38,7 @@ class SlowBlobs(MemoryBlobs):
         await super().put(name, data)
 
     async def get(self, name: str) -> bytes:
+        self.reads += 1
         await self.may_read.wait()
         return await super().get(name)
 
@@ -66,6 +68,26 @@ async def test_who_waits_for_a_proof_is_told_how_far_it_is(store: Store, monkeyp
     while not (await kept.put_file(ALICE, "red", SHA, len(WHOLE), packed)).stored:
         pass
     assert b"".join([data async for data in kept.read("red", SHA, 3, 12)]) == WHOLE[3:12]
+    await kept.close()
+
+
+async def test_no_more_than_so_many_wait_to_be_proved(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PATIENCE_S", 0.01), ("_BUSY_S", 0.01), ("_MOST_PROOFS", 1)):
+        monkeypatch.setattr(storage, name, value)
+    blobs = SlowBlobs()
+    kept = Storage(store, blobs, clock=lambda: datetime.now(UTC))
+    other = f"sha256:{hashlib.sha256(PARTS[0]).hexdigest()}"
+    for chunk, part in zip(CHUNKS, PARTS, strict=True):
+        await kept.put_chunk(ALICE, "red", chunk.name, part)
+    assert not (await kept.put_file(ALICE, "red", SHA, len(WHOLE), chunk_lists.pack(CHUNKS))).stored
+    one = chunk_lists.pack(CHUNKS[:1])
+    states = [await kept.put_file(ALICE, "red", other, len(PARTS[0]), one)]
+    assert blobs.reads == len(CHUNKS)  # of the first file alone
+    blobs.may_read.set()
+    states += [await kept.put_file(ALICE, "red", other, len(PARTS[0]), one)]
+    while not states[-1].stored:
+        states.append(await kept.put_file(ALICE, "red", other, len(PARTS[0]), one))
+    assert (await kept.put_file(ALICE, "red", SHA, len(WHOLE), chunk_lists.pack(CHUNKS))).stored
     await kept.close()
 
 
