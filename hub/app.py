@@ -58,6 +58,8 @@ from hub.loops.dividing import DividingLoop
 from hub.loops.health import HealthLoop
 from hub.loops.placing import PlacingLoop, Planning
 from hub.loops.resume import Copies, resume
+from hub.models.catalogue import Models
+from hub.models.storage import Storage
 from hub.overrides import OverrideBook
 from hub.overriding import Overriding
 from hub.pki import Authority, DamagedAuthority, GivenRefused
@@ -84,6 +86,7 @@ from placement.kinds.catalogue import Catalogue
 from placement.kinds.problems import ManifestError
 from placement.overrides.variants import Judge
 from placement.queues.tree import Queue, QueueTree
+from registry.blobs import Blobs, open_blobs
 from wire import private_file, service_loop
 
 log = logging.getLogger(__name__)
@@ -153,7 +156,8 @@ class Hub:
         store = await self._store(term)
         copies = Copies.empty(_federation(settings))
         await resume(store, copies, clock)
-        parts = _assemble(store, copies, authority, clock, self._rng, settings)
+        parts = _assemble(store, copies, authority, clock, self._rng, settings, self._blobs())
+        self._resources.push_async_callback(parts.models.storage.close)
         await parts.kinds.load()
         await self._set_prices(parts.prices)
         await parts.queues.keep_initial()
@@ -164,6 +168,7 @@ class Hub:
         self._run_loop("distributing", parts.distributing.run())
         self._run_loop("calendar", parts.calendar.run())
         self._run_loop("presence", parts.presence.run())
+        self._run_loop("collecting", parts.models.storage.run())
         if term is not None:
             self._run_loop("leadership", _keep(store, term, settings.leader_lease_s))
         self.grpc_address = await self._open_link(parts.uplink, authority, parts.directory)
@@ -260,6 +265,14 @@ class Hub:
             raise _no_database(error) from error
         self._resources.push_async_callback(store.close)
         return store
+
+    def _blobs(self) -> Blobs:
+        try:
+            return open_blobs(self.settings.models)
+        except (ValueError, OSError) as error:
+            raise CannotStart(
+                f"the store of models {self.settings.models} cannot be used: {error}", "give another --models-store"
+            ) from error
 
     async def _set_prices(self, prices: Prices) -> None:
         path = self.settings.price_book
@@ -361,6 +374,7 @@ class Hub:
             overrides=parts.overrides,
             costs=parts.costs,
             datasets=parts.datasets,
+            models=parts.models,
             rebalancing=parts.rebalancing,
             tunnels=parts.tunnels,
             usages=Usages(parts.jobs, parts.directory),
@@ -407,6 +421,7 @@ class _Parts:
     overrides: OverrideBook
     costs: Costs
     datasets: Datasets
+    models: Models
     rebalancing: Rebalancing
     tunnels: Tunnels
     happenings: Happenings
@@ -431,7 +446,13 @@ def _federation(settings: HubSettings) -> Federation:
 
 
 def _assemble(
-    store: Store, copies: Copies, authority: Authority, clock: Clock, rng: Random, settings: HubSettings
+    store: Store,
+    copies: Copies,
+    authority: Authority,
+    clock: Clock,
+    rng: Random,
+    settings: HubSettings,
+    blobs: Blobs,
 ) -> _Parts:
     directory, catalogue = Directory(), Catalogue.builtin()
     federation, backlog = copies.federation, copies.backlog
@@ -497,6 +518,7 @@ def _assemble(
         overrides=OverrideBook(store, federation, clock=clock),
         costs=Costs(store, clock=clock),
         datasets=Datasets(store, federation),
+        models=Models(store, Storage(store, blobs, clock=clock)),
         rebalancing=Rebalancing(federation, backlog, clock=clock),
         uplink=Uplink(
             store,

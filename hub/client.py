@@ -34,6 +34,7 @@ from hub.api.kinds import KindFileListOut, KindFileOut
 from hub.api.override_schemas import OverrideListOut, OverrideOut, OverrideSpec
 from hub.api.tenant_schemas import TenantListOut, TenantOut, TenantSpec
 from hub.api.usage_schemas import TopOut
+from hub.model_client import ModelsClient
 from placement.lifecycle import Phase
 
 M = TypeVar("M", bound=BaseModel)
@@ -93,6 +94,8 @@ class MusterClient:
             verify=ssl.create_default_context(cafile=str(ca)) if ca else True,
             transport=transport,
         )
+
+        self.models = ModelsClient(self._call, self._streaming, self._model)
 
     def __enter__(self) -> MusterClient:
         return self

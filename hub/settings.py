@@ -48,6 +48,9 @@ class HubSettings(BaseSettings):
         default=10.0, ge=0.5, le=300, description="A replica that leads and is silent for longer is replaced."
     )
     price_book: Path | None = Field(default=None, description="YAML, read at every start; replaces the stored book.")
+    models_store: str = Field(
+        default="", description="s3://BUCKET/PREFIX, gs://…, az://… or a directory; else models in the data directory."
+    )
     queues: Names = Field(default=("default",), description="The first queues; later ones are made by `muster queue`.")
     fair_share_half_life_h: float = Field(
         default=24.0, gt=0, le=8_760, description="What a queue used so long ago counts half for its fair share."
@@ -84,6 +87,10 @@ class HubSettings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'hub.sqlite'}"
+
+    @property
+    def models(self) -> str:
+        return self.models_store or str(self.data_dir.resolve() / "models")
 
     @property
     def replica(self) -> str:

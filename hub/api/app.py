@@ -21,9 +21,11 @@ from hub.api import (
     endpoints,
     failures,
     happenings,
+    huggingface,
     jobs,
     kinds,
     logs,
+    models,
     overrides,
     people,
     probes,
@@ -47,6 +49,7 @@ _TAGS = [
     {"name": "distributions", "description": "Objects that configure whole clusters, and how they stand there."},
     {"name": "queues", "description": "Where jobs wait: quota, shares and budgets."},
     {"name": "datasets", "description": "Where named data lies, and where it may go."},
+    {"name": "models", "description": "Models in and out, by version, alias and variant."},
     {"name": "prices", "description": "What a GPU-hour costs where."},
     {"name": "costs", "description": "What attempts did cost."},
     {"name": "health", "description": "For supervisors; no token needed."},
@@ -84,6 +87,7 @@ def create_api(services: Services) -> FastAPI:
         tenants,
         queues,
         datasets,
+        models,
         costs,
         rebalancing,
         tunnels,
@@ -94,6 +98,7 @@ def create_api(services: Services) -> FastAPI:
         root.include_router(part.router)
     app.include_router(root)
     app.include_router(probes.root)
+    app.include_router(huggingface.root)  # last: names of models are its paths
     app.openapi = partial(_described, app, app.openapi)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return app
 

@@ -9,10 +9,18 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.api import failures
+from hub.api.model_schemas import CHUNKS_PATH, FILES_PATH, MAX_PUBLICATION_BYTES, MODELS_PATH
 from hub.api.schemas import API_PREFIX, MAX_BULK_BYTES, MAX_MANIFEST_BYTES
+from registry.chunk_lists import ENTRY_BYTES, MAX_CHUNKS
+from registry.cutting import LARGEST
 
 # Only jobs come in bulk; whether this body may be so large is decided once it is known to be a bulk one.
 _LARGE = {(f"{API_PREFIX}/jobs", "POST"): MAX_BULK_BYTES}
+_LARGE_BELOW = {
+    (f"{API_PREFIX}{CHUNKS_PATH}/", "PUT"): LARGEST,
+    (f"{API_PREFIX}{FILES_PATH}/", "PUT"): ENTRY_BYTES * MAX_CHUNKS,
+    (f"{API_PREFIX}{MODELS_PATH}/", "POST"): MAX_PUBLICATION_BYTES,
+}
 
 
 class BodyLimit:
@@ -23,7 +31,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = _LARGE.get((scope["path"], scope["method"]), MAX_MANIFEST_BYTES)
+        limit = _limit_of(scope["path"], scope["method"])
         declared = dict(scope["headers"]).get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:
             refused = too_large(int(declared), limit)
@@ -42,6 +50,13 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+def _limit_of(path: str, method: str) -> int:
+    for (begin, each), limit in _LARGE_BELOW.items():
+        if method == each and path.startswith(begin):
+            return limit
+    return _LARGE.get((path, method), MAX_MANIFEST_BYTES)
 
 
 def too_large(size: int, limit: int) -> HTTPException:

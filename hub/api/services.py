@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
 
+from hub.models.catalogue import Models
 from hub.records import (
     Actor,
     ClusterState,
@@ -503,6 +504,7 @@ class Services:
     overrides: OverridesPort
     costs: CostsPort
     datasets: DatasetsPort
+    models: Models
     rebalancing: RebalancingPort
     tunnels: TunnelsPort
     usages: UsagesPort

@@ -19,6 +19,7 @@ from hub.cli import (
     exits,
     jobs,
     kinds,
+    models,
     operating,
     overrides,
     people,
@@ -48,6 +49,7 @@ app.add_typer(crons.app, name="cron")
 app.add_typer(queues.app, name="queue")
 app.add_typer(queues.files)
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(models.app, name="model")
 app.add_typer(people.users, name="user")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(kinds.app, name="kind")

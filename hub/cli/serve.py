@@ -39,6 +39,9 @@ def hub(
     replica_name: Annotated[str | None, typer.Option(help="Among replicas; else this machine's name.")] = None,
     leader_lease_s: Annotated[float | None, typer.Option(help="Silent for longer, a leader is replaced.")] = None,
     price_book: Annotated[Path | None, typer.Option(help="YAML; replaces the stored book at start.")] = None,
+    models_store: Annotated[
+        str | None, typer.Option(help="s3://BUCKET/PREFIX, gs://…, az://… or a directory; else in the data directory.")
+    ] = None,
     queue: Annotated[list[str] | None, typer.Option(help="A queue that jobs may name; repeat.")] = None,
     heartbeat_s: Annotated[float | None, typer.Option(help="How often spokes say that they live.")] = None,
     lease_s: Annotated[float | None, typer.Option(help="Silent for longer, a cluster is lost.")] = None,

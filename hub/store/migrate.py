@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
+from hub.store import model_rows  # noqa: F401  # its tables belong to the schema too
 from hub.store.rows import Row
 
 MIGRATIONS = Path(__file__).parent / "migrations"

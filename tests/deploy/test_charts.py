@@ -143,6 +143,14 @@ def test_secrets_are_in_secrets_only(render: Render) -> None:
         assert secret not in json.dumps([one for one in found if one["kind"] != "Secret"])
 
 
+def test_models_lie_where_it_is_said(render: Render) -> None:
+    assert "MUSTER_HUB_MODELS_STORE" not in environment(render("hub"))
+    found = render("hub", "models.store=s3://bucket/models", "models.existingSecret=keys")
+    assert HubSettings(models_store=environment(found)["MUSTER_HUB_MODELS_STORE"]).models == "s3://bucket/models"
+    (container,) = only(found, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
+
+
 def test_the_admins_token_is_one_and_new_each_time(render: Render) -> None:
     tokens = [base64.b64decode(only(render("hub"), "Secret", "muster-hub-admin")["data"]["token"]) for _ in range(2)]
     assert tokens[0] != tokens[1]
@@ -160,6 +168,7 @@ def test_the_admins_token_is_one_and_new_each_time(render: Render) -> None:
     [
         ("hub", ["bogus=1"], "'bogus' not allowed"),
         ("hub", ["settings.bogus=1"], "'bogus' not allowed"),
+        ("hub", ["models.store=ftp://host"], "'/models/store'"),
         ("hub", ["replicas=two"], "got string, want integer"),
         ("hub", ["service.type=Ingress"], "must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
         ("hub", ["settings.heartbeatSeconds=30"], "must outlast three heartbeats"),

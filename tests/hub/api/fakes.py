@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from hub.api.services import Services
 from hub.crons import Cron, Made, Taken
@@ -17,6 +17,7 @@ from hub.endpoints import Reachable
 from hub.errors import ConflictError, Forbidden, Invalid, NotFound, Unauthenticated
 from hub.happenings import Happening
 from hub.link.directory import NotConnected
+from hub.models.catalogue import Models
 from hub.queues import DeviceUse, QueueState
 from hub.records import (
     Actor,
@@ -916,6 +917,7 @@ class FakeHub:
             overrides=self.overrides,
             costs=self.costs,
             datasets=self.datasets,
+            models=cast(Models, None),  # has tests of its own
             rebalancing=self.rebalancing,
             tunnels=self.tunnels,
             usages=Usages(self.jobs, self.usages),

@@ -14,6 +14,9 @@ DELETE /v1/crons/{ref}
 DELETE /v1/datasets/{name}
 DELETE /v1/distributions/{name}
 DELETE /v1/kinds/{name}
+DELETE /v1/models/{name}
+DELETE /v1/models/{name}/-/aliases/{alias}
+DELETE /v1/models/{name}/-/versions/{number}
 DELETE /v1/overrides/{name}
 DELETE /v1/queues/{name}
 DELETE /v1/tenants/{name}
@@ -39,6 +42,11 @@ GET /v1/jobs/{ref}/explain
 GET /v1/jobs/{ref}/logs
 GET /v1/kinds
 GET /v1/kinds/{name}
+GET /v1/model-storage
+GET /v1/models
+GET /v1/models/{name}
+GET /v1/models/{name}/-/files/{revision}/{path}
+GET /v1/models/{name}/-/manifests/{revision}
 GET /v1/overrides
 GET /v1/overrides/{name}
 GET /v1/prices
@@ -65,6 +73,7 @@ POST /v1/jobs
 POST /v1/jobs/{ref}/cancel
 POST /v1/jobs/{ref}/logs
 POST /v1/join
+POST /v1/models/{name}/-/versions
 POST /v1/plan
 POST /v1/plan/manifest
 POST /v1/queues
@@ -72,6 +81,9 @@ POST /v1/users
 PUT /v1/datasets/{name}
 PUT /v1/distributions/{name}
 PUT /v1/kinds/{name}
+PUT /v1/model-chunks/{blake3}
+PUT /v1/model-files/{sha256}
+PUT /v1/models/{name}/-/aliases/{alias}
 PUT /v1/overrides/{name}
 PUT /v1/prices
 PUT /v1/queues/{name}

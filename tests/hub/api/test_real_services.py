@@ -18,6 +18,8 @@ from hub.endpoints import Endpoints
 from hub.happenings import Happenings
 from hub.kinds import KindBook
 from hub.link.directory import Directory
+from hub.models.catalogue import Models
+from hub.models.storage import Storage
 from hub.overrides import OverrideBook
 from hub.rebalancing import Rebalancing
 from hub.records import UserRole
@@ -26,6 +28,7 @@ from hub.tunnels import Tunnels
 from hub.usage import Usages
 from placement.kinds.catalogue import Catalogue
 from tests.hub.loops.rig import FakeSpoke, Hub, a_hub, manifest
+from tests.registry.fakes import MemoryBlobs
 
 YAML = {"Content-Type": "application/yaml"}
 JSON = {"Content-Type": "application/json"}
@@ -58,6 +61,7 @@ async def client(hub: Hub, role: UserRole, tenant: str = "red") -> AsyncIterator
         overrides=OverrideBook(hub.store, hub.federation, clock=hub.clock),
         costs=hub.costs,
         datasets=hub.datasets,
+        models=Models(hub.store, Storage(hub.store, MemoryBlobs(), clock=hub.clock)),
         rebalancing=rebalancing,
         tunnels=Tunnels(hub.store, hub.jobs, hub.streams, clock=hub.clock),
         usages=Usages(hub.jobs, Directory()),
