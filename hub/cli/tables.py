@@ -435,7 +435,8 @@ def _role_counts(one: schemas.JobDetailOut) -> Table:
         seen = counts.get(role.name)
         numbers = [str(n) for n in (seen.ready, seen.succeeded, seen.failed)] if seen else ["–", "–", "–"]
         device = Text(role.device_class or "CPU only", "dim")
-        table.add_row(_cut(role.name), str(role.replicas), *numbers, str(role.gpus_per_pod), device)
+        pods = str(seen.total if seen else role.replicas)  # an elastic one has another number than it asked for
+        table.add_row(_cut(role.name), pods, *numbers, str(role.gpus_per_pod), device)
     return table
 
 

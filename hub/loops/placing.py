@@ -366,6 +366,7 @@ def _placing_move(placing: Placing, now: datetime) -> Move:
     names = f", with the overrides {', '.join(variant.overrides)}" if variant is not None else ""
     without = next((one.without for one in placing.decision.candidates if one.cluster == held.cluster), ())
     names += f", without {', '.join(without)} (not served there)" if without else ""
+    names += f" ({size})" if (size := sizes.in_words(held.workload)) else ""
     return Move(held.job, Event.PLACE, f"placed on {held.cluster}{names}", now, epoch=held.epoch, placing=placing)
 
 

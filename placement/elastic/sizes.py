@@ -112,13 +112,9 @@ def _with_variants(workload: Workload, change: Callable[[Workload], Workload | N
 
 
 def in_words(workload: Workload) -> str:
-    """ "3 of 2 to 8 workers": what of its range it has, for people; "" where it has none."""
-    parts = [
-        f"{role.replicas} {role.name} of {role.sizes.least} to {role.sizes.most}"
-        for role in workload.roles
-        if role.sizes is not None
-    ]
-    return ", ".join(parts)
+    """ "Worker 3 of 2 to 8": what of its range each elastic role has, for people; "" where there is none."""
+    ranges = ((role.name, role.replicas, role.sizes) for role in workload.roles if role.sizes is not None)
+    return ", ".join(f"{name} {count} of {sizes.least} to {sizes.most}" for name, count, sizes in ranges)
 
 
 def _resizes(role: Role, running: bool) -> bool:

@@ -109,4 +109,4 @@ def test_slices_and_roles_without_a_choice_keep_their_size(running: bool) -> Non
 
 
 def test_in_words() -> None:
-    assert sizes.in_words(workload(MASTER, role("Worker", 3, 2, 8))) == "3 Worker of 2 to 8"
+    assert sizes.in_words(workload(MASTER, role("Worker", 3, 2, 8))) == "Worker 3 of 2 to 8"
