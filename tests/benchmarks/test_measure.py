@@ -25,7 +25,10 @@ def test_milliseconds() -> None:
 
 
 def test_a_process_that_ends_is_no_error() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    program = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs
         with Watched({"it": [process.pid]}) as watched:
             process.communicate(b"\n")
         assert watched.costs()["it"].peak_rss_mib > 0

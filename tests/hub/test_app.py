@@ -166,6 +166,7 @@ async def test_the_price_book_file_counts_at_start(tmp_path: Path) -> None:
 
 
 async def test_what_is_in_the_way_of_a_start_is_named_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
     book = tmp_path / "prices.yaml"
     book.write_text("prices: [{cluster: a, on_demand: -4}]")
     file = tmp_path / "file"
@@ -192,7 +193,8 @@ async def test_what_is_in_the_way_of_a_start_is_named_and_leaves_nothing_behind(
         with pytest.raises(CannotStart, match="another hub"):
             await Hub(settings(tmp_path / "data")).start()
         assert (await using(hub, lambda muster: muster.health())).status == "ok"
-    assert {one.name for one in threading.enumerate() if one.name.startswith("store")} == set()
+    left = set(threading.enumerate()) - before
+    assert {one.name for one in left if one.name.startswith("store")} == set()
 
 
 async def test_stopping_ends_open_streams_at_once(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -23,7 +23,15 @@ st.register_type_strategy(str, words)
 st.register_type_strategy(int, numbers)
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(Resources, st.dictionaries(words, numbers, max_size=3).map(Resources))
-workloads = st.from_type(Workload)
+
+
+def _with_names_of_their_own(workload: Workload) -> Workload:
+    """Roles are told apart by name."""
+    roles = (replace(role, name=f"{role.name}{number}") for number, role in enumerate(workload.roles))
+    return replace(workload, roles=tuple(roles))
+
+
+workloads = st.from_type(Workload).map(_with_names_of_their_own)
 terms = st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
 REASONS = [one for one in vars(verdict).values() if isinstance(one, type) and issubclass(one, Reason) and one != Reason]
 reasons = st.lists(st.sampled_from(REASONS).flatmap(st.from_type), max_size=3).map(tuple)
