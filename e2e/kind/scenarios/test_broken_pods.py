@@ -31,12 +31,14 @@ def test_a_crash_loop(federation: InstalledFederation) -> None:
 
 
 def test_a_volume_that_cannot_be_mounted(federation: InstalledFederation) -> None:
-    """A Secret that nobody made: the pod is bound, and its kubelet waits."""
+    """A key that is not in its Secret: the pod is bound, and its kubelet waits."""
     manifest = _manifest("no-volume")
     spec = manifest["spec"]["template"]["spec"]
-    spec["volumes"] = [{"name": "keys", "secret": {"secretName": "nobody-made-it"}}]
+    of_secret = {"secretName": "keys", "items": [{"key": "nobody-made-it", "path": "key"}]}
+    spec["volumes"] = [{"name": "keys", "secret": of_secret}]
     spec["containers"][0]["volumeMounts"] = [{"name": "keys", "mountPath": "/keys"}]
-    job = federation.submit(manifest).id
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"another": "x"}}
+    job = federation.submit(secret, manifest).id
     says(federation, job, "FailedMount", "nobody-made-it")
 
 
