@@ -209,7 +209,7 @@ def _rayjob_pods(obj: Object) -> Iterator[Planned]:
     name, spec = obj["metadata"]["name"], obj["spec"]
     cluster = list(_ray_pods(name, spec["rayClusterSpec"]))
     yield from cluster
-    if "submitterPodTemplate" in spec:
+    if spec.get("submitterPodTemplate") is not None:
         yield Planned(f"{name}-submitter", spec["submitterPodTemplate"], after=len(cluster))
 
 
